@@ -1,0 +1,49 @@
+"""Settings of the resolver, the DNS client and the canaries."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolverSettings:
+    """The validating resolvers that every lookup goes through (measurement, section 1).
+
+    With `address` unset an Unbound of our own is started for the command's time, on
+    127.0.0.1 at `port`, and a second one (qname minimisation on) at `second_look_port`.
+    """
+
+    address: str | None = None  # "127.0.0.1:53": a resolver that runs already, on loopback
+    second_look_address: str | None = None
+    port: int = 5301
+    second_look_port: int = 5302
+    unbound: Path | None = None  # the binary; default: found on PATH, copied under the state dir
+    threads: int | None = None  # default: cores
+    cache_mib: int | None = None  # msg + rrset + key; default: by RAM
+    root_hints: Path | None = None
+    trust_anchor: Path | None = None  # DS or DNSKEY of the root; default: IANA's 20326 and 38696
+    query_localhost: bool = False  # lab only: do-not-query-localhost: no
+    ipv6: bool | None = None  # do-ip6; default: by preflight
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSettings:
+    """The window and the deadlines of the DNS client."""
+
+    window: int = 1000  # names in flight a worker; <= threads * 4096 / 4
+    sockets: int = 16  # connected UDP sockets a resolver thread
+    try_s: float = 5.0  # deadline of one try; then the name goes to the next pass
+    last_try_s: float = 60.0  # of the last pass: Unbound needs ~35 s to give up
+    passes_s: tuple[float, ...] = (10.0, 90.0, 1200.0)  # waits before passes 2, 3, 4
+    questions_per_s_per_name_server_set: float = 50.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanarySettings:
+    """Names that tell our own outage from theirs (measurement, section 1)."""
+
+    zones: tuple[str, ...] = (".", "com", "org", "nl", "se", "cz", "br")  # NXDOMAIN with AD
+    signed: str = "internetsociety.org"
+    broken: str = "dnssec-failed.org"
+    algorithms: dict[str, str] = field(default_factory=dict)  # algorithm number -> secure name
+    every_s: float = 10.0
+    recovery_s: float = 600.0  # how long a scan waits for the network to come back

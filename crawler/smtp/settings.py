@@ -1,0 +1,29 @@
+"""Settings of the SMTP probe: who we are, how gently we go, whom we leave alone."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeSettings:
+    """docs/ethics.md has the reasons. Safe by default: nothing starts without an identity."""
+
+    ehlo_name: str | None = None  # must resolve to us, with PTR
+    contact: str | None = None  # mailbox of a person
+    information_page: str | None = None  # URL that explains the survey and how to opt out
+    port: int = 25
+    lab_addresses: tuple[str, ...] = ()  # networks that only a lab may connect to: 127.0.0.0/8
+    connect_s: float = 30.0
+    reply_s: float = 60.0
+    tls_s: float = 30.0
+    session_s: float = 180.0
+    sessions: int = 500  # at once in a worker
+    new_per_s: float = 20.0  # in all
+    per_operator: int = 2  # connections at once
+    address_interval_s: float = 60.0  # between two connections to one address
+    names_per_key: int = 20  # SNI names a (address, TLSA RRset, operator), others inherit
+    attempts_after_s: tuple[float, ...] = (2100.0, 10800.0)  # +35 min, +3 h
+    dns_max_age_s: float = 600.0  # re-ask TLSA and addresses when older
+    both_key_types: bool = False
+    opt_out: Path | None = None  # one name, operator or CIDR a line; read at connect time
+    operator_merges: Path | None = None  # TOML: registrable domain = operator

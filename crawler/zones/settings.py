@@ -1,0 +1,38 @@
+"""Settings of zone intake: the list of sources and the acceptance bounds."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZoneSource:
+    """One `[[zones]]` entry. Which fields a kind needs is checked when it is read."""
+
+    zone: str  # origin, "com" or "com."; "*" with kind czds: every approved zone
+    kind: Literal["file", "czds", "axfr", "list"]
+    path: Path | None = None  # file, list: a file or a directory
+    url: str | None = None  # list, czds (base URLs below)
+    format: Literal["zone", "plain", "csv"] | None = None
+    column: str | None = None  # list, csv
+    server: str | None = None  # axfr: address, or address#port
+    tsig_name: str | None = None
+    tsig_algorithm: str = "hmac-sha256"
+    tsig_secret_file: Path | None = None  # or DANESURVEY_TSIG_SECRET
+    username: str | None = None  # czds
+    password_file: Path | None = None  # or DANESURVEY_CZDS_PASSWORD
+    authenticate_url: str = "https://account-api.icann.org"
+    download_url: str = "https://czds-api.icann.org"
+    promises_final_soa: bool = False  # the last record repeats the SOA: a cut is noticed
+    allow_include: bool = False  # $INCLUDE and $GENERATE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntakeSettings:
+    """Bounds of acceptance (docs/operations.md)."""
+
+    max_lost_delegations: float = 0.02  # share; but never fewer than 50
+    max_lost_signed: float = 0.10
+    max_ratio: float = 200.0  # uncompressed to compressed
+    downloads: int = 4
+    user_agent: str = "danesurvey"

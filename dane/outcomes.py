@@ -1,0 +1,206 @@
+"""The closed vocabularies: every word that the survey stores, publishes or prints.
+
+Stored as text, so that a row reads without this module. The meaning of each word is the
+line beside it; docs/measurement.md has the full rules with their RFC sections.
+"""
+
+from enum import StrEnum
+
+
+class LookupOutcome(StrEnum):
+    """What one DNS question came to (measurement, section 2).
+
+    `nodata` and `nxdomain` carry `secure` beside them: an opt-out denial, or one by NSEC3
+    with more iterations than the validator accepts, is not secure, and not a failure.
+    """
+
+    SECURE = "secure"  # an answer, validated
+    INSECURE = "insecure"  # an answer, provably unsigned
+    NODATA = "nodata"  # the name exists, the type does not
+    NXDOMAIN = "nxdomain"  # the name does not exist
+    BOGUS = "bogus"  # SERVFAIL; with CD=1 it answers: validation fails
+    SERVFAIL = "servfail"  # SERVFAIL with CD=1 too: the servers fail
+    UNANSWERED = "unanswered"  # ours: no reply after all passes
+    LOCAL_RESOLVER = "local_resolver"  # ours: REFUSED, FORMERR or garbage from our own resolver
+
+
+FAILED = frozenset({LookupOutcome.BOGUS, LookupOutcome.SERVFAIL})
+"""Theirs: a sender that enforces DANE gets an error here (RFC 7672 section 2.1.2)."""
+
+LOCAL = frozenset({LookupOutcome.UNANSWERED, LookupOutcome.LOCAL_RESOLVER})
+"""Ours: says nothing about the domain."""
+
+DENIAL = frozenset({LookupOutcome.NODATA, LookupOutcome.NXDOMAIN})
+
+
+class AuthorityResult(StrEnum):
+    """What one address of one authoritative server did with a direct question."""
+
+    ANSWER = "answer"
+    NXDOMAIN = "nxdomain"
+    REFUSED = "refused"
+    NOTIMP = "notimp"
+    FORMERR = "formerr"
+    SERVFAIL = "servfail"
+    TIMEOUT = "timeout"
+    NO_RRSIG = "no_rrsig"
+    BAD_DENIAL = "bad_denial"
+    CNAME_LOOP = "cname_loop"
+
+
+class HostClass(StrEnum):
+    """What a host's status means for a domain that points at it (measurement, section 6)."""
+
+    NONE = "-"  # no address: skipped, not counted
+    X = "X"  # not known, through us or our caps
+    A = "A"  # its address lookup fails
+    L = "L"  # its TLSA lookup fails: a sender that enforces DANE defers
+    N = "N"  # no DANE here, validly
+    F = "F"  # DANE is promised and broken
+    P = "P"  # DANE works
+    P0 = "P°"  # TLSA there, none usable: TLS without authentication
+    Q = "Q"  # TLSA there, server not measured
+
+
+class HostStatus(StrEnum):
+    """The status of an MX host, or of one of its addresses from `mismatch` down (section 6).
+
+    The members stand in the order of precedence: a host has the first that applies.
+    """
+
+    LOCAL_ERROR = "local_error"  # a needed answer is missing through our own fault
+    EXCESS = "excess"  # beyond the caps: 32 hosts a domain, 32 addresses a host
+    NO_ADDRESS = "no_address"  # A and AAAA answered: no address
+    ADDRESS_FAILED = "address_failed"  # no address, and A or AAAA failed
+    INSECURE = "insecure"  # addresses, none secure: TLSA is not asked
+    TLSA_FAILED = "tlsa_failed"  # a needed TLSA (or first CNAME) question failed
+    ABSENT = "absent"  # no secure TLSA RRset
+    MISMATCH = "mismatch"  # a usable record, a handshake, no match
+    TA_EXPIRED = "ta_expired"  # a TA path matches, outside a certificate's dates
+    NAME_MISMATCH = "name_mismatch"  # a TA path matches, no reference name does
+    NO_STARTTLS = "no_starttls"  # EHLO complete, STARTTLS not offered
+    STARTTLS_REJECTED = "starttls_rejected"  # offered, then refused with 4xx or 5xx
+    TLS_FAILED = "tls_failed"  # alert, protocol error or EOF in both handshakes
+    PASS = "pass"  # a usable record matches
+    UNUSABLE = "unusable"  # secure TLSA, none usable, the handshake works
+    TEMPFAIL = "tempfail"  # 4xx greeting or EHLO, 421, EOF or time-out after connect
+    REFUSED = "refused"  # 5xx greeting or EHLO: policy against us
+    UNREACHABLE = "unreachable"  # TCP connect fails
+    RESERVED_ADDRESS = "reserved_address"  # not a public address: never connected to
+    OPTED_OUT = "opted_out"  # on the opt-out list: not connected to
+    UNPROBED = "unprobed"  # not connected to: family absent here, run ended
+    LOCAL_ERROR_SMTP = "local_error_smtp"  # our own fault while probing
+
+
+HOST_CLASS: dict[HostStatus, HostClass] = {
+    HostStatus.LOCAL_ERROR: HostClass.X,
+    HostStatus.EXCESS: HostClass.X,
+    HostStatus.NO_ADDRESS: HostClass.NONE,
+    HostStatus.ADDRESS_FAILED: HostClass.A,
+    HostStatus.INSECURE: HostClass.N,
+    HostStatus.TLSA_FAILED: HostClass.L,
+    HostStatus.ABSENT: HostClass.N,
+    HostStatus.MISMATCH: HostClass.F,
+    HostStatus.TA_EXPIRED: HostClass.F,
+    HostStatus.NAME_MISMATCH: HostClass.F,
+    HostStatus.NO_STARTTLS: HostClass.F,
+    HostStatus.STARTTLS_REJECTED: HostClass.F,
+    HostStatus.TLS_FAILED: HostClass.F,
+    HostStatus.PASS: HostClass.P,
+    HostStatus.UNUSABLE: HostClass.P0,
+    HostStatus.TEMPFAIL: HostClass.Q,
+    HostStatus.REFUSED: HostClass.Q,
+    HostStatus.UNREACHABLE: HostClass.Q,
+    HostStatus.RESERVED_ADDRESS: HostClass.Q,
+    HostStatus.OPTED_OUT: HostClass.Q,
+    HostStatus.UNPROBED: HostClass.Q,
+    HostStatus.LOCAL_ERROR_SMTP: HostClass.Q,
+}
+
+
+class DomainStatus(StrEnum):
+    """The status of a domain: the first line of measurement section 7 that applies."""
+
+    INDETERMINATE = "indeterminate"  # not known, through us
+    LOOKUP_FAILED = "lookup_failed"  # a DNS error that makes senders defer (see the stage)
+    INSECURE = "insecure"  # MX RRset, its denial or a CNAME to it not secure
+    NO_MAIL = "no_mail"  # null MX, NXDOMAIN, or no host with an address
+    BROKEN = "broken"  # a host promises DANE and breaks the promise
+    INSECURE_MX_HOST = "insecure_mx_host"  # the hosts' addresses are unsigned
+    NO_TLSA = "no_tlsa"  # no host has a secure TLSA RRset
+    UNUSABLE = "unusable"  # TLSA RRsets, none usable
+    PARTIAL = "partial"  # some hosts with DANE, some without
+    DANE = "dane"  # every host has DANE, one at least measured and good
+    UNREACHABLE = "unreachable"  # DANE promised, no server measured: theirs
+
+
+class LookupStage(StrEnum):
+    """Where `lookup_failed` happened."""
+
+    MX = "mx"
+    TLSA = "tlsa"
+    ADDRESS = "address"
+
+
+class NoMailReason(StrEnum):
+    NULL_MX = "null_mx"  # sole `MX 0 .` (RFC 7505)
+    NXDOMAIN = "nxdomain"
+    NO_ADDRESS = "no_address"
+
+
+class BrokenLevel(StrEnum):
+    PRIMARY = "primary"  # a host of the lowest preference that remains
+    BACKUP = "backup"
+
+
+class Verdict(StrEnum):
+    """What a chain came to against a TLSA RRset (RFC 7671, RFC 7672 section 3)."""
+
+    MATCH = "match"
+    NAME_MISMATCH = "name_mismatch"
+    TA_EXPIRED = "ta_expired"
+    MISMATCH = "mismatch"
+    UNUSABLE = "unusable"
+    CERT_UNPARSED = "cert_unparsed"  # the chain could not be read: never called a mismatch
+
+
+class Defect(StrEnum):
+    """Whatever is worth telling about a host beside its status (measurement, section 8)."""
+
+    PKIX_USAGE = "pkix_usage"
+    UNKNOWN_SELECTOR = "unknown_selector"
+    UNKNOWN_MATCHING_TYPE = "unknown_matching_type"
+    BAD_DIGEST_LENGTH = "bad_digest_length"
+    EMPTY_DIGEST = "empty_digest"
+    DUPLICATE = "duplicate"
+    TOO_MANY = "too_many"
+    FULL_DATA = "full_data"
+    NO_SHA256 = "no_sha256"
+    TA_SPKI = "ta_spki"
+    WILDCARD_TLSA = "wildcard_tlsa"
+    SINGLE_RECORD = "single_record"
+    TLSA_INSECURE = "tlsa_insecure"
+    ENT_DENIED = "ent_denied"
+    ADDRESS_FAMILY_FAILED = "address_family_failed"
+    DIVERGENT = "divergent"
+    KEY_TYPE_DIVERGENCE = "key_type_divergence"
+    FLAPPING = "flapping"
+    LEGACY_TLS = "legacy_tls"
+    STARTTLS_INJECTION = "starttls_injection"
+    MX_ALIAS = "mx_alias"
+    NULL_MX_MIXED = "null_mx_mixed"
+    RRSIG_NEAR_EXPIRY = "rrsig_near_expiry"
+    NSEC3_ITERATIONS = "nsec3_iterations"
+
+
+class MismatchCause(StrEnum):
+    """Why a record does not match (measurement, section 8, last paragraph)."""
+
+    WRONG_USAGE = "wrong_usage"
+    WRONG_SELECTOR = "wrong_selector"
+    WRONG_MATCHING_TYPE = "wrong_matching_type"
+    STALE_CERTIFICATE = "stale_certificate"
+    TA_NOT_SENT = "ta_not_sent"
+    CHAIN_INVALID = "chain_invalid"
+    EMPTY_DIGEST = "empty_digest"
+    UNKNOWN = "unknown"
