@@ -1,0 +1,79 @@
+"""The command people type. No logic: arguments in, a package called, its result printed.
+
+A verb lives in the module of its name, which defines `register(app)`. stdout is data,
+stderr is talk. A `dane.faults.Fault` becomes one line on stderr and its exit code; any
+other exception is a bug and keeps its traceback.
+"""
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dane.faults import Fault
+from danesurvey.cli.context import GlobalOptions
+
+# In the order of `danesurvey --help`. Imported when the command line is read, each cheap:
+# what is heavy is imported inside the verbs.
+_VERBS = (
+    "survey",
+    "intake",
+    "zone",
+    "check",
+    "verify",
+    "report",
+    "status",
+    "doctor",
+    "db",
+    "resolver",
+    "worker",
+    "lab",
+)
+
+app = typer.Typer(
+    name="danesurvey",
+    help="A survey of DANE for SMTP across the whole DNS.",
+    epilog="Example: danesurvey survey --set database.url=postgresql:///danesurvey",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings file; default ./danesurvey.toml.", metavar="FILE")
+    ] = None,
+    state_dir: Annotated[
+        Path | None, typer.Option(help="Where databases, resolver and files live.", metavar="DIR")
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="One setting, as section.key=value.", metavar="KEY=VALUE"),
+    ] = None,
+) -> None:
+    flags = tuple(setting or ())
+    if state_dir is not None:
+        flags += (f"state_dir={state_dir}",)
+    context.obj = GlobalOptions(config, flags)
+
+
+for _verb in _VERBS:
+    importlib.import_module(f"danesurvey.cli.{_verb}").register(app)
+
+
+def main() -> None:
+    """Entry point of the `danesurvey` command."""
+    try:
+        app()
+    except Fault as fault:
+        print(f"danesurvey: {fault}", file=sys.stderr)
+        sys.exit(fault.exit_code)
+    except BrokenPipeError:  # `danesurvey … | head`
+        sys.stderr.close()
+        sys.exit(141)

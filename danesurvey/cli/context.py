@@ -1,0 +1,20 @@
+"""What the global options said, and the settings that come of them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from danesurvey.settings import Settings, load
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalOptions:
+    config: Path | None
+    flags: tuple[str, ...]
+
+
+def settings_of(context: typer.Context, *flags: str) -> Settings:
+    """The settings for this command; `flags` (`section.key=value`) are the verb's own. Raises UsageFault."""
+    options: GlobalOptions = context.obj
+    return load(options.config, (*options.flags, *flags))
