@@ -14,6 +14,8 @@ class ResolverSettings:
 
     address: str | None = None  # "127.0.0.1:53": a resolver that runs already, on loopback
     second_look_address: str | None = None
+    control: Path | None = None  # Unix control socket of the Unbound at `address`
+    second_look_control: Path | None = None
     port: int = 5301
     second_look_port: int = 5302
     unbound: Path | None = None  # the binary; default: found on PATH, copied under the state dir
