@@ -1,0 +1,122 @@
+"""Which addresses may be connected to: public ones, and in a lab the lab's own.
+
+The names surveyed are strangers', and their addresses lead where strangers want. Refused is
+what the IANA special-purpose registries (RFC 6890) do not call globally reachable, what
+IANA has not given out, and an IPv6 address that a tunnel or translator would turn into such
+an IPv4 address: IPv4-mapped and -compatible (RFC 4291), 6to4 (RFC 3056), NAT64 (RFC 6052,
+RFC 8215), Teredo (RFC 4380).
+
+The rule is for the address that is given to `connect`, never for a name. The tables stand
+here because those of `ipaddress` differ between versions of Python.
+"""
+
+import ipaddress
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from dane.faults import UsageFault
+
+_Network = IPv4Network | IPv6Network
+
+# IANA IPv4 Special-Purpose Address Registry, multicast and class E. None: globally
+# reachable. The first line that holds an address decides, so exceptions stand first.
+_IPV4 = tuple(
+    (IPv4Network(network), reason)
+    for network, reason in (
+        ("192.0.0.9/32", None),  # Port Control Protocol anycast
+        ("192.0.0.10/32", None),  # TURN anycast
+        ("0.0.0.0/8", "this network"),
+        ("10.0.0.0/8", "private use"),
+        ("100.64.0.0/10", "shared address space"),
+        ("127.0.0.0/8", "loopback"),
+        ("169.254.0.0/16", "link local"),
+        ("172.16.0.0/12", "private use"),
+        ("192.0.0.0/24", "IETF protocol assignments"),
+        ("192.0.2.0/24", "documentation"),
+        ("192.88.99.0/24", "6to4 relay anycast"),
+        ("192.168.0.0/16", "private use"),
+        ("198.18.0.0/15", "benchmarking"),
+        ("198.51.100.0/24", "documentation"),
+        ("203.0.113.0/24", "documentation"),
+        ("224.0.0.0/4", "multicast"),
+        ("240.0.0.0/4", "reserved"),
+    )
+)
+
+# IANA IPv6 Special-Purpose Address Registry, for what lies inside 2000::/3; all outside is
+# special or not given out. The names are for the reader of the refusal.
+_IPV6 = tuple(
+    (IPv6Network(network), reason)
+    for network, reason in (
+        ("64:ff9b::/96", None),  # NAT64: the IPv4 address inside decides
+        ("2002::/16", None),  # 6to4: likewise
+        ("2001:1::1/128", None),  # Port Control Protocol anycast
+        ("2001:1::2/128", None),  # TURN anycast
+        ("2001:1::3/128", None),  # DNS-SD Service Registration Protocol anycast
+        ("2001:3::/32", None),  # AMT
+        ("2001:4:112::/48", None),  # AS112
+        ("2001:20::/28", None),  # ORCHIDv2
+        ("2001:30::/28", None),  # DRIP
+        ("2001::/32", "Teredo"),
+        ("2001::/23", "IETF protocol assignments"),
+        ("2001:db8::/32", "documentation"),
+        ("3fff::/20", "documentation"),
+        ("2000::/3", None),
+        ("::/128", "unspecified"),
+        ("::1/128", "loopback"),
+        ("::ffff:0:0/96", "IPv4-mapped"),
+        ("::/96", "IPv4-compatible"),
+        ("64:ff9b:1::/48", "NAT64 of local use"),
+        ("100::/64", "discard only"),
+        ("5f00::/16", "segment routing"),
+        ("fc00::/7", "unique local"),
+        ("fe80::/10", "link local"),
+        ("fec0::/10", "site local"),
+        ("ff00::/8", "multicast"),
+        ("::/0", "not allocated"),
+    )
+)
+
+# Networks whose public addresses carry an IPv4 address, and the bits to the right of it.
+_CARRIERS = ((IPv6Network("64:ff9b::/96"), 0), (IPv6Network("2002::/16"), 80))
+
+
+class Addresses:
+    """The rule, with a lab's networks let through (`[probe] lab_addresses`).
+
+    Raises UsageFault for a network that is none.
+    """
+
+    def __init__(self, lab_networks: Iterable[str] = ()) -> None:
+        self._lab: list[_Network] = []
+        for text in lab_networks:
+            try:
+                self._lab.append(ipaddress.ip_network(text))
+            except ValueError as error:
+                raise UsageFault(f"[probe] lab_addresses: {error}") from error
+
+    def refusal(self, address: str) -> str | None:
+        """Why `address` must not be connected to, in a few words; None if it may be."""
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return "not an address"
+        if any(parsed in network for network in self._lab):
+            return None
+        if isinstance(parsed, IPv4Address):
+            return _refusal_4(parsed)
+        if parsed.scope_id is not None:
+            return "an address with a zone"
+        return _refusal_6(parsed)
+
+
+def _refusal_4(address: IPv4Address) -> str | None:
+    return next((reason for network, reason in _IPV4 if address in network), None)
+
+
+def _refusal_6(address: IPv6Address) -> str | None:
+    for network, shift in _CARRIERS:
+        if address in network:
+            inner = _refusal_4(IPv4Address(int(address) >> shift & 0xFFFFFFFF))
+            return inner and f"{inner}, inside {network}"
+    return next(reason for network, reason in _IPV6 if address in network)
