@@ -95,13 +95,17 @@ class Addresses:
             except ValueError as error:
                 raise UsageFault(f"[probe] lab_addresses: {error}") from error
 
+    def is_lab(self, address: str) -> bool:
+        """Whether `address` is in one of the lab's networks. Raises ValueError if it is none."""
+        return any(ipaddress.ip_address(address) in network for network in self._lab)
+
     def refusal(self, address: str) -> str | None:
         """Why `address` must not be connected to, in a few words; None if it may be."""
         try:
             parsed = ipaddress.ip_address(address)
         except ValueError:
             return "not an address"
-        if any(parsed in network for network in self._lab):
+        if self.is_lab(address):
             return None
         if isinstance(parsed, IPv4Address):
             return _refusal_4(parsed)

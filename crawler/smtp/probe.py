@@ -1,0 +1,243 @@
+"""One connection to one mail server: TCP, the SMTP dialogue, TLS (trio).
+
+`converse` connects once, to exactly the address that it is given, and returns what the
+server showed. It does not ask whether it may connect (`crawler.smtp.etiquette`), and it
+does not judge the chain (`dane.verify`). Nothing that a server does raises an exception.
+
+Deadlines: connecting, each reply, the handshake, and the whole session; the session's
+clock starts when the connection is attempted, so no waiting for our own limits counts.
+"""
+
+import errno
+import socket
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import trio
+
+from crawler.smtp.dialogue import Dialogue, State
+from crawler.smtp.settings import ProbeSettings
+from crawler.smtp.tls import Offer, TLSEngine, TLSFailure, server_name
+from dane.outcomes import HostStatus
+
+MAX_SESSION = 256 * 1024
+"""Bytes that a server may send in one session, TLS included."""
+_READ = 16 * 1024
+
+# Connecting failed on this machine: nothing about the server is known.
+_OURS = frozenset(
+    {
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOBUFS,
+        errno.ENOMEM,
+        errno.EADDRNOTAVAIL,
+        errno.EAFNOSUPPORT,
+        errno.EACCES,
+        errno.EPERM,
+        errno.ENETDOWN,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """What one connection showed.
+
+    `status` None: the handshake was done and `chain` decides. `tls_failed` here means one
+    handshake; the host's status of that name needs two (MEASUREMENT section 6).
+    """
+
+    offer: Offer
+    status: HostStatus | None
+    connected: datetime  # when connecting began
+    duration_ms: int
+    chain: tuple[bytes, ...] = ()
+    tls_version: str | None = None
+    cipher: str | None = None
+    smtp_code: int | None = None  # the reply that settled it, or the 220 to STARTTLS
+    smtp_text: str | None = None
+    error: str | None = None
+    injected: bool = False
+
+
+class _Wire:
+    """The TCP stream within the session's byte bound; a broken stream is an ended one."""
+
+    __slots__ = ("_socket", "overrun", "received")
+
+    def __init__(self, connected: trio.socket.SocketType) -> None:
+        self._socket = connected
+        self.received = 0
+        self.overrun = False
+
+    async def send(self, data: bytes) -> None:
+        try:
+            while data:
+                data = data[await self._socket.send(data) :]
+        except OSError:
+            return  # the next receive sees the end
+
+    async def receive(self) -> bytes:
+        try:
+            data: bytes = await self._socket.recv(_READ)
+        except OSError:
+            return b""
+        self.received += len(data)
+        if self.received > MAX_SESSION:
+            self.overrun = True
+            return b""
+        return data
+
+
+class _Session:
+    """The dialogue and the engine on one wire."""
+
+    def __init__(
+        self, wire: _Wire, settings: ProbeSettings, ehlo_name: str, offer: Offer, sni: bytes | None
+    ) -> None:
+        self.wire = wire
+        self.settings = settings
+        self.offer = offer
+        self.sni = sni
+        self.dialogue = Dialogue(ehlo_name)
+        self.engine: TLSEngine | None = None  # once the handshake is done
+        self.deadline = trio.current_time() + settings.session_s
+        self.status: HostStatus | None = None
+        self.error: str | None = None
+
+    def step(self, seconds: float) -> trio.CancelScope:
+        return trio.CancelScope(deadline=min(self.deadline, trio.current_time() + seconds))
+
+    async def run(self) -> None:
+        dialogue = self.dialogue
+        while dialogue.state is not State.CLOSED:
+            if dialogue.state is State.TLS:
+                if not await self.handshake():
+                    return
+                dialogue.secured()
+            waiting_in = dialogue.state
+            with self.step(self.settings.reply_s) as scope:
+                await self.send(dialogue.data_to_send())
+                while dialogue.state is waiting_in:
+                    dialogue.receive(await self.receive())
+            if scope.cancelled_caught and dialogue.state is waiting_in:
+                dialogue.timed_out()
+
+    async def handshake(self) -> bool:
+        engine = TLSEngine(self.offer, self.sni)
+        with self.step(self.settings.tls_s) as scope:
+            try:
+                while not engine.handshake():
+                    await self.wire.send(engine.data_to_send())
+                    engine.receive(await self.wire.receive())
+            except TLSFailure as failure:
+                self.status = HostStatus.TLS_FAILED
+                self.error = str(failure)
+            await self.wire.send(engine.data_to_send())  # our Finished, or our alert
+        if scope.cancelled_caught and self.status is None and not engine.done:
+            self.status = HostStatus.TEMPFAIL
+            self.error = "time-out during the handshake"
+        if self.status is not None:
+            return False
+        self.engine = engine
+        return True
+
+    async def send(self, data: bytes) -> None:
+        if not data:
+            return
+        if self.engine is None:
+            await self.wire.send(data)
+            return
+        try:
+            self.engine.encrypt(data)
+        except TLSFailure:
+            return  # the next receive sees the end
+        await self.wire.send(self.engine.data_to_send())
+
+    async def receive(self) -> bytes:
+        if self.engine is None:
+            return await self.wire.receive()
+        while (text := self.engine.decrypt()) is None:
+            await self.wire.send(self.engine.data_to_send())  # answers to key updates
+            self.engine.receive(await self.wire.receive())
+        return text
+
+
+async def converse(
+    address: str, sni: str, offer: Offer, settings: ProbeSettings, ehlo_name: str
+) -> Conversation:
+    """Connect to `address` once and go as far as the server lets us.
+
+    `sni` is the TLSA base domain (a key of `dane.names`). Raises only on a bug of ours, and
+    trio.Cancelled.
+    """
+    connected = datetime.now(UTC)
+    began = time.monotonic()
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+
+    def elapsed_ms() -> int:
+        return round((time.monotonic() - began) * 1000)
+
+    def failed(status: HostStatus, error: str) -> Conversation:
+        return Conversation(
+            offer=offer,
+            status=status,
+            error=error,
+            connected=connected,
+            duration_ms=elapsed_ms(),
+        )
+
+    try:
+        tcp = trio.socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        return failed(HostStatus.LOCAL_ERROR_SMTP, _reason(error))
+    with tcp:
+        try:
+            with trio.fail_after(settings.connect_s):
+                await tcp.connect((address, settings.port))
+        except trio.TooSlowError:
+            return failed(HostStatus.UNREACHABLE, "time-out while connecting")
+        except OSError as error:
+            ours = error.errno in _OURS or (
+                error.errno == errno.ENETUNREACH and not _has_route(family, address)
+            )
+            status = HostStatus.LOCAL_ERROR_SMTP if ours else HostStatus.UNREACHABLE
+            return failed(status, _reason(error))
+        session = _Session(_Wire(tcp), settings, ehlo_name, offer, server_name(sni))
+        await session.run()
+    dialogue, engine = session.dialogue, session.engine
+    error_text = session.error or dialogue.error
+    if session.wire.overrun:
+        error_text = f"over {MAX_SESSION} bytes in one session"
+    return Conversation(
+        offer=offer,
+        status=session.status or dialogue.status,
+        connected=connected,
+        duration_ms=elapsed_ms(),
+        chain=engine.chain() if engine else (),
+        tls_version=engine.version if engine else None,
+        cipher=engine.cipher if engine else None,
+        smtp_code=dialogue.reply.code if dialogue.reply else None,
+        smtp_text=dialogue.reply.text if dialogue.reply else None,
+        error=error_text,
+        injected=dialogue.injected,
+    )
+
+
+def _reason(error: OSError) -> str:
+    return errno.errorcode.get(error.errno or 0, type(error).__name__)
+
+
+def _has_route(family: socket.AddressFamily, address: str) -> bool:
+    """Whether this machine has a route: tells our lost network from a router's ICMP answer.
+
+    Connecting a UDP socket sends nothing.
+    """
+    with socket.socket(family, socket.SOCK_DGRAM) as asking:
+        try:
+            asking.connect((address, 25))
+        except OSError:
+            return False
+    return True
