@@ -91,7 +91,7 @@ def trust_anchors(path: Path | None) -> tuple[str, ...]:
     if path is None:
         return IANA_ANCHORS
     try:
-        rrsets = dns.zonefile.read_rrsets(path.read_text(), default_ttl=0, origin=".")
+        rrsets = dns.zonefile.read_rrsets(path.read_text(), rdclass=None, default_ttl=0, origin=".")
     except OSError as error:
         raise UsageFault(f"trust anchor {path}: {error.strerror}") from error
     except (UnicodeDecodeError, dns.exception.DNSException) as error:
