@@ -164,6 +164,28 @@ class Verdict(StrEnum):
     CERT_UNPARSED = "cert_unparsed"  # the chain could not be read: never called a mismatch
 
 
+VERDICT_STATUS: dict[Verdict, HostStatus] = {
+    Verdict.MATCH: HostStatus.PASS,
+    Verdict.NAME_MISMATCH: HostStatus.NAME_MISMATCH,
+    Verdict.TA_EXPIRED: HostStatus.TA_EXPIRED,
+    Verdict.MISMATCH: HostStatus.MISMATCH,
+    Verdict.UNUSABLE: HostStatus.UNUSABLE,
+    Verdict.CERT_UNPARSED: HostStatus.LOCAL_ERROR_SMTP,
+}
+"""The status of an address whose handshake was done."""
+
+
+class RecordResult(StrEnum):
+    """What one TLSA record came to; where it is a reason not to match, a MismatchCause."""
+
+    MATCH = "match"
+    NAME_MISMATCH = "name_mismatch"  # its path and dates are right, no reference name is
+    TA_EXPIRED = "ta_expired"  # its path is right, outside a certificate's dates
+    CERT_UNPARSED = "cert_unparsed"  # what it needs could not be read
+    SUPERSEDED = "superseded"  # a stronger digest stands beside it (RFC 7671 section 9)
+    UNUSABLE = "unusable"
+
+
 class Defect(StrEnum):
     """Whatever is worth telling about a host beside its status (measurement, section 8)."""
 

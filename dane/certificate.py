@@ -1,0 +1,360 @@
+"""One certificate as a server sent it: what can be read of it, and whether a key signed it.
+
+Nothing here raises on hostile bytes. Three states are kept apart all the way up: yes, no,
+and *not readable with our library* (None), because the last must never be called a
+mismatch (measurement, section 5). RFC 5280 sections 4.1, 4.2 and 6.1.
+"""
+
+import hashlib
+import warnings
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property, lru_cache
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+from cryptography.utils import CryptographyDeprecationWarning
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID, SignatureAlgorithmOID
+
+from dane.der import Cut, cut_certificate, is_spki
+from dane.identity import presented_name
+
+_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension)
+"""What cryptography raises on bytes or algorithms that it refuses."""
+
+_UNDERSTOOD = frozenset(
+    {
+        ExtensionOID.BASIC_CONSTRAINTS,
+        ExtensionOID.KEY_USAGE,
+        ExtensionOID.EXTENDED_KEY_USAGE,
+        ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+        ExtensionOID.ISSUER_ALTERNATIVE_NAME,
+        ExtensionOID.NAME_CONSTRAINTS,
+        ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
+        ExtensionOID.SUBJECT_KEY_IDENTIFIER,
+        ExtensionOID.CERTIFICATE_POLICIES,
+        ExtensionOID.POLICY_MAPPINGS,
+        ExtensionOID.POLICY_CONSTRAINTS,
+        ExtensionOID.INHIBIT_ANY_POLICY,
+        ExtensionOID.CRL_DISTRIBUTION_POINTS,
+        ExtensionOID.FRESHEST_CRL,
+        ExtensionOID.TLS_FEATURE,
+    }
+)
+"""Critical extensions that do not stop a path (RFC 5280 section 4.2). Policies and
+revocation have no part in DANE for SMTP: no policy is asked for, no CRL is fetched."""
+
+_SERVER_PURPOSES = frozenset(
+    {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
+)
+
+_RSA_PKCS1 = frozenset(
+    {
+        SignatureAlgorithmOID.RSA_WITH_MD5,
+        SignatureAlgorithmOID.RSA_WITH_SHA1,
+        SignatureAlgorithmOID.RSA_WITH_SHA224,
+        SignatureAlgorithmOID.RSA_WITH_SHA256,
+        SignatureAlgorithmOID.RSA_WITH_SHA384,
+        SignatureAlgorithmOID.RSA_WITH_SHA512,
+        SignatureAlgorithmOID.RSA_WITH_SHA3_224,
+        SignatureAlgorithmOID.RSA_WITH_SHA3_256,
+        SignatureAlgorithmOID.RSA_WITH_SHA3_384,
+        SignatureAlgorithmOID.RSA_WITH_SHA3_512,
+    }
+)
+_ECDSA = frozenset(
+    {
+        SignatureAlgorithmOID.ECDSA_WITH_SHA1,
+        SignatureAlgorithmOID.ECDSA_WITH_SHA224,
+        SignatureAlgorithmOID.ECDSA_WITH_SHA256,
+        SignatureAlgorithmOID.ECDSA_WITH_SHA384,
+        SignatureAlgorithmOID.ECDSA_WITH_SHA512,
+        SignatureAlgorithmOID.ECDSA_WITH_SHA3_224,
+        SignatureAlgorithmOID.ECDSA_WITH_SHA3_256,
+        SignatureAlgorithmOID.ECDSA_WITH_SHA3_384,
+        SignatureAlgorithmOID.ECDSA_WITH_SHA3_512,
+    }
+)
+_DSA = frozenset(
+    {
+        SignatureAlgorithmOID.DSA_WITH_SHA1,
+        SignatureAlgorithmOID.DSA_WITH_SHA224,
+        SignatureAlgorithmOID.DSA_WITH_SHA256,
+        SignatureAlgorithmOID.DSA_WITH_SHA384,
+        SignatureAlgorithmOID.DSA_WITH_SHA512,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What path validation asks of one certificate (RFC 5280 sections 4.2 and 6.1)."""
+
+    not_before: datetime
+    not_after: datetime
+    is_v1: bool
+    is_ca: bool | None  # basicConstraints; None: no such extension
+    path_length: int | None
+    signs_certificates: bool | None  # keyUsage keyCertSign; None: no such extension
+    serves: bool  # keyUsage, if present, lets a TLS server use the key
+    server_purpose: bool  # extended key usage, if present, includes TLS servers
+    understood: bool  # no critical extension is unknown
+    dns_ids: tuple[str, ...]  # dNSName entries of the subjectAltName
+    common_names: tuple[str, ...]
+    general_names: tuple[x509.GeneralName, ...]  # all that name constraints may speak of
+    constraints: x509.NameConstraints | None
+
+
+class Certificate:
+    """One certificate; each view is made when first asked for, and kept."""
+
+    def __init__(self, der: bytes) -> None:
+        self.der = der
+
+    @cached_property
+    def cut(self) -> Cut | None:
+        """The raw fields; None where the bytes are not a certificate even in shape."""
+        return cut_certificate(self.der)
+
+    @cached_property
+    def spki(self) -> bytes | None:
+        """SubjectPublicKeyInfo, DER."""
+        return self.cut.spki if self.cut else None
+
+    @cached_property
+    def parsed(self) -> x509.Certificate | None:
+        """None where the library refuses the certificate."""
+        if self.cut is None:
+            return None
+        try:
+            with warnings.catch_warnings():
+                # An odd serial number and the like: deprecated there, of no interest here.
+                warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+                return x509.load_der_x509_certificate(self.der)
+        except _UNREADABLE:
+            return None
+
+    @cached_property
+    def key(self) -> CertificatePublicKeyTypes | None:
+        """None where the library cannot use the key."""
+        return load_key(self.spki) if self.spki is not None else None
+
+    @cached_property
+    def facts(self) -> Facts | None:
+        """None where the certificate, or any of its extensions, cannot be read."""
+        if self.parsed is None:
+            return None
+        try:
+            return _read(self.parsed)
+        except _UNREADABLE:
+            return None
+
+    @cached_property
+    def self_issued(self) -> bool:
+        """Whether issuer and subject are one name (RFC 5280 section 6.1)."""
+        return is_issuer_name(self, self)
+
+    @cached_property
+    def issuer_key(self) -> tuple[object, ...] | bytes:
+        """The issuer's name in the form in which RFC 5280 section 7.1 compares names."""
+        return _comparable(self, "issuer")
+
+    @cached_property
+    def subject_key(self) -> tuple[object, ...] | bytes:
+        """The subject's name, likewise."""
+        return _comparable(self, "subject")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the name check compares: DNS-IDs, and the CN only if there is none (RFC 7672
+        section 3.2.3). Empty where the certificate cannot be read."""
+        if self.facts is None:
+            return ()
+        return self.facts.dns_ids or self.facts.common_names
+
+
+@lru_cache(maxsize=512)
+def read_certificate(der: bytes) -> Certificate:
+    """A certificate by its bytes. Intermediates are shared by thousands of servers, so the
+    last few are kept."""
+    return Certificate(der)
+
+
+def parses_as_certificate(data: bytes) -> bool:
+    """Whether a Cert(0) Full(0) record has a certificate in it. An algorithm unknown to us is
+    no reason against it; a key that its own algorithm refuses is."""
+    cut = cut_certificate(data)
+    return cut is not None and _key_is_sound(cut.spki)
+
+
+def parses_as_spki(data: bytes) -> bool:
+    """Whether an SPKI(1) Full(0) record has a SubjectPublicKeyInfo in it; likewise."""
+    return is_spki(data) and _key_is_sound(data)
+
+
+def _key_is_sound(spki: bytes) -> bool:
+    try:
+        load_der_public_key(spki)
+    except UnsupportedAlgorithm:
+        return True
+    except ValueError:
+        return False
+    return True
+
+
+@lru_cache(maxsize=512)
+def load_key(spki: bytes) -> CertificatePublicKeyTypes | None:
+    """The public key of a SubjectPublicKeyInfo; None where the library cannot use it."""
+    try:
+        return load_der_public_key(spki)  # type: ignore[return-value]
+    except _UNREADABLE:
+        return None
+
+
+def is_issuer_name(issuer: Certificate, subject: Certificate) -> bool:
+    """Whether the one's subject is the other's issuer (RFC 5280 sections 6.1.3 and 7.1)."""
+    if issuer.cut is None or subject.cut is None:
+        return False
+    # The slow comparison only matters where the same name was encoded in two ways.
+    return issuer.cut.subject == subject.cut.issuer or issuer.subject_key == subject.issuer_key
+
+
+def is_signed_by(certificate: Certificate, key: CertificatePublicKeyTypes | None) -> bool | None:
+    """Whether the key made the certificate's signature; None where we cannot tell."""
+    parsed = certificate.parsed
+    if parsed is None or key is None:
+        return None
+    algorithm = parsed.signature_algorithm_oid
+    signature, signed = parsed.signature, parsed.tbs_certificate_bytes
+    try:
+        if isinstance(key, rsa.RSAPublicKey):
+            if algorithm == SignatureAlgorithmOID.RSASSA_PSS:
+                scheme = parsed.signature_algorithm_parameters
+                assert isinstance(scheme, padding.PSS)
+            elif algorithm in _RSA_PKCS1:
+                scheme = padding.PKCS1v15()
+            else:
+                return _foreign(algorithm)
+            digest = parsed.signature_hash_algorithm
+            if digest is None:
+                return None
+            key.verify(signature, signed, scheme, digest)
+        elif isinstance(key, ec.EllipticCurvePublicKey):
+            digest = parsed.signature_hash_algorithm
+            if algorithm not in _ECDSA or digest is None:
+                return _foreign(algorithm)
+            key.verify(signature, signed, ec.ECDSA(digest))
+        elif isinstance(key, ed25519.Ed25519PublicKey):
+            if algorithm != SignatureAlgorithmOID.ED25519:
+                return _foreign(algorithm)
+            key.verify(signature, signed)
+        elif isinstance(key, ed448.Ed448PublicKey):
+            if algorithm != SignatureAlgorithmOID.ED448:
+                return _foreign(algorithm)
+            key.verify(signature, signed)
+        elif isinstance(key, dsa.DSAPublicKey):
+            digest = parsed.signature_hash_algorithm
+            if algorithm not in _DSA or digest is None:
+                return _foreign(algorithm)
+            key.verify(signature, signed, digest)
+        else:
+            return None
+    except InvalidSignature:
+        return False
+    except _UNREADABLE:
+        return None
+    return True
+
+
+_KNOWN_ALGORITHMS = frozenset(
+    {
+        SignatureAlgorithmOID.RSASSA_PSS,
+        SignatureAlgorithmOID.ED25519,
+        SignatureAlgorithmOID.ED448,
+        *_RSA_PKCS1,
+        *_ECDSA,
+        *_DSA,
+    }
+)
+
+
+def _foreign(algorithm: x509.ObjectIdentifier) -> bool | None:
+    """A signature by another known algorithm is not this key's; by an unknown one, who knows."""
+    return False if algorithm in _KNOWN_ALGORITHMS else None
+
+
+def _read(parsed: x509.Certificate) -> Facts:
+    is_ca: bool | None = None
+    path_length: int | None = None
+    signs: bool | None = None
+    serves = server_purpose = understood = True
+    dns_ids: list[str] = []
+    general_names: list[x509.GeneralName] = []
+    if parsed.subject.rdns:
+        general_names.append(x509.DirectoryName(parsed.subject))
+    constraints: x509.NameConstraints | None = None
+    for extension in parsed.extensions:
+        value = extension.value
+        if isinstance(value, x509.BasicConstraints):
+            is_ca, path_length = value.ca, value.path_length
+        elif isinstance(value, x509.KeyUsage):
+            signs = value.key_cert_sign
+            serves = value.digital_signature or value.key_encipherment or value.key_agreement
+        elif isinstance(value, x509.ExtendedKeyUsage):
+            server_purpose = not _SERVER_PURPOSES.isdisjoint(value)
+        elif isinstance(value, x509.SubjectAlternativeName):
+            general_names.extend(value)
+            dns_ids = [presented_name(one) for one in value.get_values_for_type(x509.DNSName)]
+        elif isinstance(value, x509.NameConstraints):
+            constraints = value
+        if extension.critical and extension.oid not in _UNDERSTOOD:
+            understood = False
+    return Facts(
+        not_before=parsed.not_valid_before_utc,
+        not_after=parsed.not_valid_after_utc,
+        is_v1=parsed.version is x509.Version.v1,
+        is_ca=is_ca,
+        path_length=path_length,
+        signs_certificates=signs,
+        serves=serves,
+        server_purpose=server_purpose,
+        understood=understood,
+        dns_ids=tuple(dns_ids),
+        common_names=tuple(
+            presented_name(one.value)
+            for one in parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+            if isinstance(one.value, str)
+        ),
+        general_names=tuple(general_names),
+        constraints=constraints,
+    )
+
+
+def _comparable(certificate: Certificate, which: str) -> tuple[object, ...] | bytes:
+    """Attribute types and values, without regard to case, outer and repeated blanks and the
+    kind of string; the raw bytes where the name cannot be read."""
+    raw: bytes = getattr(certificate.cut, which)
+    if certificate.parsed is None:
+        return raw
+    try:
+        name: x509.Name = getattr(certificate.parsed, which)
+    except _UNREADABLE:
+        return raw
+    return tuple(
+        frozenset(
+            (
+                one.oid,
+                " ".join(one.value.split()).casefold() if isinstance(one.value, str) else one.value,
+            )
+            for one in rdn
+        )
+        for rdn in name.rdns
+    )
+
+
+def sha256_hex(der: bytes) -> str:
+    """The identity of a certificate."""
+    return hashlib.sha256(der).hexdigest()

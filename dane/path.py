@@ -1,0 +1,187 @@
+"""Paths from a server's certificate to a DANE-TA(2) trust anchor (RFC 5280 section 6, RFC 7671
+section 5.2).
+
+A server sends its certificates in any order, with duplicates and strangers among them, and
+an authority may be certified by several others. So every path is tried, the shortest
+first, and the best one counts. What a path must be: each certificate issued and signed by
+the next; all but the first are authorities (basicConstraints, pathLenConstraint, keyUsage);
+extended key usage, where there is one, includes TLS servers; no unknown critical extension;
+names within the authorities' constraints; all dates right, the anchor's included.
+
+The work is bounded whatever the server sends (`_MOST_STEPS`, `_MOST_SIGNATURES`); past the
+bound the answer is "could not be read", never "no".
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+
+from dane.certificate import Certificate, Facts, is_issuer_name, is_signed_by, load_key
+from dane.constraints import names_permitted
+
+_MOST_STEPS = 2000
+"""Paths looked at for one anchor. A chain in order needs as many as it has certificates."""
+
+_MOST_SIGNATURES = 400
+"""Signatures checked for one chain, about 0.1 ms each."""
+
+
+class Grade(IntEnum):
+    """How good a path is; the higher, the better."""
+
+    NONE = 0  # no path
+    INVALID = 1  # signatures lead to the anchor, but not as RFC 5280 has it
+    EXPIRED = 2  # right but for the dates
+    VALID = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """The best path to one anchor. `depth`: of the anchor in the path (the leaf is 0), or of
+    the certificate that a bare key signed. `unread`: something on the way could not be read,
+    or there was too much of it, so a better path may exist."""
+
+    grade: Grade
+    depth: int | None
+    unread: bool
+
+
+class Paths:
+    """The certificates of one handshake, to be searched for paths to anchors."""
+
+    def __init__(self, presented: Sequence[Certificate], at: datetime) -> None:
+        """`presented`: distinct, the server's own first; not empty."""
+        self._leaf = presented[0]
+        self._others = presented[1:]
+        self._at = at
+        self._signed: dict[tuple[bytes, bytes], bool | None] = {}
+        self._signatures_left = _MOST_SIGNATURES
+        self._unreadable = any(one.facts is None for one in presented)
+
+    def to_certificates(self, anchors: frozenset[bytes]) -> Search:
+        """To any of the anchors (DER) that the server sent itself."""
+        return self._search(self._others, lambda one: one.der in anchors)
+
+    def to_certificate(self, anchor: Certificate) -> Search:
+        """To a whole certificate from DNS, sent by the server or not (RFC 7671 section 5.2.2)."""
+        others = [one for one in self._others if one.der != anchor.der]
+        if anchor.der != self._leaf.der:
+            others.append(anchor)
+        return self._search(others, lambda one: one.der == anchor.der)
+
+    def to_key(self, spki: bytes) -> Search:
+        """To a bare key from DNS. Where the server sent a certificate of that key, its dates and
+        constraints count; else the key alone ends the path (RFC 7671 section 5.2.2)."""
+        return self._search(self._others, lambda one: one.spki == spki, spki)
+
+    @property
+    def open_ended(self) -> bool:
+        """Whether, by names, the chain ends below its root: an issuer was not sent."""
+        reached, waiting = {self._leaf.der}, [self._leaf]
+        while waiting:
+            top = waiting.pop()
+            issuers = [one for one in self._others if is_issuer_name(one, top)]
+            if not issuers and not top.self_issued:
+                return True
+            for one in issuers:
+                if one.der not in reached:
+                    reached.add(one.der)
+                    waiting.append(one)
+        return False
+
+    def _search(
+        self,
+        others: Sequence[Certificate],
+        is_anchor: Callable[[Certificate], bool],
+        bare_key: bytes | None = None,
+    ) -> Search:
+        best, depth, unread, steps = Grade.NONE, None, self._unreadable, 0
+        waiting: deque[tuple[Certificate, ...]] = deque([(self._leaf,)])
+        while waiting and best is not Grade.VALID:
+            path = waiting.popleft()
+            ends: list[tuple[Certificate, ...]] = []
+            for issuer in others:
+                if issuer in path:
+                    continue
+                signed = self._is_issued(path[-1], issuer)
+                if signed is None:
+                    unread = True
+                elif signed and is_anchor(issuer):
+                    ends.append((*path, issuer))
+                elif signed:
+                    waiting.append((*path, issuer))
+            bare = bare_key is not None and not ends
+            if bare:
+                signed = self._is_signed(path[-1], bare_key)
+                unread |= signed is None
+                ends = [path] if signed else []
+            for end in ends:
+                grade = self._grade(end, bare)
+                unread |= grade is None
+                if grade is not None and grade > best:
+                    best, depth = grade, len(end) - 1
+            steps += 1 + len(ends)
+            if steps + len(waiting) > _MOST_STEPS:
+                return Search(best, depth, unread or best is not Grade.VALID)
+        return Search(best, depth, unread)
+
+    def _is_issued(self, subject: Certificate, issuer: Certificate) -> bool | None:
+        if not is_issuer_name(issuer, subject):
+            return False
+        return self._is_signed(subject, issuer.spki)
+
+    def _is_signed(self, subject: Certificate, spki: bytes | None) -> bool | None:
+        if spki is None:
+            return None
+        pair = subject.der, spki
+        if pair not in self._signed:
+            if not self._signatures_left:
+                return None
+            self._signatures_left -= 1
+            self._signed[pair] = is_signed_by(subject, load_key(spki))
+        return self._signed[pair]
+
+    def _grade(self, path: tuple[Certificate, ...], bare: bool) -> Grade | None:
+        """How good a path is whose signatures are right; None if it cannot be read."""
+        facts = [one.facts for one in path]
+        if not all(facts):
+            return None
+        if not _holds(path, [one for one in facts if one], bare):
+            return Grade.INVALID
+        dates = all(one.not_before <= self._at <= one.not_after for one in facts if one)
+        return Grade.VALID if dates else Grade.EXPIRED
+
+
+def _holds(path: Sequence[Certificate], facts: Sequence[Facts], bare: bool) -> bool:
+    """Whether the path is one by RFC 5280 section 6.1, dates aside."""
+    leaf = facts[0]
+    if not (leaf.serves and leaf.server_purpose and leaf.understood):
+        return False
+    # Self-issued authorities count neither for the length nor for the names (RFC 5280 6.1).
+    below, names = 0, list(leaf.general_names)
+    for i in range(1, len(path)):
+        one = facts[i]
+        is_top = i == len(path) - 1 and not bare
+        if not (_is_authority(path[i], one, is_top) and one.server_purpose and one.understood):
+            return False
+        if one.path_length is not None and below > one.path_length:
+            return False
+        if one.constraints is not None and not names_permitted(one.constraints, names):
+            return False
+        if not path[i].self_issued:
+            below += 1
+            names.extend(one.general_names)
+    return True
+
+
+def _is_authority(certificate: Certificate, facts: Facts, is_anchor: bool) -> bool:
+    """basicConstraints and keyUsage (RFC 5280 section 6.1.4 k to n). An anchor without
+    basicConstraints may be of version 1, or have keyCertSign alone: it is trusted by being
+    named in DNS, and verifiers take it so."""
+    if facts.signs_certificates is False:
+        return False
+    if facts.is_ca is not None or not is_anchor:
+        return bool(facts.is_ca)
+    return facts.signs_certificates is True or (facts.is_v1 and certificate.self_issued)

@@ -1,0 +1,245 @@
+"""A certificate chain against a TLSA RRset (RFC 7671, RFC 7672 section 3; measurement 5).
+
+`verify` gives the verdict, and for every record what it matches or why it does not. It
+takes bytes as they came: no chain and no record makes it raise. What our library cannot
+read ends as `cert_unparsed`, never as a mismatch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from dane.certificate import Certificate, read_certificate
+from dane.identity import any_name_matches
+from dane.outcomes import MismatchCause, RecordResult, Verdict
+from dane.path import Grade, Paths, Search
+from dane.tlsa import (
+    CERT,
+    DANE_EE,
+    DANE_TA,
+    DIGESTS,
+    EMPTY_DIGESTS,
+    FULL,
+    SPKI,
+    TLSARecord,
+    strongest,
+    usable,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordCheck:
+    """One record's result.
+
+    `result`: a RecordResult, or the MismatchCause of a usable record that does not match.
+    `cause`: that cause again; for an unusable record, the wrong field if its data fits a
+    certificate of the chain. `depth`: of a match, the place in the path (the leaf is 0);
+    of a wrong field, the place in the chain as sent of the certificate that the data fits.
+    """
+
+    record: TLSARecord
+    result: RecordResult | MismatchCause
+    cause: MismatchCause | None = None
+    depth: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What a chain came to.
+
+    `name_decides`: a trust anchor matched and no DANE-EE record did, so the names decide
+    between `match` and `name_mismatch` (without reference names the verdict is `match`).
+    `matched_record` is an index into `records`: the record that gave the verdict.
+    """
+
+    verdict: Verdict
+    name_decides: bool
+    leaf_names: tuple[str, ...]
+    records: tuple[RecordCheck, ...]
+    matched_record: int | None
+    matched_depth: int | None
+
+
+_BEST_FIRST: tuple[tuple[RecordResult, Verdict], ...] = (
+    (RecordResult.MATCH, Verdict.MATCH),
+    # Unread comes before the results that blame: read, the record might have matched.
+    (RecordResult.CERT_UNPARSED, Verdict.CERT_UNPARSED),
+    (RecordResult.NAME_MISMATCH, Verdict.NAME_MISMATCH),
+    (RecordResult.TA_EXPIRED, Verdict.TA_EXPIRED),
+)
+"""Any one match suffices, and the best counts (RFC 7671 section 3; measurement, section 5.3)."""
+
+
+def verify(
+    chain: Sequence[bytes],
+    tlsa: Sequence[TLSARecord],
+    names: Sequence[str],
+    at: datetime,
+    earlier: Sequence[bytes] = (),
+) -> Verification:
+    """Verify a chain (DER, as sent, the server's own certificate first).
+
+    `names`: reference names as keys (`dane.names.canonical`): the TLSA base domain, the domain,
+    its expanded name; empty: names are not checked. `at`: an aware time, at which dates
+    must hold. `earlier`: certificates (DER) that this server showed before.
+    """
+    if at.tzinfo is None:
+        raise ValueError("the time of verification has no time zone")
+    check = _Check(chain, names, at, earlier)
+    good = {record for record in set(tlsa) if usable(record)}
+    active = strongest(good)
+    results: dict[TLSARecord, RecordCheck] = {}
+    # Cheap ones first, so that a flood of keys from DNS cannot use up the bounded search.
+    for record in sorted(set(tlsa), key=lambda one: one.matching_type == FULL):
+        if record not in good:
+            results[record] = check.misfit(record, RecordResult.UNUSABLE)
+        elif record not in active:
+            results[record] = RecordCheck(record, RecordResult.SUPERSEDED)
+        elif record.usage == DANE_EE:
+            results[record] = check.end_entity(record)
+        else:
+            results[record] = check.trust_anchor(record)
+    records = tuple(results[record] for record in tlsa)
+    return _conclude(records, check.leaf_names)
+
+
+def _conclude(records: tuple[RecordCheck, ...], leaf_names: tuple[str, ...]) -> Verification:
+    for result, verdict in _BEST_FIRST:
+        # DANE-EE first: its match does not hang on names.
+        found = sorted(
+            (-one.record.usage, i) for i, one in enumerate(records) if one.result is result
+        )
+        if found:
+            best = found[0][1]
+            usage = records[best].record.usage
+            return Verification(
+                verdict,
+                usage == DANE_TA and result in (RecordResult.MATCH, RecordResult.NAME_MISMATCH),
+                leaf_names,
+                records,
+                best if result is not RecordResult.CERT_UNPARSED else None,
+                records[best].depth,
+            )
+    mismatch = any(isinstance(one.result, MismatchCause) for one in records)
+    verdict = Verdict.MISMATCH if mismatch else Verdict.UNUSABLE
+    return Verification(verdict, False, leaf_names, records, None, None)
+
+
+class _Check:
+    """One chain, asked about one record after the other."""
+
+    def __init__(
+        self, chain: Sequence[bytes], names: Sequence[str], at: datetime, earlier: Sequence[bytes]
+    ) -> None:
+        self._presented = [read_certificate(bytes(der)) for der in dict.fromkeys(chain)]
+        self._earlier = [read_certificate(bytes(der)) for der in dict.fromkeys(earlier)]
+        self._paths = Paths(self._presented, at) if self._presented else None
+        self._fits: dict[tuple[int, int], dict[bytes, list[int]]] = {}
+        self.leaf_names = self._presented[0].names if self._presented else ()
+        self._name_is_right = not names or any_name_matches(self.leaf_names, names)
+
+    def end_entity(self, record: TLSARecord) -> RecordCheck:
+        """DANE-EE(3): the leaf's bytes alone: no name, no date (RFC 7671 section 5.1)."""
+        if 0 in self._fitting(record.selector, record.matching_type, record.data):
+            return RecordCheck(record, RecordResult.MATCH, depth=0)
+        if self._presented and _association(self._presented[0], record.selector, FULL) is None:
+            return RecordCheck(record, RecordResult.CERT_UNPARSED)
+        return self.misfit(record)
+
+    def trust_anchor(self, record: TLSARecord) -> RecordCheck:
+        """DANE-TA(2): a path, its dates, and the names (RFC 7671 section 5.2)."""
+        sent = [
+            self._presented[i].der
+            for i in self._fitting(record.selector, record.matching_type, record.data)
+            if i > 0
+        ]
+        search = self._search(record, frozenset(sent))
+        if search.grade is Grade.VALID:
+            result = RecordResult.MATCH if self._name_is_right else RecordResult.NAME_MISMATCH
+            return RecordCheck(record, result, depth=search.depth)
+        if search.unread:
+            return RecordCheck(record, RecordResult.CERT_UNPARSED)
+        if search.grade is Grade.EXPIRED:
+            return RecordCheck(record, RecordResult.TA_EXPIRED, depth=search.depth)
+        if sent or search.grade is Grade.INVALID:
+            cause = MismatchCause.CHAIN_INVALID
+            return RecordCheck(record, cause, cause, search.depth)
+        return self.misfit(record)
+
+    def _search(self, record: TLSARecord, sent: frozenset[bytes]) -> Search:
+        if self._paths is None:
+            return Search(Grade.NONE, None, False)
+        if record.matching_type == FULL and record.selector == CERT:
+            return self._paths.to_certificate(read_certificate(record.data))
+        if record.matching_type == FULL:
+            return self._paths.to_key(record.data)
+        if not sent:
+            # A digest can only be of what was sent (RFC 7671 section 5.2.2). A certificate
+            # whose key could not be cut out may be it, though.
+            unread = record.selector == SPKI and any(one.spki is None for one in self._presented)
+            return Search(Grade.NONE, None, unread)
+        return self._paths.to_certificates(sent)
+
+    def misfit(self, record: TLSARecord, result: RecordResult | None = None) -> RecordCheck:
+        """Why a record does not match; `result` if it cannot match at all (unusable)."""
+        cause, depth = self._wrong_field(record)
+        if result is not None:
+            return RecordCheck(record, result, cause, depth)
+        if cause is None:
+            cause = self._wrong_certificate(record)
+        return RecordCheck(record, cause, cause, depth)
+
+    def _wrong_field(self, record: TLSARecord) -> tuple[MismatchCause | None, int | None]:
+        """The field that keeps the data from fitting a certificate of the chain."""
+        if EMPTY_DIGESTS.get(record.matching_type) == record.data:
+            return MismatchCause.EMPTY_DIGEST, None
+        kinds = sorted(
+            (
+                (selector != record.selector, kind != record.matching_type, selector, kind)
+                for selector in (CERT, SPKI)
+                for kind in (FULL, *DIGESTS)
+            ),
+            key=lambda one: (one[1], one[0]),
+        )
+        for other_selector, other_kind, selector, kind in kinds:
+            fitting = self._fitting(selector, kind, record.data)
+            if fitting:
+                cause = MismatchCause.WRONG_USAGE
+                if other_selector:
+                    cause = MismatchCause.WRONG_SELECTOR
+                if other_kind:
+                    cause = MismatchCause.WRONG_MATCHING_TYPE
+                return cause, fitting[0]
+        return None, None
+
+    def _wrong_certificate(self, record: TLSARecord) -> MismatchCause:
+        """Which certificate the data belongs to, if not to one of the chain."""
+        if any(
+            _association(one, record.selector, record.matching_type) == record.data
+            for one in self._earlier
+        ):
+            return MismatchCause.STALE_CERTIFICATE
+        is_digest = record.usage == DANE_TA and record.matching_type != FULL
+        if is_digest and self._paths is not None and self._paths.open_ended:
+            return MismatchCause.TA_NOT_SENT
+        return MismatchCause.UNKNOWN
+
+    def _fitting(self, selector: int, matching_type: int, data: bytes) -> list[int]:
+        """Places in the chain, in order, of the certificates that the data fits."""
+        kind = selector, matching_type
+        if kind not in self._fits:
+            places: dict[bytes, list[int]] = {}
+            for i, one in enumerate(self._presented):
+                value = _association(one, selector, matching_type)
+                if value is not None:
+                    places.setdefault(value, []).append(i)
+            self._fits[kind] = places
+        return self._fits[kind].get(data, [])
+
+
+def _association(certificate: Certificate, selector: int, matching_type: int) -> bytes | None:
+    """What a record of these fields would hold for the certificate; None if that cannot be had."""
+    selected = certificate.der if selector == CERT else certificate.spki
+    if selected is None or matching_type == FULL:
+        return selected
+    return DIGESTS[matching_type](selected)
