@@ -7,6 +7,11 @@ and the wire form can be had back exactly. No IDNA here: names are bytes.
 """
 
 import zlib
+from collections.abc import Mapping
+from functools import cache, lru_cache
+from importlib.metadata import version
+
+from publicsuffixlist import PublicSuffixList
 
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_")
 _LABEL_BYTE = [chr(b) if b in _PLAIN else f"\\{b:03d}" for b in range(256)]
@@ -100,3 +105,27 @@ def from_wire(wire: bytes) -> str:
 def bucket(key: str) -> int:
     """0..4095: the shard of a name. CRC-32 (ISO 3309) of the key's bytes, modulo 4096."""
     return zlib.crc32(key.encode("ascii")) & (BUCKETS - 1)
+
+
+@cache
+def _public_suffixes() -> PublicSuffixList:
+    return PublicSuffixList()
+
+
+def public_suffix_list_version() -> str:
+    """The edition of the Public Suffix List in use; its last part is a date."""
+    return version("publicsuffixlist")
+
+
+@lru_cache(maxsize=65536)
+def registrable_domain(key: str) -> str:
+    """The name under a public suffix that contains `key`: whom it was registered by. A name
+    that is a public suffix itself, or the root, stands for itself."""
+    return _public_suffixes().privatesuffix(key) or key
+
+
+def operator(key: str, merges: Mapping[str, str]) -> str:
+    """Who operates a host: its registrable domain, or what that is merged into (providers use
+    several domains). `merges`: registrable domain -> operator."""
+    domain = registrable_domain(key)
+    return merges.get(domain, domain)

@@ -1,0 +1,146 @@
+"""One address of an MX host: from its attempts and the names in its certificate to a status.
+
+The lower half of measurement section 6, from `mismatch` down, which holds per address.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from dane.identity import any_name_matches
+from dane.outcomes import HOST_CLASS, Defect, HostClass, HostStatus, MismatchCause
+
+_ORDER = {status: place for place, status in enumerate(HostStatus)}
+"""Section 6 from top to bottom."""
+
+_OURS = frozenset({HostStatus.LOCAL_ERROR_SMTP, HostStatus.UNPROBED, HostStatus.OPTED_OUT})
+"""Says nothing about the server, so it neither outweighs nor contradicts what does."""
+
+_ALL_ATTEMPTS = frozenset({HostStatus.NO_STARTTLS, HostStatus.STARTTLS_REJECTED})
+"""Only believed if no attempt of the run went otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """One attempt at one address (a row of `smtp_probe`). `sni` is the TLSA base domain that it
+    was made for; `status` is from before the name check."""
+
+    address: str
+    sni: str
+    attempt: int
+    status: HostStatus
+    name_decides: bool
+    leaf_names: Sequence[str]
+    record_result: Iterable[str]
+    defects: Iterable[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressVerdict:
+    """`names`: the leaf's names, where the status is `name_mismatch`: the (domain, host) check
+    needs them."""
+
+    address: str
+    status: HostStatus
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AddressEvidence:
+    """An address with what its attempts showed beside the status. `causes`: of the records, in
+    the attempts that gave the status."""
+
+    verdict: AddressVerdict
+    inferred: bool
+    defects: frozenset[str]
+    causes: frozenset[str]
+
+
+def assess_address(address: str, base: str | None, probes: Sequence[Probe]) -> AddressEvidence:
+    """One address by its probes; `base`: the host's TLSA base domain."""
+    own = [one for one in probes if one.sni == base]
+    if own or not probes:
+        return _roll_attempts(address, own, inferred=False)
+    by_sni: dict[str, list[Probe]] = {}
+    for one in probes:
+        by_sni.setdefault(one.sni, []).append(one)
+    samples = [_roll_attempts(address, by_sni[sni], inferred=True) for sni in sorted(by_sni)]
+    common = Counter(one.verdict.status for one in samples)
+    # The result of most names; of two equally common ones, the better: guessing never blames.
+    return max(samples, key=lambda one: (common[one.verdict.status], _goodness(one.verdict.status)))
+
+
+def _roll_attempts(address: str, probes: Sequence[Probe], *, inferred: bool) -> AddressEvidence:
+    attempts = [(_named_status(one), one) for one in sorted(probes, key=lambda one: one.attempt)]
+    telling = [one for one in attempts if one[0] not in _OURS] or attempts
+    status = status_of_attempts([one for one, _ in telling])
+    defects = frozenset[str]().union(*(map(str, probe.defects) for _, probe in attempts))
+    if disagree(one for one, _ in attempts):
+        defects |= {Defect.FLAPPING}
+    shown = [probe for one, probe in telling if one is status]
+    names = tuple(shown[-1].leaf_names) if status is HostStatus.NAME_MISMATCH else ()
+    causes = frozenset[str]().union(
+        *(_CAUSES.intersection(map(str, probe.record_result)) for probe in shown)
+    )
+    return AddressEvidence(
+        AddressVerdict(address=address, status=status, names=names), inferred, defects, causes
+    )
+
+
+_CAUSES = frozenset(map(str, MismatchCause))
+
+
+def _named_status(probe: Probe) -> HostStatus:
+    """The status of an attempt after the name check with its base domain (section 5.4)."""
+    decided = probe.status is HostStatus.PASS and probe.name_decides
+    if decided and not any_name_matches(probe.leaf_names, [probe.sni]):
+        return HostStatus.NAME_MISMATCH
+    return probe.status
+
+
+def _goodness(status: HostStatus) -> int:
+    """What stands where attempts disagree: not F before F, then what was measured to the end."""
+    fails = HOST_CLASS[status] is HostClass.F
+    return _ORDER[status] if fails else 1000 - _ORDER[status]
+
+
+def status_of_attempts(statuses: Sequence[HostStatus]) -> HostStatus:
+    """The status of an address by its attempts in one run.
+
+    F needs two agreeing attempts, else the better one stands (section 6); a single attempt
+    stands alone. None at all: `unprobed`.
+    """
+    if not statuses:
+        return HostStatus.UNPROBED
+    counts = Counter(statuses)
+    agreed = [
+        status
+        for status, count in counts.items()
+        if HOST_CLASS[status] is HostClass.F
+        and count >= 2
+        and (status not in _ALL_ATTEMPTS or count == len(statuses))
+    ]
+    if agreed:
+        return first_status(agreed)
+    return max(counts, key=_goodness)
+
+
+def first_status(statuses: Iterable[HostStatus]) -> HostStatus:
+    """The first line of section 6 among these; a host without addresses was not probed."""
+    return min(statuses, key=_ORDER.__getitem__, default=HostStatus.UNPROBED)
+
+
+def disagree(statuses: Iterable[HostStatus]) -> bool:
+    """Whether these end on different lines of section 6, one of them F (section 8)."""
+    seen = set(statuses) - _OURS
+    return len(seen) > 1 and any(HOST_CLASS[one] is HostClass.F for one in seen)
+
+
+def status_with_names(addresses: Iterable[AddressVerdict], names: Sequence[str]) -> HostStatus:
+    """The host's status if these were reference names too."""
+    return first_status(
+        HostStatus.PASS
+        if one.status is HostStatus.NAME_MISMATCH and any_name_matches(one.names, names)
+        else one.status
+        for one in addresses
+    )
