@@ -1,0 +1,313 @@
+"""The probe scan: connects to DANE mail servers and compares their chains with the TLSA.
+
+One row in is one key of a probe, (address, TLSA RRset, operator, SNI); one row out is one
+attempt at it, with the host status that this attempt alone gives (MEASUREMENT section 6;
+how attempts and addresses combine is `dane.assess`). What a strange server does is its row's
+status; an exception of ours is that row's `local_error_smtp`, and no other row's.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import pyarrow as pa
+import trio
+
+import crawler.scan
+from crawler.addresses import Addresses
+from crawler.opt_out import OptOut
+from crawler.smtp.etiquette import Schedule, missing_identity, require_identity
+from crawler.smtp.probe import Conversation, converse
+from crawler.smtp.settings import ProbeSettings
+from crawler.smtp.tls import Offer, key_type
+from dane.faults import Fault
+from dane.outcomes import HOST_CLASS, Defect, HostClass, HostStatus, Verdict
+from dane.tlsa import TLSARecord, parse_text
+from dane.verify import Verification, verify
+
+_PRECEDENCE = {status: place for place, status in enumerate(HostStatus)}
+
+# A chain that we cannot read is our shortcoming, never the server's mismatch.
+_STATUS: dict[Verdict, HostStatus] = {
+    Verdict.MATCH: HostStatus.PASS,
+    Verdict.NAME_MISMATCH: HostStatus.NAME_MISMATCH,
+    Verdict.TA_EXPIRED: HostStatus.TA_EXPIRED,
+    Verdict.MISMATCH: HostStatus.MISMATCH,
+    Verdict.UNUSABLE: HostStatus.UNUSABLE,
+    Verdict.CERT_UNPARSED: HostStatus.LOCAL_ERROR_SMTP,
+}
+_OTHER_KEY: dict[str, Offer] = {"rsa": Offer.ECDSA, "ecdsa": Offer.RSA}
+
+_LAB_EHLO_NAME = "lab.invalid"
+_MAX_STORED = 64 * 1024
+"""Bytes of one chain whose certificates are kept; of the rest only the digests are."""
+
+Family = Literal[4, 6]
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """One connection to make: for which row, offering what."""
+
+    row: int
+    offer: Offer
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """A row of the shard."""
+
+    bucket: int
+    address: str
+    tlsa_digest: str
+    operator: str
+    sni: str
+    host: str
+    tlsa: tuple[str, ...]
+    dns_asked: datetime
+
+    @property
+    def records(self) -> list[TLSARecord]:
+        return [parse_text(text) for text in self.tlsa]
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A conversation, and what its chain came to."""
+
+    talk: Conversation
+    status: HostStatus
+    verification: Verification | None = None
+
+
+def scan(
+    shard: pa.RecordBatch,
+    *,
+    schema: pa.Schema,
+    certificate_schema: pa.Schema,
+    probe: ProbeSettings,
+    run_id: int,
+    attempt: int,
+    new_per_s: float | None = None,
+    families: Iterable[Family] = (4, 6),
+) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    """Probe every row of `shard`: (rows of `smtp_probe`, rows of `certificate`).
+
+    The shard has the columns bucket, address, tlsa_digest, operator, sni, host, tlsa,
+    dns_asked; no other shard may hold its operators or networks at the same time.
+    `new_per_s` is this worker's share of `probe.new_per_s`, by default all of it.
+    `families` are those that this machine had at the run's start; rows of another are
+    `unprobed`. After `crawler.scan.stop` only the finished rows are returned.
+    Raises UsageFault without an identity, or for a bad opt-out list.
+    """
+    require_identity(probe)
+    probing = _Probing(
+        [_Key(**{**row, "tlsa": tuple(row["tlsa"])}) for row in shard.to_pylist()],
+        probe,
+        new_per_s or probe.new_per_s,
+        frozenset(families),
+    )
+    crawler.scan.run(probing.run)
+    if probing.fault is not None:
+        raise probing.fault
+    rows = [
+        {"run_id": run_id, "attempt": attempt, **row} for row in probing.rows if row is not None
+    ]
+    certificates = [
+        {"sha256": digest, "der": der, "first_run": run_id}
+        for digest, der in sorted(probing.certificates.items())
+    ]
+    return (
+        pa.RecordBatch.from_pylist(rows, schema=schema),
+        pa.RecordBatch.from_pylist(certificates, schema=certificate_schema),
+    )
+
+
+class _Probing:
+    """The shard's progress: which connections are still to be made, and the rows so far."""
+
+    def __init__(
+        self,
+        keys: Sequence[_Key],
+        settings: ProbeSettings,
+        new_per_s: float,
+        families: frozenset[Family],
+    ) -> None:
+        self.keys = keys
+        self.settings = settings
+        self.families = families
+        self.addresses = Addresses(settings.lab_addresses)
+        self.opt_out = OptOut(settings.opt_out)
+        self.schedule: Schedule[_Target] = Schedule(
+            sessions=settings.sessions,
+            new_per_s=new_per_s,
+            per_operator=settings.per_operator,
+            address_interval_s=settings.address_interval_s,
+        )
+        self.talks: list[list[Conversation]] = [[] for _ in keys]
+        self.rows: list[dict[str, Any] | None] = [None] * len(keys)
+        self.certificates: dict[str, bytes] = {}
+        self.changed = trio.Event()
+        self.fault: Fault | None = None
+        self.anonymous = bool(missing_identity(settings))
+        self.ehlo_name = settings.ehlo_name or _LAB_EHLO_NAME
+
+    async def run(self) -> None:
+        for row, key in enumerate(self.keys):
+            if (reason := self.not_contacted(key)) is not None:
+                self.finish(row, [reason])
+            else:
+                self.schedule.add(_Target(row, Offer.MODERN), key.address, key.operator)
+        async with trio.open_nursery() as nursery:
+            while not self.schedule.done and self.fault is None:
+                now = trio.current_time()
+                target = self.schedule.take(now)
+                if target is not None:
+                    nursery.start_soon(self.visit, target)
+                    continue
+                wait_s = self.schedule.wait_s(now)
+                with trio.move_on_after(math.inf if wait_s is None else wait_s):
+                    await self.changed.wait()
+                self.changed = trio.Event()
+            if self.fault is not None:
+                nursery.cancel_scope.cancel()
+
+    def not_contacted(self, key: _Key) -> Conversation | None:
+        """Why this address must be left alone, if it must. Asked again at each connection."""
+        if (refusal := self.addresses.refusal(key.address)) is not None:
+            return _untouched(HostStatus.RESERVED_ADDRESS, refusal)
+        names = (key.host, key.sni)
+        if self.opt_out.covers(names=names, operator=key.operator, address=key.address):
+            return _untouched(HostStatus.OPTED_OUT, "on the opt-out list")
+        family: Family = 6 if ":" in key.address else 4
+        if family not in self.families:
+            return _untouched(HostStatus.UNPROBED, f"no IPv{family} here")
+        if self.ehlo_name in names:
+            return _untouched(HostStatus.UNPROBED, "the server's own name is our EHLO name")
+        if self.anonymous and not self.addresses.is_lab(key.address):
+            return _untouched(HostStatus.UNPROBED, "not in the lab, and no identity is set")
+        return None
+
+    async def visit(self, target: _Target) -> None:
+        key = self.keys[target.row]
+        talks = self.talks[target.row]
+        again: _Target | None = None
+        try:
+            talk = self.not_contacted(key)
+            if talk is None:
+                talk = await converse(
+                    key.address, key.sni, target.offer, self.settings, self.ehlo_name
+                )
+            talks.append(talk)
+            offer = self.next_offer(talks)
+            if offer is None:
+                self.finish(target.row, talks)
+            else:
+                again = _Target(target.row, offer)
+        except Fault as fault:
+            self.fault = fault
+        except Exception as bug:  # noqa: BLE001 - one session's bug is that session's row
+            self.finish(target.row, [_untouched(HostStatus.LOCAL_ERROR_SMTP, repr(bug)[:200])])
+        self.schedule.finished(target, trio.current_time(), again)
+        self.changed.set()
+
+    def next_offer(self, talks: Sequence[Conversation]) -> Offer | None:
+        """What to offer in one more connection, if one is needed (MEASUREMENT section 4)."""
+        if len(talks) > 1:
+            return None
+        (talk,) = talks
+        if talk.status is HostStatus.TLS_FAILED:
+            return Offer.LEGACY
+        if talk.status is None and self.settings.both_key_types and talk.chain:
+            kind = key_type(talk.chain[0])
+            return _OTHER_KEY.get(kind[0]) if kind else None
+        return None
+
+    def finish(self, row: int, talks: Sequence[Conversation]) -> None:
+        """Make the row of what its connections showed."""
+        key = self.keys[row]
+        judged, defects = judge(talks, key.records, datetime.now(UTC))
+        talk, result = judged.talk, judged.verification
+        digests = [hashlib.sha256(der).hexdigest() for der in talk.chain]
+        kept = 0
+        for digest, der in zip(digests, talk.chain, strict=True):
+            kept += len(der)
+            if kept <= _MAX_STORED:
+                self.certificates[digest] = der
+        kind = key_type(talk.chain[0]) if talk.chain else None
+        self.talks[row] = []
+        self.rows[row] = {
+            "bucket": key.bucket,
+            "address": key.address,
+            "tlsa_digest": key.tlsa_digest,
+            "operator": key.operator,
+            "sni": key.sni,
+            "host": key.host,
+            "status": judged.status,
+            "tlsa": key.tlsa,
+            "record_result": [one.result for one in result.records] if result else [],
+            "matched_record": result.matched_record if result else None,
+            "matched_depth": result.matched_depth if result else None,
+            "name_decides": result.name_decides if result else False,
+            "leaf_names": result.leaf_names if result else (),
+            "chain": digests,
+            "tls_version": talk.tls_version,
+            "cipher": talk.cipher,
+            "key_type": kind[1] if kind else None,
+            "smtp_code": talk.smtp_code,
+            "smtp_text": talk.smtp_text,
+            "error": talk.error,
+            "defects": sorted(defects),
+            "dns_asked": key.dns_asked,
+            "connected": talks[0].connected,
+            "duration_ms": sum(one.duration_ms for one in talks),
+        }
+
+
+def judge(
+    talks: Sequence[Conversation], records: Sequence[TLSARecord], at: datetime
+) -> tuple[_Judged, set[Defect]]:
+    """The conversation that counts of one or two, its status, and the defects that they show.
+
+    A failed handshake counts only if the second, legacy one fails too. Of two key types the
+    worse one counts.
+    """
+    defects = {Defect.STARTTLS_INJECTION for talk in talks if talk.injected}
+    first, *more = (_judge_one(talk, records, at) for talk in talks)
+    if not more:
+        return first, defects
+    (second,) = more
+    if second.talk.offer is Offer.LEGACY:
+        if second.talk.status is None:
+            defects.add(Defect.LEGACY_TLS)
+        error = f"{first.talk.error}; then, with legacy TLS: {second.talk.error or 'fine'}"
+        return replace(second, talk=replace(second.talk, error=error)), defects
+    if second.talk.status is not None:
+        return first, defects  # no certificate with the other kind of key
+    if first.status is not second.status and HostClass.F in (
+        HOST_CLASS[first.status],
+        HOST_CLASS[second.status],
+    ):
+        defects.add(Defect.KEY_TYPE_DIVERGENCE)
+    return min(first, second, key=lambda one: _PRECEDENCE[one.status]), defects
+
+
+def _judge_one(talk: Conversation, records: Sequence[TLSARecord], at: datetime) -> _Judged:
+    if talk.status is not None:
+        return _Judged(talk, talk.status)
+    verification = verify(talk.chain, records, (), at)
+    return _Judged(talk, _STATUS[verification.verdict], verification)
+
+
+def _untouched(status: HostStatus, reason: str) -> Conversation:
+    """The record of a connection that was not made."""
+    return Conversation(
+        offer=Offer.MODERN,
+        status=status,
+        error=reason,
+        connected=datetime.now(UTC),
+        duration_ms=0,
+    )
