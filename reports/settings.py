@@ -1,11 +1,27 @@
-"""Settings of what is published."""
+"""Settings of what is published, and when."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfirmationSettings:
+    """When a breakage is confirmed (docs/measurement.md, section 9)."""
+
+    looks: int = 4  # daily looks in a row
+    span_s: float = 70 * 3600.0  # from the first to the last
+    attempts_apart_s: float = 30 * 60.0  # two attempts in each look, at least so far apart
+    least_gap_s: float = 12 * 3600.0  # nearer looks count as one
+    greatest_gap_s: float = 36 * 3600.0  # farther looks are not in a row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishSettings:
     directory: Path | None = None  # of `dataset/`; default: under the state directory
-    top_providers: int = 10
+    vantage: str = ""  # name of the network that this survey looks from, in the manifest
+    top_providers: int = 20  # in the monthly post
     memory_limit: str = "1.5GB"  # of DuckDB
+    max_local_share: float = 0.005  # of a stage's targets; above: not published
+    min_coverage: float = 0.99  # of the last run's domains; below: not published
+    max_exception_days: int = 14
+    confirmation: ConfirmationSettings = field(default_factory=ConfirmationSettings)

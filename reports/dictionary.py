@@ -1,0 +1,549 @@
+"""The data dictionary: every published table and column, as data.
+
+One declaration serves the export (Arrow schema), the manifest (Frictionless table
+schemas) and docs/dataset.md. A column that comes unchanged from a run table takes its
+type from `storage.schemas`, so that the two cannot drift apart. Descriptions are for a
+reader who has only the files.
+
+Access: `restricted` tables hold names of domains, which the contracts under which
+registries give their zones forbid to pass on; `public` ones name MX hosts, operators and
+zones, and count the rest.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import pyarrow as pa
+
+from dane.outcomes import (
+    BrokenLevel,
+    Defect,
+    DomainStatus,
+    HostClass,
+    HostStatus,
+    LookupOutcome,
+    LookupStage,
+    MismatchCause,
+    NoMailReason,
+)
+from storage.schemas import (
+    CERTIFICATE,
+    DOMAIN_MX,
+    DOMAIN_VERDICT,
+    HOST_VERDICT,
+    MX_HOST,
+    NAMES,
+    SMTP_PROBE,
+    TIME,
+    WORDS,
+    Table,
+)
+
+SCHEMA_VERSION = "1.0.0"
+"""Semantic: major when a column goes or changes its meaning, minor when one is added."""
+
+
+class Access(StrEnum):
+    """Who may have a table."""
+
+    PUBLIC = "public"
+    RESTRICTED = "restricted"
+
+
+class OperatorKind(StrEnum):
+    """Whose list a breakage is on."""
+
+    MX = "mx"  # the operator of the MX host has to act
+    DNS = "dns"  # the operator of the name servers has to act
+
+
+class BreakageState(StrEnum):
+    """How sure a breakage is (docs/measurement.md, section 9)."""
+
+    SUSPECTED = "suspected"
+    CONFIRMED = "confirmed"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One published column."""
+
+    name: str
+    type: pa.DataType
+    description: str
+    required: bool = True
+    words: tuple[str, ...] = ()  # the closed vocabulary of the column or of its items
+
+    @property
+    def field(self) -> "pa.Field[Any]":
+        return pa.field(self.name, self.type, nullable=not self.required)
+
+    def frictionless(self) -> dict[str, Any]:
+        """The column as a field descriptor of a Frictionless Table Schema."""
+        kind = _frictionless_type(self.type)
+        descriptor: dict[str, Any] = {
+            "name": self.name,
+            "type": kind,
+            "description": self.description,
+        }
+        if pa.types.is_binary(self.type):
+            descriptor["format"] = "binary"
+        if pa.types.is_list(self.type):
+            descriptor["arrayItem"] = {"type": _frictionless_type(self.type.value_type)}
+        constraints: dict[str, Any] = {"required": True} if self.required else {}
+        if self.words and kind == "array":
+            descriptor["arrayItem"]["constraints"] = {"enum": list(self.words)}
+        elif self.words:
+            constraints["enum"] = list(self.words)
+        if constraints:
+            descriptor["constraints"] = constraints
+        return descriptor
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedTable:
+    """One table of the data set; `key` is unique and is the order of its rows."""
+
+    name: str
+    access: Access
+    description: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.schema([column.field for column in self.columns])
+
+    def frictionless(self) -> dict[str, Any]:
+        """The Frictionless Table Schema."""
+        return {
+            "fields": [column.frictionless() for column in self.columns],
+            "primaryKey": list(self.key),
+        }
+
+
+def _frictionless_type(kind: pa.DataType) -> str:
+    tests = (
+        (pa.types.is_boolean, "boolean"),
+        (pa.types.is_integer, "integer"),
+        (pa.types.is_floating, "number"),
+        (pa.types.is_timestamp, "datetime"),
+        (pa.types.is_list, "array"),
+    )
+    return next((name for test, name in tests if test(kind)), "string")
+
+
+def _of(
+    table: Table,
+    column: str,
+    description: str,
+    *,
+    name: str | None = None,
+    words: type[StrEnum] | tuple[str, ...] = (),
+) -> Column:
+    """The column of a run table, published under its own or another name."""
+    declared = table.schema.field(column)
+    vocabulary = words if isinstance(words, tuple) else tuple(map(str, words))
+    return Column(name or column, declared.type, description, not declared.nullable, vocabulary)
+
+
+def _rrsig(table: Table, of: str) -> Iterator[Column]:
+    yield _of(table, "rrsig_signer", f"Signer's name of the RRSIG over {of}: its zone.")
+    yield _of(table, "rrsig_algorithm", "DNSSEC algorithm number of that RRSIG.")
+    yield _of(table, "rrsig_key_tag", "Key tag of that RRSIG.")
+    yield _of(table, "rrsig_labels", "Labels field of that RRSIG; below the owner's: a wildcard.")
+    yield _of(table, "rrsig_original_ttl", "Original TTL of that RRSIG, seconds.")
+    yield _of(table, "rrsig_inception", "Inception of that RRSIG.")
+    yield _of(table, "rrsig_expiration", "Expiration of that RRSIG.")
+
+
+def _asked(table: Table) -> Iterator[Column]:
+    yield _of(table, "passes", "Passes in which it was asked; the last one's outcome counts.")
+    yield _of(table, "questions", "DNS questions sent for it, in all passes.")
+    yield _of(table, "first_asked", "When it was asked for the first time in this run.")
+    yield _of(table, "last_asked", "When it was asked for the last time in this run.")
+    yield _of(table, "ede_code", "Extended DNS error of the first failing answer (RFC 8914).")
+    yield _of(table, "ede_text", "Extra text of that error, as the resolver sent it.")
+
+
+_AUTHORITY = Column(
+    "authority",
+    WORDS,
+    "What each authoritative server did with a direct question: server, address, transport, "
+    "question and result, separated by spaces. Only asked for failures.",
+)
+
+DOMAINS = PublishedTable(
+    "domains",
+    Access.RESTRICTED,
+    "One row a surveyed domain: its MX lookup and its verdict.",
+    ("bucket", "domain"),
+    (
+        _of(DOMAIN_VERDICT, "bucket", "CRC-32 of the domain modulo 4096: the order of the rows."),
+        _of(DOMAIN_VERDICT, "domain", "The domain: lower case, no final dot, odd bytes as \\DDD."),
+        _of(DOMAIN_VERDICT, "status", "Status of the domain.", words=DomainStatus),
+        _of(DOMAIN_VERDICT, "stage", "Which lookup failed (lookup_failed).", words=LookupStage),
+        _of(DOMAIN_VERDICT, "reason", "Why it takes no mail (no_mail).", words=NoMailReason),
+        _of(
+            DOMAIN_VERDICT,
+            "level",
+            "Whether a most preferred MX host is broken, or only a backup (broken).",
+            words=BrokenLevel,
+        ),
+        _of(
+            DOMAIN_VERDICT,
+            "mx_secure",
+            "The MX answer or its denial is validated: the denominator of the percentage.",
+        ),
+        _of(
+            DOMAIN_VERDICT,
+            "dane_primary",
+            "DANE works at every primary MX host that accepts connections: the headline count.",
+        ),
+        _of(
+            DOMAIN_VERDICT,
+            "deliverable",
+            "Whether a sender that enforces DANE can deliver; null: not known, or without DANE.",
+        ),
+        _of(DOMAIN_VERDICT, "host", "MX hosts by preference, then name.", name="mx_host"),
+        _of(
+            DOMAIN_VERDICT,
+            "host_preference",
+            "Preference of each MX host; 0 for an implicit MX.",
+            name="mx_preference",
+        ),
+        _of(
+            DOMAIN_VERDICT,
+            "host_status",
+            "Status of each MX host for this domain.",
+            words=HostStatus,
+        ),
+        _of(
+            DOMAIN_VERDICT, "host_class", "Class of each MX host for this domain.", words=HostClass
+        ),
+        _of(DOMAIN_VERDICT, "mx_operator", "Operators of the MX hosts: registrable domains."),
+        _of(DOMAIN_VERDICT, "dns_operator", "Operators of the name servers: registrable domains."),
+        _of(DOMAIN_VERDICT, "defects", "Defects of the domain and its lookup.", words=Defect),
+        _of(
+            DOMAIN_MX,
+            "outcome",
+            "Outcome of the MX lookup.",
+            name="mx_outcome",
+            words=LookupOutcome,
+        ),
+        _of(
+            DOMAIN_MX,
+            "secure",
+            "The answer or denial of the MX lookup is validated, CNAMEs included.",
+            name="mx_answer_secure",
+        ),
+        _of(DOMAIN_MX, "mx_total", "MX hosts in the answer; at most 32 are followed."),
+        _of(DOMAIN_MX, "cname_target", "Fully expanded name of a domain that is an alias."),
+        *_asked(DOMAIN_MX),
+        *_rrsig(DOMAIN_MX, "the MX RRset"),
+        _of(DOMAIN_MX, "nsec3_iterations", "NSEC3 iterations of the denial of MX."),
+        _of(DOMAIN_MX, "nsec3_salt_length", "NSEC3 salt length of that denial, bytes."),
+        _of(DOMAIN_MX, "nsec3_opt_out", "NSEC3 opt-out flag of that denial."),
+        _of(
+            DOMAIN_MX,
+            "dnskey_outcome",
+            "Outcome of the DNSKEY lookup; null: not asked.",
+            words=LookupOutcome,
+        ),
+        _of(DOMAIN_MX, "dnskey_algorithm", "Algorithm number of each DNSKEY."),
+        _of(DOMAIN_MX, "dnskey_bits", "Size of each DNSKEY, bits."),
+        _of(DOMAIN_MX, "dnskey_flags", "Flags of each DNSKEY; 257: secure entry point."),
+        _of(DOMAIN_MX, "nsec3param_iterations", "Iterations of the zone's NSEC3PARAM."),
+        _of(DOMAIN_MX, "nsec3param_salt_length", "Salt length of the zone's NSEC3PARAM, bytes."),
+        _of(
+            DOMAIN_MX,
+            "second_look_outcome",
+            "Outcome at the second resolver (QNAME minimisation); null: not asked.",
+            words=LookupOutcome,
+        ),
+        _AUTHORITY,
+    ),
+)
+
+MX_HOSTS = PublishedTable(
+    "mx_hosts",
+    Access.PUBLIC,
+    "One row an MX host of a surveyed domain: addresses, TLSA records, verdict.",
+    ("bucket", "host"),
+    (
+        _of(HOST_VERDICT, "bucket", "CRC-32 of the host modulo 4096: the order of the rows."),
+        _of(HOST_VERDICT, "host", "The MX host: lower case, no final dot, odd bytes as \\DDD."),
+        _of(HOST_VERDICT, "operator", "Its operator: the registrable domain, operators merged."),
+        _of(HOST_VERDICT, "status", "Status of the host.", words=HostStatus),
+        _of(HOST_VERDICT, "class", "Class of that status.", words=HostClass),
+        _of(HOST_VERDICT, "usable", "Has a secure TLSA RRset with a usable record."),
+        _of(HOST_VERDICT, "inferred", "Verdict of the same server under other names (sampling)."),
+        _of(HOST_VERDICT, "defects", "Defects of the host.", words=Defect),
+        _of(
+            HOST_VERDICT,
+            "causes",
+            "Why records do not match, distinct and sorted.",
+            words=MismatchCause,
+        ),
+        Column("domains", pa.int64(), "Surveyed domains with this MX host."),
+        Column("primary_domains", pa.int64(), "Surveyed domains with it at lowest preference."),
+        Column("dns_operator", NAMES, "Operators of the name servers of the host's zone."),
+        _of(MX_HOST, "a_outcome", "Outcome of the A lookup.", words=LookupOutcome),
+        _of(MX_HOST, "a_secure", "The A answer or denial is validated."),
+        _of(MX_HOST, "aaaa_outcome", "Outcome of the AAAA lookup.", words=LookupOutcome),
+        _of(MX_HOST, "aaaa_secure", "The AAAA answer or denial is validated."),
+        _of(MX_HOST, "addresses", "Addresses, sorted as text; at most 32."),
+        _of(MX_HOST, "address_total", "Addresses in the answers."),
+        _of(MX_HOST, "cname_chain", "Targets of the CNAMEs in order; the last is the expansion."),
+        _of(MX_HOST, "cname_secure", "All of that chain is validated."),
+        _of(
+            MX_HOST,
+            "first_cname_secure",
+            "The first CNAME is validated, of an alias whose target is not.",
+        ),
+        _of(MX_HOST, "tlsa_base", "TLSA base domain (RFC 7672 section 2.2.3)."),
+        _of(
+            MX_HOST,
+            "tlsa_outcome",
+            "Outcome of the TLSA lookup that decided; null: not asked.",
+            words=LookupOutcome,
+        ),
+        _of(MX_HOST, "tlsa", "TLSA records, sorted: usage, selector, matching type, hex data."),
+        _of(MX_HOST, "tlsa_digest", "SHA-256 of the sorted TLSA records, joined by newlines."),
+        _of(MX_HOST, "tlsa_usable", "How many of the records are usable."),
+        _of(
+            MX_HOST,
+            "second_look_outcome",
+            "Outcome at the second resolver (QNAME minimisation); null: not asked.",
+            words=LookupOutcome,
+        ),
+        *_asked(MX_HOST),
+        *_rrsig(MX_HOST, "the TLSA RRset, else over the addresses"),
+        _of(MX_HOST, "nsec3_iterations", "NSEC3 iterations of the denial of TLSA."),
+        _AUTHORITY,
+    ),
+)
+
+ADDRESSES = PublishedTable(
+    "addresses",
+    Access.PUBLIC,
+    "One row an address of an MX host with a secure TLSA RRset.",
+    ("host", "address"),
+    (
+        _of(HOST_VERDICT, "host", "The MX host."),
+        Column("address", pa.string(), "IPv4 or IPv6 address."),
+        Column("status", pa.string(), "Status at this address.", words=tuple(HostStatus)),
+        Column("operator", pa.string(), "Operator of the MX host."),
+        Column(
+            "certificate_names",
+            pa.string(),
+            "Names of the leaf certificate, separated by spaces, where they decide; else empty.",
+        ),
+    ),
+)
+
+PROBES = PublishedTable(
+    "probes",
+    Access.PUBLIC,
+    "One row an SMTP session: attempt, handshake, chain, match.",
+    ("address", "tlsa_digest", "operator", "sni", "attempt"),
+    (
+        _of(SMTP_PROBE, "address", "Address that was connected to."),
+        _of(SMTP_PROBE, "tlsa_digest", "SHA-256 of the TLSA RRset that it was matched against."),
+        _of(SMTP_PROBE, "operator", "Operator of the MX host."),
+        _of(SMTP_PROBE, "sni", "Server name asked for: the TLSA base domain."),
+        _of(SMTP_PROBE, "attempt", "1, 2 or 3."),
+        _of(SMTP_PROBE, "host", "The MX host that this session was made for."),
+        _of(SMTP_PROBE, "status", "What the session came to.", words=HostStatus),
+        _of(SMTP_PROBE, "tlsa", "The TLSA records, sorted."),
+        _of(
+            SMTP_PROBE,
+            "record_result",
+            "What each record came to.",
+            words=("match", "unusable", *MismatchCause),
+        ),
+        _of(SMTP_PROBE, "matched_record", "Index of the record that matches, from 0."),
+        _of(SMTP_PROBE, "matched_depth", "Depth of the certificate that it matches; 0: leaf."),
+        _of(SMTP_PROBE, "name_decides", "Only trust-anchor records match: names count."),
+        _of(SMTP_PROBE, "leaf_names", "DNS names of the leaf certificate, else its common name."),
+        _of(SMTP_PROBE, "chain", "SHA-256 of each certificate, as sent (table certificates)."),
+        _of(SMTP_PROBE, "tls_version", "TLS version."),
+        _of(SMTP_PROBE, "cipher", "Cipher suite."),
+        _of(SMTP_PROBE, "key_type", "Key type of the leaf certificate."),
+        _of(SMTP_PROBE, "smtp_code", "Last SMTP reply code."),
+        _of(SMTP_PROBE, "smtp_text", "Text of that reply, shortened."),
+        _of(SMTP_PROBE, "error", "What ended the session, if not QUIT."),
+        _of(SMTP_PROBE, "defects", "Defects seen in the session.", words=Defect),
+        _of(SMTP_PROBE, "dns_asked", "When addresses and TLSA records were last looked up."),
+        _of(SMTP_PROBE, "connected", "When the connection was made or given up."),
+        _of(SMTP_PROBE, "duration_ms", "Duration of the session, milliseconds."),
+    ),
+)
+
+CERTIFICATES = PublishedTable(
+    "certificates",
+    Access.PUBLIC,
+    "One row a certificate that a probed server sent. What cannot be parsed has only its bytes.",
+    ("sha256",),
+    (
+        _of(CERTIFICATE, "sha256", "SHA-256 of the certificate, hex."),
+        _of(CERTIFICATE, "der", "The certificate, DER as sent."),
+        _of(CERTIFICATE, "first_run", "Run that saw it first."),
+        Column("subject", pa.string(), "Subject (RFC 4514).", False),
+        Column("issuer", pa.string(), "Issuer (RFC 4514).", False),
+        Column("serial_number", pa.string(), "Serial number, hex.", False),
+        Column("not_before", TIME, "Start of validity.", False),
+        Column("not_after", TIME, "End of validity.", False),
+        Column("key_type", pa.string(), "rsa, ecdsa, ed25519, ed448, dsa or other.", False),
+        Column("key_bits", pa.int32(), "Size of the key, bits.", False),
+        Column("signature_algorithm", pa.string(), "OID of the signature algorithm.", False),
+        Column("self_issued", pa.bool_(), "Issuer and subject are equal.", False),
+        Column("names", NAMES, "DNS names of the subject alternative name extension."),
+    ),
+)
+
+ZONES = PublishedTable(
+    "zones",
+    Access.PUBLIC,
+    "One row a zone whose delegations the run surveyed.",
+    ("zone",),
+    (
+        Column("zone", pa.string(), "The zone."),
+        Column("kind", pa.string(), "How it came: file, czds, axfr or list."),
+        Column("serial", pa.int64(), "SOA serial; null for a list.", False),
+        Column("sha256", pa.string(), "SHA-256 of what was read, hex.", False),
+        Column("taken", TIME, "When it was taken in."),
+        Column("bytes", pa.int64(), "Bytes read, uncompressed.", False),
+        Column("records", pa.int64(), "Resource records read.", False),
+        Column("delegations", pa.int64(), "Delegations in the zone."),
+        Column("signed", pa.int64(), "Delegations with DS: the domains that are surveyed."),
+    ),
+)
+
+_BREAKAGE_HEAD = (
+    Column(
+        "operator_kind",
+        pa.string(),
+        "Whose it is to repair: mx, the operator of the MX host; dns, of the name servers.",
+        words=tuple(OperatorKind),
+    ),
+    Column("operator", pa.string(), "The operator: a registrable domain."),
+    Column("host", pa.string(), "MX host; empty where the MX lookup itself fails."),
+)
+
+_BREAKAGE_WHAT = (
+    Column(
+        "status",
+        pa.string(),
+        "Status of the host, or outcome of the failing lookup.",
+        words=(*HostStatus, *LookupOutcome),
+    ),
+    Column(
+        "stage",
+        pa.string(),
+        "Which lookup fails; empty: none, the host is broken.",
+        words=("", *LookupStage),
+    ),
+    Column(
+        "state",
+        pa.string(),
+        "suspected, or confirmed by four daily looks with two attempts each.",
+        words=tuple(BreakageState),
+    ),
+)
+
+BREAKAGES = PublishedTable(
+    "breakages",
+    Access.RESTRICTED,
+    "One row a broken or failing (domain, operator, host), suspected ones included.",
+    ("operator_kind", "operator", "host", "domain"),
+    (
+        *_BREAKAGE_HEAD,
+        Column("domain", pa.string(), "The domain that suffers."),
+        *_BREAKAGE_WHAT,
+        Column(
+            "level",
+            pa.string(),
+            "primary, if the host is among the most preferred ones of the domain, or backup; "
+            "null where the MX lookup itself fails.",
+            False,
+            words=tuple(BrokenLevel),
+        ),
+        Column("rollover_in_progress", pa.bool_(), "TLSA or certificate changed within 2 TTL."),
+        Column("looks", pa.int32(), "Daily looks in a row that count, this one included."),
+        Column("first_look", TIME, "First of these looks; of this one if none counts."),
+        Column("last_look", TIME, "Last of these looks; of this one if none counts."),
+        Column("seen", TIME, "When it was seen last in this run."),
+        Column("unchanged_since", TIME, "First look that saw these records and certificates."),
+        Column("observed", pa.string(), "Digest of the TLSA records and leaf certificates seen."),
+        Column("addresses", NAMES, "Addresses at fault, sorted."),
+        Column("causes", WORDS, "Why records do not match.", words=tuple(MismatchCause)),
+        Column("defects", WORDS, "Defects of the host or lookup.", words=tuple(Defect)),
+        Column("evidence", WORDS, "What was seen: records, certificates, replies, servers."),
+    ),
+)
+
+CONFIRMED_BREAKAGES = PublishedTable(
+    "breakages",
+    Access.PUBLIC,
+    "Confirmed breakages by operator and MX host, with the number of domains that suffer.",
+    ("operator_kind", "operator", "host", "status", "stage"),
+    (
+        *_BREAKAGE_HEAD,
+        *_BREAKAGE_WHAT,
+        Column("domains", pa.int64(), "Domains that suffer."),
+        Column("first_look", TIME, "First look that found it so."),
+        Column("last_look", TIME, "Last look that found it so."),
+    ),
+)
+
+STATISTICS = PublishedTable(
+    "statistics",
+    Access.PUBLIC,
+    "One row a published number; each comes from a .sql file over the other tables.",
+    ("metric", "dimension", "key"),
+    (
+        Column("metric", pa.string(), "What is counted."),
+        Column("dimension", pa.string(), "By what it is split; `all`: not split."),
+        Column("key", pa.string(), "The member of the dimension; empty if not split."),
+        Column("value", pa.float64(), "The number; percentages truncated to two decimals."),
+        Column("unit", pa.string(), "domains, hosts, records, percent, …"),
+    ),
+)
+
+TABLES: tuple[PublishedTable, ...] = (
+    DOMAINS,
+    MX_HOSTS,
+    ADDRESSES,
+    PROBES,
+    CERTIFICATES,
+    ZONES,
+    BREAKAGES,
+    CONFIRMED_BREAKAGES,
+    STATISTICS,
+)
+
+
+def _markdown_type(kind: pa.DataType) -> str:
+    if pa.types.is_list(kind):
+        return f"list of {kind.value_type}"
+    return re.sub(r"\[us, tz=UTC\]", " (µs, UTC)", str(kind))
+
+
+def markdown(tables: Sequence[PublishedTable] = TABLES) -> str:
+    """The tables' part of docs/dataset.md."""
+    lines: list[str] = []
+    for table in tables:
+        lines += [f"### `{table.access}/{table.name}`", "", table.description, ""]
+        lines += [f"Key and order: {', '.join(f'`{part}`' for part in table.key)}.", ""]
+        lines += ["| column | type | null | meaning |", "|---|---|---|---|"]
+        for column in table.columns:
+            meaning = column.description.replace("|", "\\|")
+            null = "" if column.required else "yes"
+            kind = _markdown_type(column.type)
+            lines.append(f"| `{column.name}` | {kind} | {null} | {meaning} |")
+        lines.append("")
+    return "\n".join(lines)

@@ -1,0 +1,257 @@
+"""`manifest.json`: what the data set holds, as a Frictionless data package.
+
+One resource a table with its schema and files (bytes, SHA-256, rows), and one entry a run
+with what it was made of: zones with serials, software, resolver, canaries, settings. It
+is the list of what is published: files that it does not name are not part of the data
+set. `public/manifest.json` is the same without anything restricted, so that `public/`
+can be handed on as it is. No secret and no time of publication is in it.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from dane.faults import LocalTrouble, Refused
+from reports.dataset import Dataset, Files, RunKey, replace_file
+from reports.dictionary import SCHEMA_VERSION, TABLES, Access, PublishedTable
+
+NAME = "manifest.json"
+_SOFTWARE = ("danesurvey", "duckdb", "pyarrow", "publicsuffixlist", "cryptography")
+
+# Settings are published by this list, so that a new setting is private until it is named.
+# True: the whole section; else its keys.
+_SETTINGS: Mapping[str, bool | tuple[str, ...]] = {
+    "resolver": ("threads", "cache_mib", "query_localhost", "ipv6"),
+    "client": True,
+    "canaries": True,
+    "probe": (
+        "ehlo_name",
+        "contact",
+        "information_page",
+        "port",
+        "connect_s",
+        "reply_s",
+        "tls_s",
+        "session_s",
+        "new_per_s",
+        "per_operator",
+        "address_interval_s",
+        "names_per_key",
+        "attempts_after_s",
+        "dns_max_age_s",
+        "both_key_types",
+    ),
+    "intake": True,
+    "survey": ("workers", "shard_rows", "shard_deadline_s"),
+    "publish": ("vantage", "max_local_share", "min_coverage", "confirmation"),
+}
+_USERINFO = re.compile(r"(?<=://)[^/@\s]*@")
+
+
+@dataclass(frozen=True, slots=True)
+class RunEntry:
+    """One run of the data set, as its manifest says."""
+
+    key: RunKey
+    kind: str
+    started: datetime
+    rows: Mapping[str, int]  # by "access/table"
+
+
+def file_entries(files: Files, table: PublishedTable) -> list[dict[str, Any]]:
+    """The table's files with bytes, SHA-256 and rows; paths relative to the data set."""
+    return [
+        {
+            "path": part.relative_to(files.root).as_posix(),
+            "bytes": part.stat().st_size,
+            "hash": f"sha256:{_sha256(part)}",
+            "rows": pq.read_metadata(part).num_rows,
+        }
+        for part in files.parts(table)
+    ]
+
+
+def run_entry(
+    key: RunKey,
+    *,
+    kind: str,
+    started: datetime,
+    vantage: str,
+    record: Mapping[str, Any],
+    sources: Sequence[Mapping[str, Any]],
+    rows: Mapping[str, int],
+) -> dict[str, Any]:
+    """What a run was made of. `record` is the run's own, as the coordinator kept it."""
+    return {
+        "run": key.run_id,
+        "month": key.month,
+        "kind": kind,
+        "started": started.isoformat(),
+        "vantage": vantage,
+        "rows": dict(rows),
+        "sources": [dict(one) for one in sources],
+        "software": {
+            "python": python_version(),
+            **{name: version(name) for name in _SOFTWARE},
+            **_without_secrets(record.get("software", {})),
+        },
+        "resolver": _without_secrets(record.get("resolver", {})),
+        "canaries": _without_secrets(record.get("canaries", {})),
+        "settings": public_settings(record.get("settings", {})),
+    }
+
+
+def public_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that are named in this module; of a zone its name and kind."""
+    shown: dict[str, Any] = {}
+    for section, keys in _SETTINGS.items():
+        given = settings.get(section)
+        if isinstance(given, Mapping):
+            wanted = given if keys is True else [key for key in keys or () if key in given]
+            shown[section] = _without_secrets({key: given[key] for key in wanted})
+    zones = settings.get("zones") or ()
+    shown["zones"] = [{key: zone[key] for key in ("zone", "kind") if key in zone} for zone in zones]
+    return shown
+
+
+def runs(dataset: Dataset) -> list[RunEntry]:
+    """The published runs by start. Raises Refused for a manifest that is not one of ours."""
+    entries = [
+        RunEntry(
+            RunKey(one["month"], one["run"]),
+            one["kind"],
+            datetime.fromisoformat(one["started"]),
+            one["rows"],
+        )
+        for one in read(dataset)["runs"]
+    ]
+    return sorted(entries, key=lambda entry: (entry.started, entry.key))
+
+
+def read(dataset: Dataset) -> dict[str, Any]:
+    """The manifest; one without runs where nothing has been published yet.
+
+    Raises Refused for a file that is no manifest of this schema's major version.
+    """
+    path = dataset.directory / NAME
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {"resources": [], "runs": []}
+    except OSError as error:
+        raise LocalTrouble(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise Refused(f"{path} is not JSON: {error}") from error
+    if not isinstance(found, dict) or not {"resources", "runs"} <= found.keys():
+        raise Refused(f"{path} is not a manifest of a danesurvey data set")
+    theirs = str(found.get("version", ""))
+    if theirs.partition(".")[0] != SCHEMA_VERSION.partition(".")[0]:
+        raise Refused(f"{path} has schema version {theirs!r}; this software knows {SCHEMA_VERSION}")
+    return found
+
+
+def add(
+    dataset: Dataset,
+    entry: Mapping[str, Any],
+    files: Mapping[PublishedTable, Sequence[Mapping[str, Any]]],
+) -> None:
+    """Put a run into both manifests, in place of what they said of it before."""
+    found = read(dataset)
+    key = (entry["month"], entry["run"])
+    others = [one for one in found["runs"] if (one["month"], one["run"]) != key]
+    entries = sorted([*others, entry], key=lambda one: (one["started"], one["run"]))
+    partition = f"/{RunKey(*key).partition()}/"
+    known = {
+        one["name"]: [file for file in one["files"] if partition not in file["path"]]
+        for one in found["resources"]
+    }
+    for table in TABLES:
+        known[_resource_name(table)] = [
+            *known.get(_resource_name(table), ()),
+            *(dict(file) for file in files[table]),
+        ]
+    replace_file(
+        dataset.directory / Access.PUBLIC / NAME, _encode(entries, known, (Access.PUBLIC,))
+    )
+    replace_file(dataset.directory / NAME, _encode(entries, known, tuple(Access)))
+
+
+def _encode(
+    entries: Iterable[Mapping[str, Any]],
+    files: Mapping[str, Sequence[Mapping[str, Any]]],
+    access: tuple[Access, ...],
+) -> bytes:
+    everything = len(access) == len(Access)
+    package = {
+        "profile": "data-package",
+        "name": "danesurvey",
+        "title": "Survey of DANE for SMTP",
+        "version": SCHEMA_VERSION,
+        "resources": [
+            _resource(
+                table, files[_resource_name(table)], relative_to="" if everything else "public/"
+            )
+            for table in TABLES
+            if table.access in access
+        ],
+        "runs": [
+            {
+                **entry,
+                "rows": {
+                    name: rows
+                    for name, rows in entry["rows"].items()
+                    if everything or name.startswith("public/")
+                },
+            }
+            for entry in entries
+        ],
+    }
+    return (json.dumps(package, indent=1, ensure_ascii=True) + "\n").encode("ascii")
+
+
+def _resource(
+    table: PublishedTable, files: Sequence[Mapping[str, Any]], *, relative_to: str
+) -> dict[str, Any]:
+    shown = sorted(
+        ({**file, "path": file["path"].removeprefix(relative_to)} for file in files),
+        key=lambda file: file["path"],
+    )
+    return {
+        "name": _resource_name(table),
+        "title": table.name,
+        "description": table.description,
+        "access": table.access,
+        "profile": "tabular-data-resource",
+        "format": "parquet",
+        "mediatype": "application/vnd.apache.parquet",
+        "path": [file["path"] for file in shown],
+        "files": shown,
+        "schema": table.frictionless(),
+    }
+
+
+def _resource_name(table: PublishedTable) -> str:
+    return f"{table.access}-{table.name}"
+
+
+def _without_secrets(value: Any) -> Any:
+    """The value, with user and password taken out of every URL."""
+    if isinstance(value, Mapping):
+        return {key: _without_secrets(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_secrets(one) for one in value]
+    return _USERINFO.sub("", value) if isinstance(value, str) else value
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as source:
+        return hashlib.file_digest(source, "sha256").hexdigest()

@@ -1,0 +1,151 @@
+"""The monthly post: plain text for a mailing list, from published statistics alone.
+
+It reads the `statistics` table of a full run, of the last full run of the month before,
+and of the same month a year ago, so that anyone who has the public data set can print it
+again. Operators are named only where a breakage is confirmed. 72 columns.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files as package_files
+from textwrap import fill
+
+import pyarrow as pa
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+from reports.escape import printable
+
+WIDTH = 72
+
+
+class Numbers:
+    """The statistics of one run, by metric, dimension and key."""
+
+    def __init__(self, statistics: pa.Table) -> None:
+        self._split: dict[tuple[str, str], dict[str, float]] = {}
+        for row in statistics.to_pylist():
+            split = self._split.setdefault((row["metric"], row["dimension"]), {})
+            split[row["key"]] = row["value"]
+
+    def count(self, metric: str, key: str = "", by: str = "all") -> int:
+        """One count; 0 where the run has no such row."""
+        return int(self._split.get((metric, by), {}).get(key, 0))
+
+    def percentage(self, metric: str) -> float | None:
+        """A percentage, truncated when it was computed; None where there is no whole."""
+        return self._split.get((metric, "all"), {}).get("")
+
+    def split(self, metric: str, by: str) -> list[tuple[str, int]]:
+        """(key, count), the largest first, equal ones by key."""
+        found = self._split.get((metric, by), {})
+        return sorted(
+            ((key, int(value)) for key, value in found.items()), key=lambda one: (-one[1], one[0])
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """One post: the month, and the numbers that it sets side by side."""
+
+    month: str
+    this_month: Numbers
+    last_month: Numbers | None
+    last_year: Numbers | None
+    top_providers: int
+
+
+def write(edition: Edition) -> str:
+    """The text of the post, lines of at most 72 columns."""
+    environment = Environment(
+        loader=FunctionLoader(_template),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # plain text; every name goes through `printable`
+    )
+    environment.filters |= {
+        "count": _grouped,
+        "columns": columns,
+        "percent": _percent,
+    }
+    text = environment.get_template("post.txt.j2").render(
+        month=edition.month,
+        now=edition.this_month,
+        before=edition.last_month,
+        year_ago=edition.last_year,
+        providers=provider_table(edition),
+        top=edition.top_providers,
+    )
+    return wrapped(text)
+
+
+def provider_table(edition: Edition) -> str:
+    """The largest providers of each month side by side, as past posts have them."""
+    months = [("This month", edition.this_month)]
+    if edition.last_month:
+        months.append(("Last month", edition.last_month))
+    if edition.last_year:
+        months.append(("Last year", edition.last_year))
+    tops = [
+        numbers.split("dane_domains", "mx_operator")[: edition.top_providers]
+        for _, numbers in months
+    ]
+    if not tops[0]:
+        return "  (none)"
+    cells = [
+        [title, "-" * len(title), *columns(top).splitlines()]
+        for (title, _), top in zip(months, tops, strict=True)
+    ]
+    height = max(map(len, cells))
+    widths = [max(map(len, column)) for column in cells]
+    rows = (
+        "  ".join(
+            (column[row] if row < len(column) else "").ljust(width)
+            for column, width in zip(cells, widths, strict=True)
+        )
+        for row in range(height)
+    )
+    lines = [f"  {row}".rstrip() for row in rows]
+    if max(map(len, lines)) <= WIDTH:
+        return "\n".join(lines)
+    # long names: the months one below the other
+    return "\n\n".join("\n".join(f"  {line}" for line in column) for column in cells)
+
+
+def columns(rows: Sequence[tuple[str, int]]) -> str:
+    """`count name` lines, counts right-aligned; a name too long for a line is cut with `…`."""
+    if not rows:
+        return "(none)"
+    width = max(len(str(count)) for _, count in rows)
+    return "\n".join(
+        f"{count:>{width}} {_shortened(printable(name), WIDTH - 4 - width)}" for name, count in rows
+    )
+
+
+def wrapped(text: str) -> str:
+    """Paragraphs filled to the width; lines that begin with a space are kept as they are."""
+    paragraphs = [
+        part
+        if part.startswith((" ", "[")) or "\n " in part
+        else fill(part, WIDTH, break_on_hyphens=False)
+        for part in text.strip().split("\n\n")
+        if part.strip()
+    ]
+    return "\n\n".join(paragraphs) + "\n"
+
+
+def _template(name: str) -> str:
+    return (package_files("reports") / "templates" / name).read_text("utf-8")
+
+
+def _shortened(name: str, width: int) -> str:
+    return name if len(name) <= width else name[: width - 3] + "..."
+
+
+def _grouped(number: float) -> str:
+    return f"{int(number):,}"
+
+
+def _percent(number: float | None) -> str:
+    return "no share" if number is None else f"{number:.2f}%"

@@ -1,0 +1,24 @@
+-- MX hosts and the zones that they are in; hosts with a secure TLSA RRset are those of
+-- classes F, P, P° and Q. A provider's many hosts in one zone count as one zone.
+WITH tlsa AS (
+    SELECT host, coalesce(rrsig_signer, operator) AS zone
+    FROM mx_hosts
+    WHERE class IN ('F', 'P', 'P°', 'Q')
+)
+SELECT 'mx_hosts' AS metric, 'all' AS dimension, '' AS key,
+    count(*) AS value, 'hosts' AS unit
+FROM mx_hosts
+UNION ALL
+SELECT 'mx_hosts', 'status', status, count(*), 'hosts' FROM mx_hosts GROUP BY status
+UNION ALL
+SELECT 'tlsa_mx_hosts', 'all', '', count(*), 'hosts' FROM tlsa
+UNION ALL
+SELECT 'tlsa_mx_zones', 'all', '', count(DISTINCT zone), 'zones' FROM tlsa
+UNION ALL
+SELECT 'mx_host_defects', 'defect', defect, count(*), 'hosts'
+FROM (SELECT unnest(list_distinct(defects)) AS defect FROM mx_hosts) GROUP BY defect
+UNION ALL
+SELECT 'mx_host_causes', 'cause', cause, count(*), 'hosts'
+FROM (SELECT unnest(list_distinct(causes)) AS cause FROM mx_hosts) GROUP BY cause
+UNION ALL
+SELECT 'addresses', 'status', status, count(*), 'addresses' FROM addresses GROUP BY status

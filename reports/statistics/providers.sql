@@ -1,0 +1,36 @@
+-- DANE domains by operator of the MX hosts that carry the claim: the most preferred ones.
+-- A domain counts once for each operator; nearly all have one, which needs no join.
+WITH dane AS (
+    SELECT hash(domain) AS domain, mx_host, mx_preference, host_class, mx_operator
+    FROM domains
+    WHERE dane_primary
+),
+several AS (
+    SELECT domain, mx_host, mx_preference,
+        list_min(list_transform(
+            list_filter(list_zip(mx_preference, host_class), lambda one: one[2] <> '-'),
+            lambda one: one[1]
+        )) AS primary_preference
+    FROM dane
+    WHERE len(mx_operator) <> 1
+),
+pair AS (
+    SELECT DISTINCT s.domain, h.operator
+    FROM (
+        SELECT domain, primary_preference,
+            unnest(mx_host) AS host, unnest(mx_preference) AS preference
+        FROM several
+    ) s
+    JOIN mx_hosts h USING (host)
+    WHERE s.preference = s.primary_preference
+),
+counted AS (
+    SELECT mx_operator[1] AS operator, count(*) AS domains
+    FROM dane WHERE len(mx_operator) = 1 GROUP BY 1
+    UNION ALL
+    SELECT operator, count(*) FROM pair GROUP BY 1
+)
+SELECT 'dane_domains' AS metric, 'mx_operator' AS dimension, operator AS key,
+    sum(domains) AS value, 'domains' AS unit
+FROM counted
+GROUP BY operator

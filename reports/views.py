@@ -1,0 +1,101 @@
+"""The Parquet files of one run as DuckDB views: what every statistic is asked of.
+
+Views: one a published table of the run, under the table's name (`breakages` is the
+restricted one); `previous_month_domains`, of the last full run of an earlier month;
+`previous_run_breakages`, of the run before. Where there is no such run they have no rows.
+DuckDB gets a memory limit and spills to a directory of its own, loads no extension, and
+reads nothing but the files that are named here.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import duckdb
+import pyarrow as pa
+
+from dane.faults import LocalTrouble, UsageFault
+from reports.dataset import Files
+from reports.dictionary import (
+    ADDRESSES,
+    BREAKAGES,
+    CERTIFICATES,
+    DOMAINS,
+    MX_HOSTS,
+    PROBES,
+    ZONES,
+    PublishedTable,
+)
+
+_VIEWS = (DOMAINS, MX_HOSTS, ADDRESSES, PROBES, CERTIFICATES, ZONES, BREAKAGES)
+
+
+@contextmanager
+def open_views(
+    memory_limit: str,
+    files: Files,
+    *,
+    previous_month: Files | None = None,
+    previous_run: Files | None = None,
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB connection with the views of a run.
+
+    Raises UsageFault for a memory limit that DuckDB does not understand; inside the block,
+    LocalTrouble when memory and disk do not suffice.
+    """
+    files.root.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".duckdb-", dir=files.root) as scratch:
+        try:
+            connection = duckdb.connect(
+                config={
+                    "memory_limit": memory_limit,
+                    "temp_directory": scratch,
+                    "preserve_insertion_order": False,
+                    # what is built in suffices; never fetch one from the network
+                    "autoinstall_known_extensions": False,
+                    "autoload_known_extensions": False,
+                }
+            )
+        except (duckdb.ParserException, duckdb.InvalidInputException) as error:
+            raise UsageFault(f"publish.memory_limit: {_one_line(error)}") from error
+        try:
+            for table in _VIEWS:
+                _create_view(connection, table.name, table, files.parts(table))
+            for name, table, earlier in (
+                ("previous_month_domains", DOMAINS, previous_month),
+                ("previous_run_breakages", BREAKAGES, previous_run),
+            ):
+                _create_view(connection, name, table, earlier.parts(table) if earlier else [])
+            yield connection
+        except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
+            raise LocalTrouble(f"statistics: {_one_line(error)}") from error
+        finally:
+            connection.close()
+
+
+def read(connection: duckdb.DuckDBPyConnection, query: str, **parameters: object) -> pa.Table:
+    """The rows of a query, in its order; `$name` in it stands for a parameter."""
+    table: pa.Table = connection.sql(query, params=parameters).to_arrow_table()
+    return table
+
+
+def _create_view(
+    connection: duckdb.DuckDBPyConnection, name: str, table: PublishedTable, parts: list[Path]
+) -> None:
+    if parts:
+        paths = ", ".join(_quoted(str(part)) for part in parts)
+        source = f"read_parquet([{paths}], hive_partitioning = false)"
+    else:
+        empty = f"no_{name}"
+        connection.register(empty, table.schema.empty_table())
+        source = f'"{empty}"'
+    connection.execute(f'CREATE VIEW "{name}" AS SELECT * FROM {source}')
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _one_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
