@@ -213,6 +213,8 @@ HOST_VERDICT = Table(
             # for the (domain, host) check; else empty
             _required("address_names", WORDS),
             _required("inferred", pa.bool_()),
+            # the unexpanded MX name, which is no reference name, would have matched
+            _required("accepted_by_lenient", pa.bool_()),
             _required("defects", WORDS),
             _required("causes", WORDS),  # MismatchCause of the records that do not match
         ]

@@ -1,0 +1,154 @@
+"""The roll-ups of `dane.assess` over Arrow: observations in, verdicts out.
+
+Pure computing, done in the workers because there is much of it. Each row's words are those
+of `dane.outcomes`; a row that the roll-up cannot take is a bug and fails the shard.
+"""
+
+from collections import defaultdict
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from crawler.operators import merges
+from dane.assess import (
+    DomainLookup,
+    DomainVerdict,
+    HostLookup,
+    HostVerdict,
+    assess_domain,
+    assess_host,
+)
+from dane.attempts import AddressVerdict, Probe
+from dane.names import operator
+from dane.outcomes import HostStatus, LookupOutcome
+
+_HOST = [field.name for field in fields(HostLookup)]
+_PROBE = [field.name for field in fields(Probe)]
+_DOMAIN = [field.name for field in fields(DomainLookup)]
+
+
+def hosts(
+    shard: pa.RecordBatch,
+    *,
+    context: pa.RecordBatch,
+    schema: pa.Schema,
+    run_id: int,
+    operator_merges: Path | None,
+) -> pa.RecordBatch:
+    """Rows of `mx_host` to rows of `host_verdict`; `context`: rows of `smtp_probe` of at least
+
+    the hosts' addresses. A probe belongs to a host by (address, TLSA RRset, operator).
+    """
+    operator_of = partial(operator, merges=merges(operator_merges))
+    probes: dict[tuple[str, str, str], list[Probe]] = defaultdict(list)
+    for row in context.to_pylist():
+        key = row["address"], row["tlsa_digest"], row["operator"]
+        probes[key].append(
+            Probe(**{**_only(row, _PROBE), "status": HostStatus(row["status"])})
+        )
+    found = []
+    for row in shard.to_pylist():
+        whose = operator_of(row["host"])
+        status = HostStatus(row["status"]) if row["status"] else None
+        verdict = assess_host(
+            HostLookup(**{**_only(row, _HOST), "status": status}),
+            [
+                probe
+                for address in row["addresses"]
+                for probe in probes.get((address, row["tlsa_digest"], whose), ())
+            ],
+        )
+        found.append(
+            {
+                "run_id": run_id,
+                "bucket": row["bucket"],
+                "host": verdict.host,
+                "status": verdict.status,
+                "class": verdict.host_class,
+                "usable": verdict.usable,
+                "operator": whose,
+                "address": [one.address for one in verdict.addresses],
+                "address_status": [one.status for one in verdict.addresses],
+                "address_names": [" ".join(one.names) for one in verdict.addresses],
+                "inferred": verdict.inferred,
+                "accepted_by_lenient": verdict.accepted_by_lenient,
+                "defects": sorted(verdict.defects),
+                "causes": sorted(verdict.causes),
+            }
+        )
+    return pa.RecordBatch.from_pylist(found, schema=schema)
+
+
+def domains(
+    shard: pa.RecordBatch,
+    *,
+    context: pa.RecordBatch,
+    schema: pa.Schema,
+    run_id: int,
+    operator_merges: Path | None,
+) -> pa.RecordBatch:
+    """Rows of `domain_mx` (with `ns`) to rows of `domain_verdict`; `context`: rows of
+
+    `host_verdict` of at least the domains' MX hosts.
+    """
+    operator_of = partial(operator, merges=merges(operator_merges))
+    verdicts = {row["host"]: _host_verdict(row) for row in context.to_pylist()}
+    found = []
+    for row in shard.to_pylist():
+        lookup = DomainLookup(
+            **{**_only(row, _DOMAIN), "outcome": LookupOutcome(row["outcome"])}
+        )
+        verdict = assess_domain(lookup, verdicts)
+        found.append(
+            {
+                "run_id": run_id,
+                "bucket": row["bucket"],
+                **_domain(verdict),
+                "mx_operator": sorted({operator_of(one.host) for one in verdict.hosts} - {"."}),
+                "dns_operator": sorted({operator_of(server) for server in row["ns"]}),
+            }
+        )
+    return pa.RecordBatch.from_pylist(found, schema=schema)
+
+
+def _only(row: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    return {name: row[name] for name in names}
+
+
+def _host_verdict(row: dict[str, Any]) -> HostVerdict:
+    return HostVerdict(
+        host=row["host"],
+        status=HostStatus(row["status"]),
+        usable=row["usable"],
+        addresses=tuple(
+            AddressVerdict(address=address, status=HostStatus(status), names=tuple(names.split()))
+            for address, status, names in zip(
+                row["address"], row["address_status"], row["address_names"], strict=True
+            )
+        ),
+        inferred=row["inferred"],
+        defects=frozenset(row["defects"]),
+        causes=frozenset(row["causes"]),
+        accepted_by_lenient=row["accepted_by_lenient"],
+    )
+
+
+def _domain(verdict: DomainVerdict) -> dict[str, Any]:
+    return {
+        "domain": verdict.domain,
+        "status": verdict.status,
+        "stage": verdict.stage,
+        "reason": verdict.reason,
+        "level": verdict.level,
+        "mx_secure": verdict.mx_secure,
+        "dane_primary": verdict.dane_primary,
+        "deliverable": verdict.deliverable,
+        "host": [one.host for one in verdict.hosts],
+        "host_preference": [one.preference for one in verdict.hosts],
+        "host_status": [one.status for one in verdict.hosts],
+        "host_class": [one.host_class for one in verdict.hosts],
+        "defects": sorted(verdict.defects),
+    }

@@ -1,0 +1,45 @@
+"""Stage assess: a verdict for each MX host, then for each domain (measurement, 6 and 7)."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pyarrow as pa
+
+from crawler.scan import assess as assess_scan
+from crawler.survey.engine import Engine, Work, cut
+from crawler.survey.shards import Shard
+from storage import assessment
+from storage.database import Connection, patiently
+from storage.run import Run
+from storage.schemas import DOMAIN_VERDICT, HOST_VERDICT
+
+Read = Callable[[Connection, Run, range], Awaitable[tuple[pa.RecordBatch, pa.RecordBatch]]]
+
+
+async def assess(engine: Engine) -> None:
+    """Hosts first: a domain's verdict reads those of its hosts. Raises Stopped, LocalTrouble."""
+    for stage, scan, table, read in (
+        ("assess hosts", assess_scan.hosts, HOST_VERDICT, assessment.hosts),
+        ("assess domains", assess_scan.domains, DOMAIN_VERDICT, assessment.domains),
+    ):
+        work = Work(
+            stage=stage,
+            scan=scan,
+            options={
+                "schema": table.schema,
+                "run_id": engine.run.run_id,
+                "operator_merges": engine.settings.probe.operator_merges,
+            },
+            tables=(table,),
+            counted="status",
+        )
+        await engine.finish_pass(work, 1, lambda read=read: _shards(engine, read), replace=False)
+
+
+async def _shards(engine: Engine, read: Read) -> AsyncIterator[Shard]:
+    """One shard a range of buckets, with what its rows look up."""
+    async for rows, context in engine.bucket_ranges(
+        lambda connection, buckets: read(connection, engine.run, buckets),
+        size=lambda found: found[0].num_rows,
+    ):
+        for part in cut(rows, engine.settings.survey.shard_rows):
+            yield Shard(part, context)

@@ -1,0 +1,116 @@
+"""Dask distributed, configured in one place: the workers that run the scans.
+
+A `LocalCluster` of processes by default; with `survey.scheduler` set, a running cluster.
+Always TLS: without it anyone on the machine could run code in our workers. The truth is
+in PostgreSQL, so nothing here is ever saved: losing it all loses only work in flight.
+
+No pool, queue or supervisor of our own: Dask restarts dead workers. It does not re-run a
+dead worker's shards by itself (`allowed-failures: 0`): whether at once, later, or in
+halves depends on the stage (`crawler.survey.shards`), and a probe must not knock twice.
+"""
+
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import dask.config
+import dask.system
+import distributed
+from distributed.security import Security
+
+import crawler.scan
+from crawler.survey.settings import SurveySettings
+from dane.faults import LocalTrouble, UsageFault
+
+THREADS_PER_WORKER = 2  # the tail of one shard overlaps with the next one's start
+
+CONFIGURATION: dict[str, Any] = {
+    # else the scheduler keeps the arguments of the last 1 000 messages (105 -> 845 MB)
+    "distributed.admin.low-level-log-length": 0,
+    "distributed.scheduler.worker-ttl": "30s",
+    "distributed.scheduler.allowed-failures": 0,
+    "distributed.scheduler.work-stealing": False,
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.comm.require-encryption": True,
+    "distributed.admin.tick.limit": "60s",
+    "distributed.worker.daemon": True,
+}
+
+
+class ScanNode(distributed.WorkerPlugin):  # type: ignore[misc]
+    """Makes a worker process fit for scans.
+
+    A worker does not end by SIGINT or SIGTERM (Ctrl-C reaches the whole process group):
+    the coordinator stops the scans, keeps what they have, and then ends the workers.
+    """
+
+    name = "danesurvey-scan-node"
+
+    def setup(self, worker: distributed.Worker) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def stop_scans() -> None:
+    """Runs in each worker: cancels its scans, which return what they have."""
+    crawler.scan.stop()
+
+
+@asynccontextmanager
+async def workers(
+    settings: SurveySettings, directory: Path
+) -> AsyncIterator[distributed.Client]:
+    """A client of a cluster that is up; all of it is gone when the block ends.
+
+    `directory` holds the workers' scratch files. Raises UsageFault for a scheduler without
+    TLS, LocalTrouble for one that does not answer.
+    """
+    with dask.config.set(CONFIGURATION):
+        if settings.scheduler is not None:
+            async with _remote(settings) as client:
+                yield client
+            return
+        security = Security.temporary()
+        async with distributed.LocalCluster(
+            n_workers=settings.workers or dask.system.CPU_COUNT,
+            threads_per_worker=THREADS_PER_WORKER,
+            processes=True,
+            protocol="tls",
+            host="127.0.0.1",
+            security=security,
+            dashboard_address=None,
+            local_directory=str(directory),
+            asynchronous=True,
+            silence_logs="ERROR",
+        ) as cluster, distributed.Client(cluster, asynchronous=True, security=security) as client:
+            await client.register_plugin(ScanNode())
+            yield client
+
+
+@asynccontextmanager
+async def _remote(settings: SurveySettings) -> AsyncIterator[distributed.Client]:
+    address = settings.scheduler
+    assert address is not None
+    if not address.startswith("tls://"):
+        raise UsageFault(f"survey.scheduler {address}: must start with tls:// (docs/scaling.md)")
+    security = Security(
+        tls_ca_file=str(settings.tls_ca),
+        tls_client_cert=str(settings.tls_cert),
+        tls_client_key=str(settings.tls_key),
+        require_encryption=True,
+    )
+    try:
+        client = await distributed.Client(
+            address, asynchronous=True, security=security, timeout="20s"
+        )
+    except (OSError, TimeoutError) as error:
+        raise LocalTrouble(f"scheduler {address}: {error}") from None
+    try:
+        await client.register_plugin(ScanNode())
+        yield client
+    finally:
+        await client.close()

@@ -1,0 +1,68 @@
+"""Rows that end workers: set aside with the reason, and stored as our fault, never theirs.
+
+The row gets its place in the observations (so that it is not missing and asked again)
+with an outcome of class X, and a line in table `quarantine` for the developer to read.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from dane.outcomes import HostStatus, LookupOutcome
+from storage.copy import Writer
+from storage.database import Connection, Pool, patiently
+from storage.run import Run
+from storage.schemas import DOMAIN_MX, MX_HOST, SMTP_PROBE, Table
+
+NEVER_AGAIN = 32_767  # passes: the largest smallint
+
+_OURS: dict[str, dict[str, Any]] = {
+    DOMAIN_MX.name: {"outcome": LookupOutcome.UNANSWERED.value, "passes": NEVER_AGAIN},
+    MX_HOST.name: {"status": HostStatus.LOCAL_ERROR.value, "passes": NEVER_AGAIN},
+    SMTP_PROBE.name: {"status": HostStatus.LOCAL_ERROR_SMTP.value},
+}
+
+
+async def set_aside(
+    pool: Pool, writer: Writer, run: Run, table: Table, rows: pa.RecordBatch, reason: str
+) -> None:
+    """Store the one row of `rows` as ours, and say why in table `quarantine`.
+
+    Raises KeyError for a table of a later stage: those only compute, so that a row which
+    ends a worker there is a bug to be seen.
+    """
+    ours = _OURS[table.name]
+    asked = rows.to_pylist()[0]
+    row = {**_blank(table.schema), **ours, "run_id": run.run_id}
+    row |= {name: value for name, value in asked.items() if name in row and name not in ours}
+    key = " ".join(str(row[column]) for column in table.key[2:])
+
+    async def record(connection: Connection) -> None:
+        await connection.execute(
+            "INSERT INTO quarantine (run_id, stage_table, key, reason) VALUES ($1, $2, $3, $4)"
+            " ON CONFLICT DO NOTHING",
+            run.run_id,
+            table.name,
+            key,
+            reason,
+        )
+
+    await patiently(pool, record)
+    batch = pa.RecordBatch.from_pylist([row], schema=table.schema)
+    await writer.store([(table, batch)], replace=True)
+
+
+def _blank(schema: pa.Schema) -> dict[str, Any]:
+    """A row that says nothing."""
+    return {field.name: None if field.nullable else _nothing(field.type) for field in schema}
+
+
+def _nothing(kind: pa.DataType) -> Any:
+    if pa.types.is_list(kind):
+        return []
+    if pa.types.is_timestamp(kind):
+        return datetime.now(UTC)
+    if pa.types.is_boolean(kind):
+        return False
+    return 0 if pa.types.is_integer(kind) else ""

@@ -1,0 +1,34 @@
+"""Stage resolve: every signed domain of the run gets its row of MX and DNSSEC facts."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from crawler.dns.client import Resolvers
+from crawler.scan import resolve as resolve_scan
+from crawler.survey.engine import Engine, Work
+from storage import missing
+from storage.schemas import DOMAIN_MX
+
+
+async def resolve(engine: Engine, resolvers: Resolvers) -> None:
+    """All passes (measurement, sections 2 and 3). Raises Stopped, LocalTrouble."""
+
+    def work(options: Mapping[str, Any]) -> Work:
+        return Work(
+            stage="resolve",
+            scan=resolve_scan.scan,
+            options={**options, "resolver": resolvers, "schema": DOMAIN_MX.schema},
+            tables=(DOMAIN_MX,),
+            counted="outcome",
+        )
+
+    run = engine.run
+    await engine.lookup_passes(
+        work,
+        first=lambda: engine.by_bucket(
+            lambda connection, buckets: missing.domains(connection, run, buckets)
+        ),
+        later=lambda passes: engine.by_bucket(
+            lambda connection, buckets: missing.failing_domains(connection, run, buckets, passes)
+        ),
+    )

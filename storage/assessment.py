@@ -1,0 +1,119 @@
+"""What the two roll-ups read: hosts with their probes, domains with their hosts' verdicts.
+
+Each answer is a pair: the rows to assess, and the rows that they look up. A host that a
+thousand domains of the buckets point at is in the second batch once.
+"""
+
+import pyarrow as pa
+
+from dane.names import bucket
+from storage.database import Connection
+from storage.read import query
+from storage.run import Run
+from storage.schemas import DOMAIN_MX, HOST_VERDICT, MX_HOST, SMTP_PROBE
+
+NAMES = pa.list_(pa.field("item", pa.string(), nullable=False))
+
+
+def _fields(schema: pa.Schema, *names: str) -> list[pa.Field]:
+    return [schema.field(name) for name in names]
+
+
+def _sql_columns(schema: pa.Schema, alias: str) -> str:
+    return ", ".join(f'{alias}."{name}"' for name in schema.names)
+
+
+DOMAIN = pa.schema(
+    [
+        *_fields(
+            DOMAIN_MX.schema,
+            "run_id",
+            "bucket",
+            "domain",
+            "outcome",
+            "secure",
+            "mx_preference",
+            "mx_host",
+            "mx_total",
+            "cname_target",
+            "rrsig_expiration",
+            "nsec3_iterations",
+            "nsec3param_iterations",
+            "last_asked",
+        ),
+        pa.field("ns", NAMES, nullable=False),
+    ]
+)
+"""Of a domain: its MX row and its delegation's NS set."""
+
+_HOSTS = f"""
+SELECT {_sql_columns(MX_HOST.schema, "h")}
+FROM mx_host h
+WHERE h.run_id = $1 AND h.bucket BETWEEN $2 AND $3
+  AND NOT EXISTS (
+    SELECT FROM host_verdict v
+    WHERE v.run_id = $1 AND v.bucket = h.bucket AND v.host = h.host)
+ORDER BY h.bucket, h.host
+"""
+
+_PROBES = f"""
+SELECT {_sql_columns(SMTP_PROBE.schema, "p")}
+FROM smtp_probe p
+WHERE p.run_id = $1 AND p.bucket = ANY($2) AND p.address = ANY($3)
+ORDER BY p.bucket, p.address, p.tlsa_digest, p.operator, p.sni, p.attempt
+"""
+
+_DOMAINS = f"""
+SELECT {", ".join(f"d.{name}" for name in DOMAIN.names if name != "ns")},
+       coalesce(g.ns, '{{}}') AS ns
+FROM domain_mx d
+LEFT JOIN delegation g ON g.bucket = d.bucket AND g.domain = d.domain
+WHERE d.run_id = $1 AND d.bucket BETWEEN $2 AND $3
+  AND NOT EXISTS (
+    SELECT FROM domain_verdict v
+    WHERE v.run_id = $1 AND v.bucket = d.bucket AND v.domain = d.domain)
+ORDER BY d.bucket, d.domain
+"""
+
+_VERDICTS = f"""
+SELECT {_sql_columns(HOST_VERDICT.schema, "v")}
+FROM host_verdict v
+WHERE v.run_id = $1 AND v.bucket = ANY($2) AND v.host = ANY($3)
+ORDER BY v.bucket, v.host
+"""
+
+
+async def hosts(
+    connection: Connection, run: Run, buckets: range
+) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    """MX hosts of `buckets` without verdict (MX_HOST), and the probes of their addresses."""
+    rows = await query(
+        connection, _HOSTS, run.run_id, buckets[0], buckets[-1], schema=MX_HOST.schema
+    )
+    addresses = sorted({one for many in rows.column("addresses").to_pylist() for one in many})
+    probes = await query(
+        connection,
+        _PROBES,
+        run.run_id,
+        sorted({bucket(address) for address in addresses}),
+        addresses,
+        schema=SMTP_PROBE.schema,
+    )
+    return rows, probes
+
+
+async def domains(
+    connection: Connection, run: Run, buckets: range
+) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    """Domains of `buckets` without verdict (DOMAIN), and their hosts' verdicts (HOST_VERDICT)."""
+    rows = await query(connection, _DOMAINS, run.run_id, buckets[0], buckets[-1], schema=DOMAIN)
+    names = sorted({one for many in rows.column("mx_host").to_pylist() for one in many})
+    verdicts = await query(
+        connection,
+        _VERDICTS,
+        run.run_id,
+        sorted({bucket(name) for name in names}),
+        names,
+        schema=HOST_VERDICT.schema,
+    )
+    return rows, verdicts
