@@ -164,17 +164,6 @@ class Verdict(StrEnum):
     CERT_UNPARSED = "cert_unparsed"  # the chain could not be read: never called a mismatch
 
 
-VERDICT_STATUS: dict[Verdict, HostStatus] = {
-    Verdict.MATCH: HostStatus.PASS,
-    Verdict.NAME_MISMATCH: HostStatus.NAME_MISMATCH,
-    Verdict.TA_EXPIRED: HostStatus.TA_EXPIRED,
-    Verdict.MISMATCH: HostStatus.MISMATCH,
-    Verdict.UNUSABLE: HostStatus.UNUSABLE,
-    Verdict.CERT_UNPARSED: HostStatus.LOCAL_ERROR_SMTP,
-}
-"""The status of an address whose handshake was done."""
-
-
 class RecordResult(StrEnum):
     """What one TLSA record came to; where it is a reason not to match, a MismatchCause."""
 
