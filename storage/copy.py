@@ -1,0 +1,183 @@
+"""Arrow batches into PostgreSQL: COPY in binary, by adbc, one transaction a shard.
+
+adbc turns Arrow into PostgreSQL's binary COPY format in C++ (no text, so no escaping, and
+tabs or backslashes in a name are bytes like others). PostgreSQL's text holds every Unicode
+character but NUL, which becomes U+FFFD here.
+
+A row is stored once: its key is the table's primary key, and a second row of the same key is
+a bug and fails the transaction. Later passes say `replace=True`: rows of the same keys go
+first, in the same transaction. A certificate is the same in every run, so a known one is
+left alone.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any
+
+import adbc_driver_manager
+import adbc_driver_postgresql.dbapi as adbc
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from storage.database import adbc_trouble, is_adbc_lost
+from storage.schemas import CERTIFICATE, Table
+
+_PAUSE_S = 0.5
+
+
+class Writer:
+    """A connection of its own for storing, and the thread that it blocks."""
+
+    def __init__(self, url: str, patience_s: float) -> None:
+        self._url = url
+        self._patience_s = patience_s
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="copy")
+        self._connection: adbc.Connection | None = None
+
+    async def store(
+        self, parts: Sequence[tuple[Table, pa.RecordBatch]], *, replace: bool = False
+    ) -> int:
+        """Store the parts of one shard in one transaction; the number of rows.
+
+        A lost connection is opened again for `patience_s`. Whether the transaction was
+        committed is not known then, so it is done again as with `replace`.
+
+        Raises LocalTrouble (no database, disk full); ValueError for a batch that does not
+        have its table's schema, or rows of more than one run.
+        """
+        for table, batch in parts:
+            _check(table, batch)
+        filled = [(table, batch) for table, batch in parts if batch.num_rows]
+        if not filled:
+            return 0
+        loop = asyncio.get_running_loop()
+        deadline = time.monotonic() + self._patience_s
+        while True:
+            try:
+                await loop.run_in_executor(self._thread, self._store, filled, replace)
+            except adbc_driver_manager.Error as fault:
+                await self._drop()
+                if not is_adbc_lost(fault) or time.monotonic() > deadline:
+                    raise adbc_trouble(fault, self._url) from None
+            else:
+                return sum(batch.num_rows for _, batch in filled)
+            replace = True
+            await asyncio.sleep(_PAUSE_S)
+
+    async def close(self) -> None:
+        await self._drop()
+        self._thread.shutdown()
+
+    async def _drop(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _store(self, parts: Sequence[tuple[Table, pa.RecordBatch]], replace: bool) -> None:
+        if self._connection is None:
+            self._connection = adbc.connect(self._url)
+        with self._connection.cursor() as cursor:
+            for table, batch in parts:
+                if table is CERTIFICATE:
+                    _insert_new(cursor, table, batch)
+                    continue
+                if replace:
+                    _delete(cursor, table, batch)
+                cursor.adbc_ingest(_target(table, batch), _without_nul(batch), mode="append")
+            self._connection.commit()
+
+
+@asynccontextmanager
+async def writer(url: str, *, patience_s: float = 120.0) -> AsyncIterator[Writer]:
+    """A writer for as long as the block lasts; `patience_s` is for a database that restarts."""
+    opened = Writer(url, patience_s)
+    try:
+        yield opened
+    finally:
+        await opened.close()
+
+
+def _target(table: Table, batch: pa.RecordBatch) -> str:
+    """The partition of the batch's run: PostgreSQL need not route row by row."""
+    return f"{table.name}_{batch.column('run_id')[0].as_py()}"
+
+
+def _check(table: Table, batch: pa.RecordBatch) -> None:
+    if not batch.schema.equals(table.schema):
+        raise ValueError(f"a batch for {table.name} has another schema: {batch.schema}")
+    if "run_id" in table.key and len(pc.unique(batch.column("run_id"))) > 1:
+        raise ValueError(f"a batch for {table.name} has rows of several runs")
+
+
+def _delete(cursor: adbc.Cursor, table: Table, batch: pa.RecordBatch) -> None:
+    """Delete the rows that have a key of the batch."""
+    keys = batch.select([name for name in table.key if name != "run_id"])
+    same = " AND ".join(f"t.{name} = k.{name}" for name in keys.schema.names)
+    cursor.execute(
+        f"DELETE FROM {_target(table, batch)} t USING {_as_rows(keys, 'k')} WHERE {same}",
+        _in_one_row(keys),
+    )
+
+
+def _insert_new(cursor: adbc.Cursor, table: Table, batch: pa.RecordBatch) -> None:
+    """Insert the rows whose key is not there yet."""
+    cursor.execute(
+        f"INSERT INTO {table.name} SELECT * FROM {_as_rows(batch, 'new')} ON CONFLICT DO NOTHING",
+        _in_one_row(batch),
+    )
+
+
+_ARRAY_TYPE = {
+    pa.int16(): "smallint[]",
+    pa.int32(): "integer[]",
+    pa.string(): "text[]",
+    pa.binary(): "bytea[]",
+}
+
+
+def _as_rows(batch: pa.RecordBatch, name: str) -> str:
+    """SQL for the rows that `_in_one_row` gives as parameters."""
+    arrays = ", ".join(
+        f"${number}::{_ARRAY_TYPE[column.type]}"
+        for number, column in enumerate(batch.columns, start=1)
+    )
+    return f"unnest({arrays}) AS {name} ({', '.join(batch.schema.names)})"
+
+
+def _in_one_row(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """One row of arrays: a parameter a column."""
+    return pa.record_batch(
+        [
+            pa.ListArray.from_arrays(pa.array([0, len(column)], pa.int32()), column)
+            for column in batch.columns
+        ],
+        names=batch.schema.names,
+    )
+
+
+def _without_nul(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with U+FFFD for NUL, the one character that PostgreSQL's text does not hold."""
+    dirty = [i for i, field in enumerate(batch.schema) if _has_nul(batch.column(i), field.type)]
+    for i in dirty:
+        values = batch.column(i).to_pylist()
+        clean = pa.array([_clean(value) for value in values], batch.schema.field(i).type)
+        batch = batch.set_column(i, batch.schema.field(i), clean)
+    return batch
+
+
+def _has_nul(column: Any, kind: pa.DataType) -> bool:
+    if pa.types.is_list(kind):
+        column, kind = column.flatten(), kind.value_type
+    return pa.types.is_string(kind) and bool(pc.any(pc.match_substring(column, "\0")).as_py())
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, list):
+        return [one.replace("\0", "\ufffd") for one in value]
+    return value and value.replace("\0", "\ufffd")

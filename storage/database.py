@@ -1,0 +1,188 @@
+"""Connections to PostgreSQL, and what is said when there is none.
+
+Two clients, each for what it does best: asyncpg for the questions and the run's records,
+adbc (`storage.copy`, `storage.export`) for rows by the hundred thousand.
+
+Every connection fault becomes `LocalTrouble` in one line that names host and database and
+never the password (the URL itself is in no message: asyncpg's and libpq's may quote it).
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TypeAlias, TypeVar
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import adbc_driver_manager
+import asyncpg
+
+from dane.faults import LocalTrouble, UsageFault
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+T = TypeVar("T")
+
+_CONNECT_S = 10.0
+_PAUSE_S = 0.5
+
+# SQLSTATE classes and codes (PostgreSQL manual, appendix A) that are the world's, not ours.
+_LOST = (
+    "08",  # connection exception
+    "57P",  # shutting down, crashed, starting up
+)
+_TROUBLE = (
+    *_LOST,
+    "28",  # who we say we are
+    "3D000",  # no such database
+    "42501",  # privilege
+    "53",  # disk full, out of memory, too many connections
+    "58",  # I/O error
+    "57014",  # cancelled from outside
+    "55P03",  # lock not available
+)
+
+_LOST_EXCEPTIONS = (
+    OSError,
+    asyncpg.ConnectionDoesNotExistError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    TimeoutError,
+)
+
+
+def whereabouts(url: str) -> str:
+    """Host and database of a URL, for a message: never the password."""
+    try:
+        parts = urlsplit(url)
+        host = parse_qs(parts.query).get("host", [parts.hostname or "the local socket"])[0]
+        port = parts.port
+    except ValueError:
+        return "the database of an unreadable URL"
+    database = unquote(parts.path.lstrip("/")) or "the default database"
+    return f"{database} at {unquote(host)}" + (f" port {port}" if port else "")
+
+
+def is_lost(sqlstate: str | None) -> bool:
+    """Does this SQLSTATE say that the connection or the server went away?"""
+    return sqlstate is not None and sqlstate.startswith(_LOST)
+
+
+def is_trouble(sqlstate: str | None) -> bool:
+    """Does this SQLSTATE blame the database's surroundings rather than our SQL?"""
+    return sqlstate is not None and sqlstate.startswith(_TROUBLE)
+
+
+@contextmanager
+def trouble(url: str | None = None) -> Iterator[None]:
+    """Turn what is the world's fault into LocalTrouble; bugs pass as they are."""
+    where = "" if url is None else f" {whereabouts(url)}"
+    try:
+        yield
+    except asyncpg.PostgresError as fault:
+        if not is_trouble(fault.sqlstate):
+            raise
+        raise LocalTrouble(f"database{where}: {_one_line(fault)}") from None
+    except (ConnectionError, FileNotFoundError, PermissionError, TimeoutError) as fault:
+        raise LocalTrouble(f"the database{where} cannot be reached: {_one_line(fault)}") from None
+    except asyncpg.InterfaceError as fault:
+        if "closed" not in str(fault):
+            raise
+        raise LocalTrouble(f"the database{where} went away") from None
+
+
+def _one_line(fault: BaseException) -> str:
+    return " ".join(str(fault).split()) or type(fault).__name__
+
+
+def _check_url(url: str) -> None:
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise UsageFault("database.url must begin with postgresql://")
+
+
+async def open_connection(url: str) -> Connection:
+    """One connection. Raises LocalTrouble when there is no database to be had."""
+    _check_url(url)
+    with trouble(url):
+        return await asyncpg.connect(url, timeout=_CONNECT_S)
+
+
+async def close_connection(opened: Connection) -> None:
+    """Close it, also when the server is gone already."""
+    try:
+        await opened.close(timeout=_CONNECT_S)
+    except (TimeoutError, *_LOST_EXCEPTIONS):
+        opened.terminate()
+
+
+@asynccontextmanager
+async def connection(url: str) -> AsyncIterator[Connection]:
+    """One connection for as long as the block lasts. Raises LocalTrouble."""
+    opened = await open_connection(url)
+    try:
+        yield opened
+    finally:
+        await close_connection(opened)
+
+
+@asynccontextmanager
+async def pool(url: str, *, connections: int = 8) -> AsyncIterator[Pool]:
+    """At most `connections` connections, opened as they are needed, the first one now."""
+    _check_url(url)
+    with trouble(url):
+        opened = await asyncpg.create_pool(
+            url, min_size=1, max_size=connections, timeout=_CONNECT_S
+        )
+    try:
+        yield opened
+    finally:
+        try:
+            await asyncio.wait_for(opened.close(), _CONNECT_S)
+        except TimeoutError:
+            opened.terminate()
+
+
+async def patiently(
+    pool: Pool, operation: Callable[[Connection], Awaitable[T]], *, patience_s: float = 120.0
+) -> T:
+    """The result of an operation that may be done twice, on a connection of the pool.
+
+    When the connection is lost (PostgreSQL restarted or recovering) it is done again, for
+    `patience_s` at most; then LocalTrouble.
+    """
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            async with pool.acquire(timeout=_CONNECT_S) as held:
+                return await operation(held)  # type: ignore[arg-type]
+        except (asyncpg.PostgresError, *_LOST_EXCEPTIONS) as fault:
+            if not lost(fault):
+                with trouble():
+                    raise
+            if time.monotonic() > deadline:
+                raise LocalTrouble(f"the database went away: {_one_line(fault)}") from None
+        await asyncio.sleep(_PAUSE_S)
+
+
+def lost(fault: BaseException) -> bool:
+    """Is this the end of a connection, such that another one may do better?"""
+    if isinstance(fault, asyncpg.PostgresError):
+        return is_lost(fault.sqlstate)
+    if isinstance(fault, asyncpg.InterfaceError):
+        return "closed" in str(fault)
+    return isinstance(fault, (ConnectionError, FileNotFoundError, TimeoutError))
+
+
+def is_adbc_lost(fault: adbc_driver_manager.Error) -> bool:
+    """Is the connection gone? libpq has no SQLSTATE to tell then."""
+    return is_lost(fault.sqlstate) or (
+        fault.sqlstate is None and fault.status_code == adbc_driver_manager.AdbcStatusCode.IO
+    )
+
+
+def adbc_trouble(fault: adbc_driver_manager.Error, url: str) -> Exception:
+    """LocalTrouble for what is the world's; a bug of ours as it is."""
+    if not (is_adbc_lost(fault) or is_trouble(fault.sqlstate)):
+        return fault
+    reason = str(fault).splitlines()[0]
+    return LocalTrouble(f"database {whereabouts(url)}: {reason}")

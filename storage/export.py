@@ -1,0 +1,114 @@
+"""Parquet files from PostgreSQL, the same bytes for the same rows, whole or not at all.
+
+Rows come in the order of the query (names are COLLATE "C": bytes), are cast to the declared
+schema without metadata and written in row groups of 131 072 (with larger ones, joins between
+months run out of memory in DuckDB). Nothing in a file depends on when or where it is written.
+
+A file appears under its name when it is complete: temporary name, fsync, rename, fsync of the
+directory.
+"""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import adbc_driver_manager
+import adbc_driver_postgresql.dbapi as adbc
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dane.faults import LocalTrouble
+from storage.database import adbc_trouble
+from storage.schemas import Table
+
+ROW_GROUP = 131_072
+_CURSOR = "export"
+
+
+def export(url: str, query: str, arguments: Sequence[object], path: Path, schema: pa.Schema) -> int:
+    """Write the rows of a query, columns in the order of `schema`; the number of rows.
+
+    One row group is in memory at a time. Blocks: from a coroutine, `asyncio.to_thread`.
+    Raises LocalTrouble (database, disk), pa.ArrowInvalid for rows that the schema does not
+    hold.
+    """
+    return write(path, schema, _fetch(url, query, arguments, schema))
+
+
+def export_table(url: str, table: Table, run_id: int, path: Path) -> int:
+    """Write the rows of one run of a table in the order of its key; the number of rows."""
+    columns = ", ".join(f'"{name}"' for name in table.schema.names)
+    query = f"SELECT {columns} FROM {table.name} WHERE run_id = $1 ORDER BY {', '.join(table.key)}"
+    return export(url, query, (run_id,), path, table.schema)
+
+
+def write(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
+    """Write batches, each one row group, as one file; the number of rows. Raises LocalTrouble."""
+    rows = 0
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            _appearing(path) as temporary,
+            pq.ParquetWriter(
+                temporary, schema.remove_metadata(), compression="zstd", version="2.6"
+            ) as writer,
+        ):
+            for batch in batches:
+                writer.write_batch(batch, row_group_size=ROW_GROUP)
+                rows += batch.num_rows
+    except OSError as fault:
+        raise LocalTrouble(f"{path} cannot be written: {fault.strerror or fault}") from None
+    return rows
+
+
+@contextlib.contextmanager
+def _appearing(path: Path) -> Iterator[Path]:
+    """A temporary path that becomes `path`, durably, when the block ends well."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        os.fchmod(handle, 0o644)
+        yield Path(name)
+        os.fsync(handle)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+    finally:
+        os.close(handle)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _fetch(
+    url: str, query: str, arguments: Sequence[object], schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    """The rows in batches of ROW_GROUP, through a cursor on the server."""
+    try:
+        with adbc.connect(url) as connection, connection.cursor() as cursor:
+            # COPY, adbc's way to stream, takes neither parameters nor FETCH.
+            cursor.adbc_statement.set_options(**{"adbc.postgresql.use_copy": "false"})
+            cursor.execute(
+                f"DECLARE {_CURSOR} NO SCROLL CURSOR FOR {query}", tuple(arguments) or None
+            )
+            while True:
+                cursor.execute(f"FETCH {ROW_GROUP} FROM {_CURSOR}")
+                table = cursor.fetch_arrow_table()
+                if not table.num_rows:
+                    return
+                yield _cast(table, schema)
+    except adbc_driver_manager.Error as fault:
+        raise adbc_trouble(fault, url) from None
+
+
+def _cast(table: pa.Table, schema: pa.Schema) -> pa.RecordBatch:
+    """The rows as one batch of the declared schema."""
+    columns = [
+        column.cast(field.type).combine_chunks()
+        for column, field in zip(table.columns, schema, strict=True)
+    ]
+    return pa.record_batch(columns, schema=schema)

@@ -1,0 +1,243 @@
+"""What a run has no row of yet: the one question that every stage asks.
+
+Asked bucket by bucket with the key, never of a whole table a shard. Later passes are the
+same question of the rows that fail. MX hosts and probe targets come from rows of other
+buckets than their own, so they are asked for once a stage, in one scan whose result waits in
+a cursor on the server (WITH HOLD: no transaction is open meanwhile).
+
+The questions are the `.sql` files beside this module. $1 is the run everywhere.
+"""
+
+import importlib.resources
+import itertools
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import asyncpg
+import pyarrow as pa
+
+from dane.names import bucket
+from dane.outcomes import DomainStatus, HostStatus
+from storage.database import Connection
+from storage.read import query, to_batch
+from storage.run import Run, RunKind
+from storage.schemas import AUTHORITY, DOMAIN_MX, MX_HOST, NAMES, SMTP_PROBE
+
+_cursors = itertools.count(1)
+_EARLIER = ("passes", "first_asked", "ede_code", "ede_text")
+
+
+def _optional(schema: pa.Schema, *names: str) -> "list[pa.Field[Any]]":
+    return [schema.field(name).with_nullable(True) for name in names]
+
+
+ASK_DOMAIN = pa.schema(
+    [
+        DOMAIN_MX.schema.field("bucket"),
+        DOMAIN_MX.schema.field("domain"),
+        pa.field("ns", NAMES, nullable=False),  # the delegation's NS set: who is asked
+        *_optional(DOMAIN_MX.schema, *_EARLIER),  # of the earlier passes; null before the first
+    ]
+)
+
+ASK_HOST = pa.schema(
+    [
+        MX_HOST.schema.field("bucket"),
+        MX_HOST.schema.field("host"),
+        *_optional(MX_HOST.schema, *_EARLIER),
+    ]
+)
+
+ASK_PROBE = pa.schema(
+    [
+        SMTP_PROBE.schema.field(name)
+        for name in (
+            "bucket",
+            "address",
+            "tlsa_digest",
+            "operator",
+            "sni",
+            "attempt",
+            "host",
+            "tlsa",
+            "dns_asked",
+        )
+    ]
+)
+
+ASK_AUTHORITY = pa.schema(
+    [
+        AUTHORITY.schema.field("bucket"),
+        AUTHORITY.schema.field("name"),
+        AUTHORITY.schema.field("rrtype"),
+        pa.field("ns", NAMES, nullable=False),  # empty where it is not known
+    ]
+)
+
+# Which verdicts of the base run choose a domain for a run that is not full.
+_CHOSEN = {
+    RunKind.DANE: (
+        DomainStatus.DANE,
+        DomainStatus.PARTIAL,
+        DomainStatus.UNUSABLE,
+        DomainStatus.BROKEN,
+        DomainStatus.UNREACHABLE,
+        DomainStatus.LOOKUP_FAILED,
+        DomainStatus.INDETERMINATE,
+    ),
+    RunKind.SUSPECTS: (DomainStatus.BROKEN, DomainStatus.LOOKUP_FAILED),
+}
+
+# A status of one attempt that another attempt may better, or confirm (measurement, section 6).
+_ASK_AGAIN = (
+    HostStatus.MISMATCH,
+    HostStatus.TA_EXPIRED,
+    HostStatus.NAME_MISMATCH,
+    HostStatus.NO_STARTTLS,
+    HostStatus.STARTTLS_REJECTED,
+    HostStatus.TLS_FAILED,
+    HostStatus.TEMPFAIL,
+    HostStatus.REFUSED,
+    HostStatus.UNREACHABLE,
+    HostStatus.LOCAL_ERROR_SMTP,
+)
+
+
+def _sql(name: str) -> str:
+    return (importlib.resources.files("storage") / f"missing_{name}.sql").read_text("utf-8")
+
+
+async def domains(connection: Connection, run: Run, buckets: range) -> pa.RecordBatch:
+    """Domains of the run that have no row (ASK_DOMAIN)."""
+    bounds = (run.run_id, buckets.start, buckets.stop)
+    if run.base is None:
+        return await query(connection, _sql("domains"), *bounds, schema=ASK_DOMAIN)
+    return await query(
+        connection,
+        _sql("chosen_domains"),
+        *bounds,
+        run.base,
+        [status.value for status in _CHOSEN[run.kind]],
+        schema=ASK_DOMAIN,
+    )
+
+
+async def failing_domains(
+    connection: Connection, run: Run, buckets: range, passes: int
+) -> pa.RecordBatch:
+    """Domains that fail and were asked in fewer than `passes` passes (ASK_DOMAIN)."""
+    return await query(
+        connection,
+        _sql("failing_domains"),
+        run.run_id,
+        buckets.start,
+        buckets.stop,
+        passes,
+        schema=ASK_DOMAIN,
+    )
+
+
+async def hosts(connection: Connection, run: Run, rows: int) -> AsyncIterator[pa.RecordBatch]:
+    """MX hosts of the run's secure MX RRsets that have no row, `rows` a batch (ASK_HOST).
+
+    Each host once. The connection is in use until the iterator is exhausted or closed.
+    """
+    async for found in _held(connection, _sql("hosts"), rows, run.run_id):
+        keys = [row["host"] for row in found]
+        yield to_batch([(bucket(key), key, None, None, None, None) for key in keys], ASK_HOST)
+
+
+async def failing_hosts(
+    connection: Connection, run: Run, buckets: range, passes: int
+) -> pa.RecordBatch:
+    """MX hosts of which a lookup fails, asked in fewer than `passes` passes (ASK_HOST)."""
+    return await query(
+        connection,
+        _sql("failing_hosts"),
+        run.run_id,
+        buckets.start,
+        buckets.stop,
+        passes,
+        schema=ASK_HOST,
+    )
+
+
+async def probes(
+    connection: Connection,
+    run: Run,
+    attempt: int,
+    rows: int,
+    *,
+    operator: Callable[[str], str],
+    names_per_key: int,
+) -> AsyncIterator[pa.RecordBatch]:
+    """Targets of this attempt that have no row, about `rows` a batch (ASK_PROBE).
+
+    The first attempt: of each (address, TLSA RRset, operator) the `names_per_key` SNI names
+    whose digest is lowest, the same ones whenever it is asked. A later attempt: what the one
+    before it did not settle. `operator` names the operator of an MX host. The connection is
+    in use until the iterator is exhausted or closed.
+    """
+    if attempt > 1:
+        again = [status.value for status in _ASK_AGAIN]
+        async for found in _held(
+            connection, _sql("probes_again"), rows, run.run_id, attempt, again
+        ):
+            yield to_batch(found, ASK_PROBE)
+        return
+    taken: dict[str, int] = {}
+    key: tuple[str, str] | None = None
+    held: list[Sequence[Any]] = []
+    async for found in _held(connection, _sql("probes"), rows, run.run_id):
+        for row in found:
+            address, digest, host = row["address"], row["tlsa_digest"], row["host"]
+            if key != (address, digest):  # in this order, so only one key's counts are held
+                key = (address, digest)
+                taken.clear()
+            name = operator(host)
+            taken[name] = taken.get(name, 0) + 1
+            if taken[name] <= names_per_key and not row["done"]:
+                held.append(
+                    (
+                        bucket(address),
+                        address,
+                        digest,
+                        name,
+                        row["sni"],
+                        1,
+                        host,
+                        row["tlsa"],
+                        row["dns_asked"],
+                    )
+                )
+        if len(held) >= rows:
+            yield to_batch(held, ASK_PROBE)
+            held = []
+    if held:
+        yield to_batch(held, ASK_PROBE)
+
+
+async def unexplained(connection: Connection, run: Run, buckets: range) -> pa.RecordBatch:
+    """Names whose lookup failed and whose authorities were not asked (ASK_AUTHORITY)."""
+    return await query(
+        connection,
+        _sql("authorities"),
+        run.run_id,
+        buckets.start,
+        buckets.stop,
+        schema=ASK_AUTHORITY,
+    )
+
+
+async def _held(
+    connection: Connection, sql: str, rows: int, *arguments: Any
+) -> AsyncIterator[list[asyncpg.Record]]:
+    """The rows of a query in portions, from a cursor that outlives its transaction.
+
+    It is closed at the end, and otherwise with the connection, or when a pool gets that back.
+    """
+    name = f"missing_{next(_cursors)}"
+    await connection.execute(f"DECLARE {name} CURSOR WITH HOLD FOR {sql}", *arguments)
+    while found := await connection.fetch(f"FETCH {rows} FROM {name}"):
+        yield found
+    await connection.execute(f"CLOSE {name}")

@@ -1,0 +1,23 @@
+-- $1 run, $2 <= bucket < $3. The conditions on outcomes imply those of the partial indexes.
+SELECT f.bucket, f.name, f.rrtype, f.ns
+FROM (
+  SELECT m.bucket, m.domain AS name, 'MX' AS rrtype, coalesce(d.ns, '{}') AS ns
+  FROM domain_mx m
+  LEFT JOIN delegation d ON d.bucket = m.bucket AND d.domain = m.domain
+  WHERE m.run_id = $1 AND m.bucket >= $2 AND m.bucket < $3
+    AND m.outcome IN ('bogus', 'servfail')
+  UNION ALL
+  SELECT h.bucket, h.host, q.rrtype, '{}'
+  FROM mx_host h,
+    LATERAL (VALUES ('A', h.a_outcome), ('AAAA', h.aaaa_outcome), ('TLSA', h.tlsa_outcome))
+      AS q (rrtype, outcome)
+  WHERE h.run_id = $1 AND h.bucket >= $2 AND h.bucket < $3
+    AND (h.a_outcome IN ('bogus', 'servfail')
+      OR h.aaaa_outcome IN ('bogus', 'servfail')
+      OR h.tlsa_outcome IN ('bogus', 'servfail'))
+    AND q.outcome IN ('bogus', 'servfail')
+) AS f
+WHERE NOT EXISTS (
+  SELECT FROM authority a
+  WHERE a.run_id = $1 AND a.bucket = f.bucket AND a.name = f.name AND a.rrtype = f.rrtype)
+ORDER BY f.bucket, f.name, f.rrtype
