@@ -1,0 +1,73 @@
+"""`danesurvey lab`: the miniature Internet."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from danesurvey.settings import default_state_directory
+
+if TYPE_CHECKING:
+    from lab.internet import Lab
+
+Directory = Annotated[
+    Path | None,
+    typer.Option(help="Where the lab's files are; default: `lab` in the state directory."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    lab = typer.Typer(
+        help="A miniature Internet: real name servers, mail servers, every way to be broken.",
+        no_args_is_help=True,
+    )
+    lab.command(epilog="Example: danesurvey lab up --zone gov.zone.gz")(up)
+    lab.command(epilog="Example: danesurvey lab down")(down)
+    lab.command(
+        "exec",
+        epilog="Example: danesurvey lab exec -- dig @127.20.0.1 plain. DS",
+        context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    )(execute)
+    lab.command("list", epilog="Example: danesurvey lab list --json")(list_)
+    app.add_typer(lab, name="lab")
+
+
+def _lab(directory: Path | None) -> "Lab":
+    from lab.internet import Lab
+
+    return Lab(directory or default_state_directory() / "lab")
+
+
+def up(directory: Directory = None) -> None:
+    """Bring the lab up; it stays until `lab down`. Prints the settings file of a survey of it."""
+    lab = _lab(directory)
+    lab.up(attached=False)
+    print(
+        f"the lab is up ({lab.isolation} isolation): {len(lab.scenarios)} scenarios",
+        file=sys.stderr,
+    )
+    print(lab.settings_file)
+
+
+def down(directory: Directory = None) -> None:
+    """Take the lab down; does nothing if there is none."""
+    _lab(directory).down()
+
+
+def execute(
+    command: Annotated[list[str], typer.Argument(help="What to run, with its arguments.")],
+    directory: Directory = None,
+) -> None:
+    """Run a command inside the lab, where its name servers and mail servers are."""
+    sys.exit(_lab(directory).exec(command).returncode)
+
+
+def list_(
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a scenario.")] = False,
+) -> None:
+    """The catalogue: what each scenario is, what a survey must find, and why."""
+    from lab.catalogue import as_json, as_table
+
+    for line in as_json() if json else as_table():
+        print(line)

@@ -1,0 +1,49 @@
+"""The lab's addresses: always the same, all on loopback.
+
+    127.20.0.1      name server of the root
+    127.20.1.x      name servers of the top-level domains
+    127.20.2.x      name servers of the domains (NSD)
+    127.20.3.x      name servers that misbehave, one address a scenario
+    127.30.x.y      mail servers of the catalogue
+    127.40.0.0/13   mail servers of the generated domains
+
+Inside a namespace each mail server that asks for it has an IPv6 address too, with the same
+two last numbers: 127.30.x.y is beside fd00:30::x:y (written in decimal digits).
+"""
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+
+ROOT = "127.20.0.1"
+TLD = ("127.20.1.1", "127.20.1.2")
+DOMAINS = tuple(f"127.20.2.{n}" for n in range(1, 17))
+MISBEHAVING = "127.20.3"
+MAIL = "127.30"
+GENERATED_MAIL = IPv4Address("127.40.0.0")
+
+DNS_PORT = 53
+SMTP_PORT = 25
+
+PROBED_NETWORKS = ("127.30.0.0/16", "127.40.0.0/13", "fd00:30::/32")
+"""Where a survey of the lab may connect to: its mail servers and nothing else."""
+
+
+def misbehaving() -> Iterator[str]:
+    """Addresses for name servers that misbehave, in order."""
+    return (f"{MISBEHAVING}.{n}" for n in range(1, 255))
+
+
+def mail() -> Iterator[str]:
+    """Addresses for the catalogue's mail servers, in order."""
+    return (f"{MAIL}.{x}.{y}" for x in range(1, 255) for y in range(1, 255))
+
+
+def generated_mail() -> Iterator[str]:
+    """Addresses for the mail servers of generated domains, in order."""
+    return (str(GENERATED_MAIL + n) for n in range(1, 1 << 19) if n & 0xFF not in (0, 255))
+
+
+def beside(address: str) -> str:
+    """The IPv6 address beside a mail server's IPv4 address."""
+    first, second, third, fourth = address.split(".")
+    return f"fd{first[1:]}:{second}::{third}:{fourth}".replace("fd27", "fd00")

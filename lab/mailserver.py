@@ -1,0 +1,235 @@
+"""Scripted mail servers: SMTP as far as a STARTTLS probe goes, and every way to fail at it.
+
+All servers of a lab run as tasks of one process. What a reply can say is in the scenario's
+`Session`; what it cannot (silence, floods, broken TLS) is a deviation in `FAULTS`. Mail is
+never accepted: after STARTTLS the server knows EHLO, NOOP, RSET and QUIT (RFC 5321, 3207).
+"""
+
+import contextlib
+import ssl
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+
+import trio
+
+from dane.faults import LocalTrouble
+from lab import addresses
+from lab.plan import MailServer
+
+_LINE_MAX = 4096
+_IDLE_S = 300.0
+_DRIP_S = 1.0
+_SLOW_BANNER_S = 20.0
+
+
+class _Gone(Exception):
+    """The client closed, or the script ends the connection here."""
+
+
+class Listening:
+    """One mail server at one address."""
+
+    def __init__(self, server: MailServer, address: str, context: ssl.SSLContext) -> None:
+        self._server = server
+        self._address = address
+        self._context = context
+        self._connections: Counter[str] = Counter()  # by client address
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        """One connection, from greeting to goodbye."""
+        with trio.move_on_after(_IDLE_S), contextlib.suppress(_Gone, trio.BrokenResourceError):
+            async with stream:
+                self._connections["all"] += 1
+                await _Conversation(self, self._server, stream).run()
+
+    @property
+    def is_first_connection(self) -> bool:
+        return self._connections["all"] == 1
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        return self._context
+
+
+class _Conversation:
+    """One SMTP session, before and after TLS."""
+
+    def __init__(self, listening: Listening, server: MailServer, stream: trio.SocketStream) -> None:
+        self._listening = listening
+        self._session = server.session
+        self._host = server.host
+        self._stream: trio.abc.Stream = stream
+        self._buffer = bytearray()
+
+    def _has(self, fault: str) -> bool:
+        return fault in self._session.faults
+
+    async def run(self) -> None:
+        if self._has("slow-banner"):
+            await trio.sleep(_SLOW_BANNER_S)
+        if self._has("silent"):
+            await trio.sleep_forever()
+        if self._has("endless-banner"):
+            while True:
+                await self._stream.send_all(b"220-" + b"x" * 500 + b"\r\n")
+        if self._has("long-line"):
+            await self._stream.send_all(b"220 " + b"x" * 200_000 + b"\r\n")
+        elif self._has("nul-banner"):
+            await self._stream.send_all(b"220 \0\0 lab \0\r\n")
+        elif self._has("drip"):
+            for byte in self._reply(self._session.greeting):
+                await self._stream.send_all(bytes((byte,)))
+                await trio.sleep(_DRIP_S)
+        else:
+            await self._stream.send_all(self._reply(self._session.greeting))
+        if not self._session.greeting.startswith("2"):
+            await self._until_quit()
+        if await self._plain():
+            await self._encrypted()
+
+    def _reply(self, text: str) -> bytes:
+        return "".join(f"{line}\r\n" for line in text.format(host=self._host).split("\n")).encode()
+
+    async def _plain(self) -> bool:
+        """Commands before TLS; true once STARTTLS is agreed."""
+        while True:
+            verb = await self._command()
+            match verb:
+                case b"EHLO":
+                    await self._send(self._ehlo())
+                    if self._has("close-after-ehlo"):
+                        raise _Gone
+                case b"HELO":
+                    await self._send(self._session.helo)
+                case b"STARTTLS" if "STARTTLS" in self._ehlo():
+                    if self._has("injection"):
+                        reply = self._reply(self._session.starttls)
+                        await self._stream.send_all(reply + b"250 injected\r\n")
+                    else:
+                        await self._send(self._session.starttls)
+                    if self._session.starttls.startswith("220"):
+                        return True
+                    if self._session.starttls.startswith("421"):
+                        raise _Gone
+                case _:
+                    await self._other(verb)
+
+    def _ehlo(self) -> str:
+        reply = self._session.ehlo
+        if self._has("starttls-once") and not self._listening.is_first_connection:
+            reply = reply.replace("250-STARTTLS\n", "")
+        return reply
+
+    async def _encrypted(self) -> None:
+        if self._has("close-at-tls"):
+            await self._stream.receive_some(_LINE_MAX)
+            raise _Gone
+        if self._has("stall-at-tls"):
+            await trio.sleep_forever()
+        if self._has("garbage-at-tls"):
+            await self._stream.send_all(b"this is no TLS record\r\n" * 20)
+            raise _Gone
+        if self._has("alert-at-tls"):
+            await self._stream.receive_some(_LINE_MAX)
+            # fatal (2) handshake_failure (40), RFC 8446 section 6
+            await self._stream.send_all(bytes((21, 3, 3, 0, 2, 2, 40)))
+            raise _Gone
+        assert isinstance(self._stream, trio.SocketStream)
+        tls = trio.SSLStream(self._stream, self._listening.context, server_side=True)
+        try:
+            await tls.do_handshake()
+        except (trio.BrokenResourceError, ssl.SSLError):
+            raise _Gone from None
+        self._stream = tls
+        self._buffer.clear()
+        while True:
+            verb = await self._command()
+            if verb == b"EHLO":
+                await self._send(self._session.ehlo.replace("250-STARTTLS\n", ""))
+            else:
+                await self._other(verb)
+
+    async def _other(self, verb: bytes) -> None:
+        match verb:
+            case b"QUIT":
+                await self._send("221 2.0.0 Bye")
+                await self._stream.aclose()  # with TLS, its goodbye too
+                raise _Gone
+            case b"NOOP" | b"RSET":
+                await self._send("250 2.0.0 Ok")
+            case _:
+                await self._send("502 5.5.2 Not here")
+
+    async def _until_quit(self) -> None:
+        """After a greeting that refuses: QUIT or the client's goodbye (RFC 5321 section 3.1)."""
+        if self._session.greeting.startswith("421"):
+            raise _Gone
+        while True:
+            verb = await self._command()
+            await self._send("221 2.0.0 Bye" if verb == b"QUIT" else "503 5.5.1 No service")
+            if verb == b"QUIT":
+                raise _Gone
+
+    async def _command(self) -> bytes:
+        while b"\n" not in self._buffer:
+            if len(self._buffer) > _LINE_MAX:
+                raise _Gone
+            received = await self._stream.receive_some(_LINE_MAX)
+            if not received:
+                raise _Gone
+            self._buffer += received
+        line, _, rest = bytes(self._buffer).partition(b"\n")
+        self._buffer[:] = rest
+        return line.strip().split(b" ", 1)[0].upper()
+
+    async def _send(self, text: str) -> None:
+        await self._stream.send_all(self._reply(text))
+        if text.startswith("421"):
+            raise _Gone
+
+
+async def serve(servers: Sequence[MailServer], *, task_status: trio.TaskStatus[None]) -> None:
+    """Serves all of them until cancelled. Raises LocalTrouble if an address is taken."""
+    async with trio.open_nursery() as nursery:
+        for server in servers:
+            context = _context(server)
+            for address in server.addresses:
+                listening = Listening(server, address, context)
+                sock = await _listen(address)
+                nursery.start_soon(
+                    trio.serve_listeners, listening.serve, [trio.SocketListener(sock)]
+                )
+        task_status.started()
+
+
+async def _listen(address: str) -> trio.socket.SocketType:
+    family = trio.socket.AF_INET6 if ":" in address else trio.socket.AF_INET
+    sock = trio.socket.socket(family, trio.socket.SOCK_STREAM)
+    sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_REUSEADDR, 1)
+    try:
+        # a numeric address: trio's bind would only look it up
+        await sock.bind((address, addresses.SMTP_PORT))
+    except OSError as error:
+        raise LocalTrouble(
+            f"cannot listen on {address} port {addresses.SMTP_PORT}: {error.strerror}"
+        ) from None
+    sock.listen(128)
+    return sock
+
+
+def _context(server: MailServer) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.options |= ssl.OP_NO_TICKET
+    faults = server.session.faults
+    if "tls-1.0-only" in faults:
+        with warnings.catch_warnings():  # that it is deprecated is the point
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with tempfile.NamedTemporaryFile(suffix=".pem") as file:  # OpenSSL reads only from files
+        file.write(server.pem)
+        file.flush()
+        context.load_cert_chain(file.name)
+    return context

@@ -1,0 +1,186 @@
+"""Name servers that misbehave, as a proxy before one that does not.
+
+Whatever is not broken about them is answered by NSD, so a scenario breaks exactly one thing:
+each question goes upstream by the transport that it came by, and an action may withhold it,
+answer it wrongly or change the answer. UDP and TCP, port 53.
+"""
+
+import contextlib
+import struct
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import dns.edns
+import dns.exception
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rdatatype
+import trio
+
+from dane.faults import LocalTrouble
+from lab import addresses
+from lab.plan import OddNameServer
+
+_UPSTREAM_S = 5.0
+_DATAGRAM_MAX = 65535
+_IDLE_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question as it came: the parsed message, its bytes, `udp` or `tcp`."""
+
+    message: dns.message.Message
+    wire: bytes
+    transport: str
+
+    @property
+    def type(self) -> str:
+        question = self.message.question
+        return dns.rdatatype.to_text(question[0].rdtype) if question else ""
+
+
+Ask = Callable[[], Awaitable[bytes | None]]
+Action = Callable[[Question, Ask], Awaitable[bytes | None]]
+"""Answers a question; None is silence. The second argument asks the good server."""
+
+
+async def answer(question: Question, ask: Ask) -> bytes | None:
+    return await ask()
+
+
+async def drop(question: Question, ask: Ask) -> bytes | None:
+    return None
+
+
+def _rcode(code: dns.rcode.Rcode) -> Action:
+    async def refuse(question: Question, ask: Ask) -> bytes | None:
+        reply = dns.message.make_response(question.message)
+        reply.set_rcode(code)
+        return reply.to_wire()
+
+    return refuse
+
+
+async def garbage(question: Question, ask: Ask) -> bytes | None:
+    """The right ID and then nonsense."""
+    return question.wire[:2] + b"\x84\x00" + bytes(range(40))
+
+
+async def truncate(question: Question, ask: Ask) -> bytes | None:
+    """TC over UDP, whatever the size; all of it over TCP."""
+    if question.transport == "tcp":
+        return await ask()
+    reply = dns.message.make_response(question.message)
+    reply.flags |= dns.flags.AA | dns.flags.TC
+    return reply.to_wire()
+
+
+ACTIONS: dict[str, Action] = {
+    "answer": answer,
+    "drop": drop,
+    "refused": _rcode(dns.rcode.REFUSED),
+    "notimp": _rcode(dns.rcode.NOTIMP),
+    "formerr": _rcode(dns.rcode.FORMERR),
+    "servfail": _rcode(dns.rcode.SERVFAIL),
+    "garbage": garbage,
+    "truncate": truncate,
+}
+"""Actions by the name that a scenario gives."""
+
+
+class _Server:
+    """One odd name server."""
+
+    def __init__(self, server: OddNameServer) -> None:
+        self._server = server
+
+    async def reply(self, wire: bytes, transport: str) -> bytes | None:
+        """The reply to one question, None for silence (to what is no question, too)."""
+        try:
+            message = dns.message.from_wire(wire)
+        except (dns.exception.DNSException, ValueError):
+            return None
+        if message.flags & dns.flags.QR:
+            return None
+        question = Question(message, wire, transport)
+        behaviour = self._server.behaviour
+        affected = question.type in behaviour.types or "*" in behaviour.types
+        action = ACTIONS[behaviour.action] if affected else answer
+        ask = self._over_udp if transport == "udp" else self._over_tcp
+        return await action(question, lambda: ask(wire))
+
+    async def _over_udp(self, wire: bytes) -> bytes | None:
+        with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as upstream:
+            await upstream.connect((self._server.upstream, addresses.DNS_PORT))
+            await upstream.send(wire)
+            with trio.move_on_after(_UPSTREAM_S):
+                return await upstream.recv(_DATAGRAM_MAX)
+        return None
+
+    async def _over_tcp(self, wire: bytes) -> bytes | None:
+        with trio.move_on_after(_UPSTREAM_S):
+            upstream = await trio.open_tcp_stream(self._server.upstream, addresses.DNS_PORT)
+            async with upstream:
+                await upstream.send_all(struct.pack("!H", len(wire)) + wire)
+                return await _message(upstream)
+        return None
+
+    async def udp(self, sock: trio.socket.SocketType) -> None:
+        """Answers datagrams for ever, each in a task of its own."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                wire, client = await sock.recvfrom(_DATAGRAM_MAX)
+                nursery.start_soon(self._datagram, sock, wire, client)
+
+    async def _datagram(
+        self, sock: trio.socket.SocketType, wire: bytes, client: tuple[str, int]
+    ) -> None:
+        reply = await self.reply(wire, "udp")
+        if reply is not None:
+            await sock.sendto(reply, client)
+
+    async def tcp(self, stream: trio.SocketStream) -> None:
+        """Answers the questions of one connection in turn."""
+        with contextlib.suppress(trio.BrokenResourceError), trio.move_on_after(_IDLE_S):
+            async with stream:
+                while (wire := await _message(stream)) is not None:
+                    reply = await self.reply(wire, "tcp")
+                    if reply is not None:
+                        await stream.send_all(struct.pack("!H", len(reply)) + reply)
+
+
+async def _message(stream: trio.SocketStream) -> bytes | None:
+    """One message with its length before it (RFC 1035 section 4.2.2), None at the end."""
+    received = bytearray()
+    needed = 2
+    while len(received) < needed:
+        more = await stream.receive_some(needed - len(received))
+        if not more:
+            return None
+        received += more
+        if needed == 2 and len(received) == 2:
+            needed = 2 + int.from_bytes(received)
+    return bytes(received[2:])
+
+
+async def serve(servers: Sequence[OddNameServer], *, task_status: trio.TaskStatus[None]) -> None:
+    """Serves all of them until cancelled. Raises LocalTrouble if an address is taken."""
+    async with trio.open_nursery() as nursery:
+        for server in servers:
+            one = _Server(server)
+            datagrams = trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM)
+            connections = trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_STREAM)
+            connections.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_REUSEADDR, 1)
+            try:
+                for sock in (datagrams, connections):
+                    await sock.bind((server.address, addresses.DNS_PORT))
+            except OSError as error:
+                raise LocalTrouble(
+                    f"cannot listen on {server.address} port 53: {error.strerror}"
+                ) from None
+            connections.listen(64)
+            nursery.start_soon(one.udp, datagrams)
+            nursery.start_soon(trio.serve_listeners, one.tcp, [trio.SocketListener(connections)])
+        task_status.started()

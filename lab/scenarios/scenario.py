@@ -1,0 +1,209 @@
+"""What a scenario is: how a domain is built, and what a survey must find there.
+
+Everything is data; `lab.plan` turns it into zones and servers. Names in a scenario are
+relative to its domain unless they end with a dot; `@` is the domain itself, and `{name}`
+stands for the scenario's name.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lab.signer import DAY_S, HOUR_S, Nsec3
+
+PLAIN, HASHED = "plain", "hashed"
+TLDS = (PLAIN, HASHED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """The certificates of a mail host. `send` lists what the server presents, in order.
+
+    Parts: `leaf`; `ca`, the authority that signed it; `root`, that authority's own issuer
+    where it is an intermediate; `filler`, some 100 kB of unrelated certificates.
+    """
+
+    names: tuple[str, ...] | None = None  # dNSNames of the leaf; default: the host
+    common_name: str | None = None
+    key: str = "ecdsa"  # or the name of an RSA key that is checked in
+    authority: str | None = "lab"  # a name in lab.certificates.AUTHORITIES; None: self-signed
+    valid_s: tuple[int, int] = (-30 * DAY_S, 60 * DAY_S)  # before and after the lab's start
+    send: tuple[str, ...] = ("leaf", "ca")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """How a mail server talks. Replies may have several lines; `{host}` is its name.
+
+    `faults` are names of `lab.mailserver` deviations that no reply text can express.
+    """
+
+    greeting: str = "220 {host} ESMTP lab"
+    ehlo: str = "250-{host}\n250-SIZE 10240000\n250-STARTTLS\n250 8BITMIME"
+    helo: str = "250 {host}"
+    starttls: str = "220 2.0.0 Ready to start TLS"
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """A mail host: its addresses, TLSA records, certificates and manners.
+
+    A TLSA record is `usage selector type SOURCE`, where SOURCE is a part of the chain (`leaf`,
+    `ca`, `root`), `stranger` (a certificate that no server has), `nothing` (a digest of no
+    data), `empty` (no data at all) or `hex:…`. `leaf/0/2` is the leaf's data as selector 0 and
+    matching type 2 would have it, whatever the record says.
+    """
+
+    name: str = "mx"
+    tlsa: tuple[str, ...] = ()
+    chain: Chain = Chain()
+    session: Session = Session()
+    listens: bool = True  # False: the address exists, nothing is on port 25
+    addresses: tuple[str, ...] = ("next",)  # `next`: a free one; `next6`: the IPv6 one beside
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behaviour:
+    """What a misbehaving name server does to questions of some types; the rest it answers.
+
+    `action` is a name in `lab.nameserver.ACTIONS`.
+    """
+
+    action: str
+    types: tuple[str, ...] = ("TLSA",)  # `*`: every type
+
+
+GOOD = Behaviour(action="answer", types=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signing:
+    """How a zone is signed and served.
+
+    `ds` is what the parent has: `right`, `none`, `wrong` (the digest of another key) or
+    `unknown` (a digest type that no validator knows). `faults` are names in `lab.spoil.FAULTS`,
+    applied in order to the signed zone. `servers` empty: the zone is at one of the lab's DNS
+    operators; else it has a server of its own for each behaviour.
+    """
+
+    signed: bool = True
+    ds: str = "right"
+    algorithm: int = 13
+    nsec3: Nsec3 | None = None
+    valid_s: tuple[int, int] = (-HOUR_S, 14 * DAY_S)
+    faults: tuple[str, ...] = ()
+    servers: tuple[Behaviour, ...] = ()
+
+
+UNSIGNED = Signing(signed=False, ds="none")
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """An expectation that any of some values meets (resolver versions differ)."""
+
+    values: frozenset[Any]
+
+    def __contains__(self, found: object) -> bool:
+        return found in self.values
+
+
+@dataclass(frozen=True, slots=True)
+class Has:
+    """An expectation about a list: these are in it, whatever else is."""
+
+    values: frozenset[str]
+
+    def __contains__(self, found: object) -> bool:
+        return isinstance(found, list | tuple) and self.values <= set(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Lacks:
+    """An expectation about a list: none of these is in it."""
+
+    values: frozenset[str]
+
+    def __contains__(self, found: object) -> bool:
+        return isinstance(found, list | tuple) and not self.values & set(found)
+
+
+def one_of(*values: object) -> OneOf:
+    return OneOf(frozenset(values))
+
+
+def has(*values: str) -> Has:
+    return Has(frozenset(values))
+
+
+def lacks(*values: str) -> Lacks:
+    return Lacks(frozenset(values))
+
+
+Columns = Mapping[str, Any]
+"""Column to the value that must be there, or to a OneOf, Has or Lacks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """One cell of one table: what must be there after a survey."""
+
+    scenario: str
+    table: str
+    key: str  # the domain or host
+    column: str
+    value: Any
+
+    def met_by(self, found: object) -> bool:
+        if isinstance(self.value, OneOf | Has | Lacks):
+            return found in self.value
+        return bool(found == self.value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """One way to be right or broken.
+
+    `domain`, `mx`, `hosts_found` are what `domain_verdict`, `domain_mx` and (by host name)
+    `host_verdict` and `mx_host` must show. They come from MEASUREMENT and the RFCs, never from
+    what our code answers; `why` names the section.
+    """
+
+    name: str
+    what: str
+    why: str
+    verdict: Columns
+    domain_mx: Columns = field(default_factory=dict)
+    mx_host: Mapping[str, Columns] = field(default_factory=dict)
+    host_verdict: Mapping[str, Columns] = field(default_factory=dict)
+    tld: str = PLAIN
+    records: tuple[str, ...] = ("@ MX 10 mx",)
+    hosts: tuple[Host, ...] = (Host(),)
+    zones: Mapping[str, Signing] = field(default_factory=lambda: {"@": Signing()})
+    needs: frozenset[str] = frozenset()  # `ipv6`, `isolation`: only in a namespace
+    # False: no DS, so a zone scan leaves it out; `verdict` is what a look at it alone finds
+    surveyed: bool = True
+
+    @property
+    def domain(self) -> str:
+        return f"{self.name}.{self.tld}"
+
+    def absolute(self, name: str) -> str:
+        """The key of a name as a scenario writes it."""
+        name = name.format(name=self.name)
+        if name == "@":
+            return self.domain
+        return name[:-1] if name.endswith(".") else f"{name}.{self.domain}"
+
+    def expected(self) -> Iterator[Expected]:
+        """Every cell that the scenario declares."""
+        domains = (("domain_verdict", self.verdict), ("domain_mx", self.domain_mx))
+        for table, columns in domains:
+            for column, value in columns.items():
+                yield Expected(self.name, table, self.domain, column, value)
+        hosts = (("mx_host", self.mx_host), ("host_verdict", self.host_verdict))
+        for table, by_host in hosts:
+            for host, columns in by_host.items():
+                for column, value in columns.items():
+                    yield Expected(self.name, table, self.absolute(host), column, value)
