@@ -168,6 +168,7 @@ class Town:
                     listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening))
                     nursery.start_soon(trio.serve_listeners, _polite(server), [listener])
                 self._ready.set()
+                await trio.sleep_forever()
 
 
 def _polite(server: Server) -> Server:

@@ -158,7 +158,7 @@ class _Probing:
     async def run(self) -> None:
         for row, key in enumerate(self.keys):
             if (reason := self.not_contacted(key)) is not None:
-                self.finish(row, [reason])
+                self.finish(row, [reason.talk], reason)
             else:
                 self.schedule.add(_Target(row, Offer.MODERN), key.address, key.operator)
         async with trio.open_nursery() as nursery:
@@ -175,7 +175,7 @@ class _Probing:
             if self.fault is not None:
                 nursery.cancel_scope.cancel()
 
-    def not_contacted(self, key: _Key) -> Conversation | None:
+    def not_contacted(self, key: _Key) -> _Judged | None:
         """Why this address must be left alone, if it must. Asked again at each connection."""
         if (refusal := self.addresses.refusal(key.address)) is not None:
             return _untouched(HostStatus.RESERVED_ADDRESS, refusal)
@@ -196,21 +196,25 @@ class _Probing:
         talks = self.talks[target.row]
         again: _Target | None = None
         try:
-            talk = self.not_contacted(key)
-            if talk is None:
-                talk = await converse(
-                    key.address, key.sni, target.offer, self.settings, self.ehlo_name
-                )
-            talks.append(talk)
-            offer = self.next_offer(talks)
-            if offer is None:
-                self.finish(target.row, talks)
+            reason = self.not_contacted(key)
+            if reason is not None:
+                self.finish(target.row, [reason.talk], reason)
             else:
-                again = _Target(target.row, offer)
+                talks.append(
+                    await converse(
+                        key.address, key.sni, target.offer, self.settings, self.ehlo_name
+                    )
+                )
+                offer = self.next_offer(talks)
+                if offer is None:
+                    self.finish(target.row, talks, *judge(talks, key.records, datetime.now(UTC)))
+                else:
+                    again = _Target(target.row, offer)
         except Fault as fault:
             self.fault = fault
         except Exception as bug:  # noqa: BLE001 - one session's bug is that session's row
-            self.finish(target.row, [_untouched(HostStatus.LOCAL_ERROR_SMTP, repr(bug)[:200])])
+            reason = _untouched(HostStatus.LOCAL_ERROR_SMTP, repr(bug)[:200])
+            self.finish(target.row, [reason.talk], reason)
         self.schedule.finished(target, trio.current_time(), again)
         self.changed.set()
 
@@ -226,10 +230,15 @@ class _Probing:
             return _OTHER_KEY.get(kind[0]) if kind else None
         return None
 
-    def finish(self, row: int, talks: Sequence[Conversation]) -> None:
+    def finish(
+        self,
+        row: int,
+        talks: Sequence[Conversation],
+        judged: _Judged,
+        defects: Iterable[Defect] = (),
+    ) -> None:
         """Make the row of what its connections showed."""
         key = self.keys[row]
-        judged, defects = judge(talks, key.records, datetime.now(UTC))
         talk, result = judged.talk, judged.verification
         digests = [hashlib.sha256(der).hexdigest() for der in talk.chain]
         kept = 0
@@ -302,12 +311,13 @@ def _judge_one(talk: Conversation, records: Sequence[TLSARecord], at: datetime) 
     return _Judged(talk, _STATUS[verification.verdict], verification)
 
 
-def _untouched(status: HostStatus, reason: str) -> Conversation:
+def _untouched(status: HostStatus, reason: str) -> _Judged:
     """The record of a connection that was not made."""
-    return Conversation(
+    talk = Conversation(
         offer=Offer.MODERN,
         status=status,
         error=reason,
         connected=datetime.now(UTC),
         duration_ms=0,
     )
+    return _Judged(talk, status)
