@@ -31,8 +31,10 @@ class ResolverSettings:
 class ClientSettings:
     """The window and the deadlines of the DNS client."""
 
-    window: int = 1000  # names in flight a worker; <= threads * 4096 / 4
+    window: int = 500  # questions in flight a worker, and as many older than resend_s again:
+    # twice that times the workers stays <= threads * 4096 / 4
     sockets: int = 16  # connected UDP sockets a resolver thread
+    resend_s: float = 1.0  # a question open so long is sent once more
     try_s: float = 5.0  # deadline of one try; then the name goes to the next pass
     last_try_s: float = 60.0  # of the last pass: Unbound needs ~35 s to give up
     passes_s: tuple[float, ...] = (10.0, 90.0, 1200.0)  # waits before passes 2, 3, 4
@@ -48,4 +50,5 @@ class CanarySettings:
     broken: str = "dnssec-failed.org"
     algorithms: dict[str, str] = field(default_factory=dict)  # algorithm number -> secure name
     every_s: float = 10.0
+    reply_s: float = 5.0  # how long a round waits for its replies
     recovery_s: float = 600.0  # how long a scan waits for the network to come back

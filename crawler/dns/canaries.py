@@ -1,0 +1,103 @@
+"""Canaries: is what we hear to be believed (measurement, section 1)?
+
+A round asks fresh names `<nonce>.<zone>`, for a name with a TTL stays green from the cache
+while the network is down, and over every socket one signed and one deliberately broken
+name: over every one, since another resolver on the port by SO_REUSEPORT would get some of
+our sockets. What to do about a bad round is the scan's business (`crawler.scan.enclosure`).
+"""
+
+import secrets
+from collections.abc import Callable
+from enum import StrEnum
+
+import trio
+
+from crawler.dns.client import Client
+from crawler.dns.codec import NOERROR, NXDOMAIN, SERVFAIL, Question, Response
+from crawler.dns.lookup import FIRST, SECOND_LOOK
+from crawler.dns.rdata import SOA, A
+from crawler.dns.settings import CanarySettings
+
+
+class Health(StrEnum):
+    GOOD = "good"
+    NETWORK_DOWN = "network_down"  # fewer than half of the fresh names answered, twice
+    VALIDATION_WRONG = "validation_wrong"  # signed without AD, or broken without SERVFAIL
+
+
+class Canaries:
+    """The rounds of one scan: `look` as often as wished, one at a time."""
+
+    def __init__(self, client: Client, settings: CanarySettings) -> None:
+        self._client = client
+        self._settings = settings
+        self._resolvers = (FIRST, SECOND_LOOK) if client.has_second_look else (FIRST,)
+
+    async def look(self) -> Health:
+        """One round; a second one at once if fewer than half of the fresh names answer."""
+        for _ in range(2):
+            if await self._network_answers():
+                return Health.GOOD if await self._validates() else Health.VALIDATION_WRONG
+        return Health.NETWORK_DOWN
+
+    async def _network_answers(self) -> bool:
+        """At least half of the zones deny a fresh name, validated, by each resolver."""
+        nonce = secrets.token_hex(8)
+        for resolver in self._resolvers:
+            questions = [
+                Question(nonce if zone == "." else f"{nonce}.{zone}", A, resolver=resolver)
+                for zone in self._settings.zones
+            ]
+            good = await self._count(questions, _denied)
+            if good * 2 < len(questions):
+                return False
+        return True
+
+    async def _validates(self) -> bool:
+        """Signed names are secure and the broken one fails, whatever socket is used."""
+        signed = [self._settings.signed, *self._settings.algorithms.values()]
+        for resolver in self._resolvers:
+            for sockets, names, right in (
+                (self._client.sockets, [self._settings.signed], _secure),
+                (self._client.sockets, [self._settings.broken], _refused),
+                (1, signed[1:], _secure),
+            ):
+                questions = [Question(name, SOA, resolver=resolver) for name in names] * sockets
+                if await self._count(questions, right) < len(questions):
+                    return False
+        return True
+
+    async def _count(
+        self, questions: list[Question], right: Callable[[Response | None], bool]
+    ) -> int:
+        """How many of the questions, asked all at once, get the right reply."""
+        good = 0
+
+        async def one(question: Question, channel: int) -> None:
+            nonlocal good
+            response = await self._client.ask(question, channel=channel)
+            good += right(response)
+
+        with trio.move_on_after(self._settings.reply_s):
+            async with trio.open_nursery() as nursery:
+                for number, question in enumerate(questions):
+                    nursery.start_soon(one, question, number % self._client.sockets)
+        return good
+
+
+def _denied(response: Response | None) -> bool:
+    """NXDOMAIN, or the NODATA that some servers sign instead of it, with AD."""
+    return (
+        response is not None
+        and response.ad
+        and response.rcode in (NOERROR, NXDOMAIN)
+        and not response.records
+    )
+
+
+def _secure(response: Response | None) -> bool:
+    return response is not None and response.ad and response.rcode == NOERROR
+
+
+def _refused(response: Response | None) -> bool:
+    return response is not None and response.rcode == SERVFAIL

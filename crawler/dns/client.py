@@ -1,0 +1,325 @@
+"""The resolver client: questions out, responses in, over connected UDP sockets (trio).
+
+    async with Client(resolvers, settings, try_s=5.0).serving() as client:
+        response = await client.ask(Question("example.org", MX))  # None: no reply in time
+
+At least 16 sockets a resolver thread: Unbound's threads share the port by SO_REUSEPORT, and
+the kernel gives all datagrams of one socket to one thread. One task drains all sockets
+through one epoll descriptor; a task a question, or even a wake-up a question, would cost
+more than all the rest (docs/performance.md).
+
+Each question is sent once, once more after `resend_s`, and given up at `try_s` after the
+first sending. Its asker is told exactly once. Truncated answers are fetched by TCP.
+
+Signs that the resolver sheds load, and what is done (`Client.room`):
+- of a question sent twice one copy was answered and the other never: a datagram was lost.
+  More than 1 % of a second's: the window is halved, and grows again by a twentieth a second.
+- nothing at all is received for a second while questions are open: no more than one new
+  question a tick, so that a resolver that stands still does not use up the names.
+"""
+
+import random
+import select
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import trio
+
+from crawler.dns.codec import Question, Response, decode
+from crawler.dns.rdata import Flaw
+from crawler.dns.settings import ClientSettings
+from crawler.dns.stream import Stream
+
+Address = tuple[str, int]
+
+TICK_S = 0.05  # how exact deadlines are
+_DRAIN = 128  # datagrams of one socket before the others' turn
+_RECEIVE_BUFFER = 1 << 20
+_BIGGEST = 4096  # a datagram is at most codec.UDP_PAYLOAD
+_MIN_WINDOW = 16
+_NOT_OURS = frozenset({Flaw.OTHER_QUESTION, Flaw.NOT_A_RESPONSE, Flaw.SHORT})
+_SO_RCVBUFFORCE = 33  # <asm-generic/socket.h>; beyond rmem_max, with CAP_NET_ADMIN
+
+
+@dataclass(frozen=True, slots=True)
+class Resolvers:
+    """The validating resolvers of a scan: (address, port) pairs, all on loopback.
+
+    `second` is the one with qname minimisation (measurement, section 3.4); without it second
+    looks are left out. `control`: the Unix control sockets of them all, for flushes.
+    """
+
+    first: tuple[Address, ...]
+    second: tuple[Address, ...] = ()
+    control: tuple[Path, ...] = ()
+
+
+class Asker(Protocol):
+    """Who wants a response. `answered` must not block, and may submit further questions."""
+
+    def answered(self, response: Response | None, /) -> None: ...
+
+
+class _Exchange:
+    """A question on its way. `sent` and `resent` are trio times."""
+
+    __slots__ = ("asker", "done", "question", "resent", "sent")
+
+    def __init__(self, question: Question, asker: Asker, sent: float) -> None:
+        self.question = question
+        self.asker = asker
+        self.sent = sent
+        self.resent = 0.0
+        self.done = False
+
+
+class _Channel:
+    """One connected socket and what was sent over it, oldest first, by message id."""
+
+    __slots__ = ("fresh", "recv", "resent", "send", "socket")
+
+    def __init__(self, address: Address) -> None:
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self.socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        try:
+            self.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+        except PermissionError:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        self.socket.connect(address)  # a random local port; only the resolver can answer
+        self.recv = self.socket.recv
+        self.send = self.socket.send
+        self.fresh: dict[int, _Exchange] = {}
+        self.resent: dict[int, _Exchange] = {}
+
+
+class Client:
+    """See the module. Not thread-safe: it belongs to one `trio.run`."""
+
+    def __init__(self, resolvers: Resolvers, settings: ClientSettings, *, try_s: float) -> None:
+        self._try_s = try_s
+        self._resend_s = min(settings.resend_s, try_s / 2)
+        self._most = settings.window
+        self.window = float(settings.window)
+        self.young = 0  # questions younger than resend_s
+        self.slow = 0  # older ones, and those on TCP
+        self.sent = self.received = self.lost = 0
+        self.now = 0.0  # trio time of the current round
+        self.now_us = 0  # wall clock of the current round: microseconds since 1970
+        self._second = [0.0, 0, 0, 0]  # start of the current second; sent, received, lost then
+        self.silent = False
+        self._epoll = select.epoll()
+        self._groups: list[list[_Channel]] = []
+        self._streams: list[Stream] = []
+        self._by_descriptor: dict[int, _Channel] = {}
+        self._turn = 0
+        self._ticked: list[Ticked] = []
+        for addresses in filter(None, (resolvers.first, resolvers.second)):
+            group = [
+                _Channel(addresses[number % len(addresses)])
+                for number in range(max(settings.sockets, len(addresses)))
+            ]
+            self._groups.append(group)
+            self._streams.append(Stream(addresses[0], try_s))
+            for channel in group:
+                self._by_descriptor[channel.socket.fileno()] = channel
+                self._epoll.register(channel.socket, select.EPOLLIN)
+
+    @property
+    def has_second_look(self) -> bool:
+        return len(self._groups) > 1
+
+    @property
+    def sockets(self) -> int:
+        """Of the first resolver."""
+        return len(self._groups[0])
+
+    @property
+    def room(self) -> int:
+        """How many more questions the resolver should be given now (see the module)."""
+        if self.silent:
+            return 0
+        window = int(self.window)
+        return min(window - self.young, window - self.slow)
+
+    def each_tick(self, ticked: "Ticked") -> None:
+        """Have `ticked.tick()` called about every TICK_S."""
+        self._ticked.append(ticked)
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator["Client"]:
+        """Serve until the block ends; what is open then is dropped without a word."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._serve)
+                for stream in self._streams:
+                    nursery.start_soon(stream.run)
+                yield self
+                nursery.cancel_scope.cancel()
+        finally:
+            self._epoll.close()
+            for channel in self._by_descriptor.values():
+                channel.socket.close()
+
+    async def ask(self, question: Question, *, channel: int | None = None) -> Response | None:
+        """Ask one question, over the socket of that number if given; None: no reply in time."""
+        waiter = _Waiter()
+        self.now = trio.current_time()
+        self.submit(question, waiter, channel)
+        await waiter.told.wait()
+        return waiter.response
+
+    def submit(self, question: Question, asker: Asker, channel: int | None = None) -> None:
+        """Send a question; `asker.answered` is called later, never from within this call."""
+        group = self._groups[question.resolver]
+        if channel is None:
+            self._turn = turn = (self._turn + 1) % len(group)
+        else:
+            turn = channel
+        exchange = _Exchange(question, asker, self.now)
+        self.young += 1
+        one = group[turn]
+        self._send(one, one.fresh, exchange)
+
+    def _send(self, channel: _Channel, table: dict[int, _Exchange], exchange: _Exchange) -> None:
+        number = random.getrandbits(16)
+        while number in channel.fresh or number in channel.resent:
+            number = random.getrandbits(16)
+        table[number] = exchange
+        self.sent += 1
+        packet = number.to_bytes(2, "big") + exchange.question.packet
+        try:
+            channel.send(packet)
+        except ConnectionRefusedError:  # told of an earlier datagram; this one was not sent
+            with suppress(OSError):
+                channel.send(packet)
+        except OSError:
+            pass  # no buffer, no memory: sent again like any lost datagram
+
+    async def _serve(self) -> None:
+        ticked = 0.0
+        descriptor = self._epoll.fileno()
+        while True:
+            with trio.move_on_at(ticked + TICK_S):
+                await trio.lowlevel.wait_readable(descriptor)
+            self.now = trio.current_time()
+            self.now_us = time.time_ns() // 1000
+            for ready, _ in self._epoll.poll(0):
+                self._drain(self._by_descriptor[ready])
+            if self.now >= ticked + TICK_S:
+                ticked = self.now
+                self._tick()
+
+    def _drain(self, channel: _Channel) -> None:
+        fresh, resent, recv = channel.fresh, channel.resent, channel.recv
+        for _ in range(_DRAIN):
+            try:
+                wire = recv(_BIGGEST)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue  # nobody listened to an earlier datagram: its question is re-sent
+            self.received += 1
+            number = wire[0] << 8 | wire[1] if len(wire) > 1 else -1
+            exchange = fresh.get(number) or resent.get(number)
+            if exchange is None:
+                continue  # later than its deadline
+            response = decode(wire, exchange.question)
+            if response.flaw is not None and response.flaw in _NOT_OURS:
+                continue
+            if fresh.pop(number, None) is not None:
+                self.young -= 1
+            else:
+                del resent[number]
+                if exchange.done:
+                    continue  # the other copy was quicker
+                self.slow -= 1
+            exchange.done = True
+            if response.tc:
+                self._ask_by_tcp(exchange)
+            else:
+                exchange.asker.answered(response)
+
+    def _ask_by_tcp(self, exchange: _Exchange) -> None:
+        self.slow += 1
+
+        def taken(response: Response | None) -> None:
+            self.slow -= 1
+            exchange.asker.answered(response)
+
+        self._streams[exchange.question.resolver].submit(exchange.question, taken)
+
+    def _tick(self) -> None:
+        self._watch_losses()
+        for group in self._groups:
+            for channel in group:
+                self._send_again(channel, group)
+        for channel in self._by_descriptor.values():
+            self._give_up(channel)
+        for stream in self._streams:
+            stream.expire(self.now)
+        for ticked in self._ticked:
+            ticked.tick()
+
+    def _send_again(self, channel: _Channel, group: list[_Channel]) -> None:
+        before = self.now - self._resend_s
+        fresh = channel.fresh
+        while fresh:
+            number = next(iter(fresh))
+            exchange = fresh[number]
+            if exchange.sent > before:
+                return
+            del fresh[number]
+            self.young -= 1
+            self.slow += 1
+            exchange.resent = self.now
+            channel.resent[number] = exchange
+            other = random.choice(group)
+            self._send(other, other.resent, exchange)
+
+    def _give_up(self, channel: _Channel) -> None:
+        before = self.now - (self._try_s - self._resend_s)
+        resent = channel.resent
+        while resent:
+            number = next(iter(resent))
+            exchange = resent[number]
+            if exchange.resent > before:
+                return
+            del resent[number]
+            if exchange.done:
+                self.lost += 1  # the other copy was answered, this one never
+            else:
+                exchange.done = True
+                self.slow -= 1
+                exchange.asker.answered(None)
+
+    def _watch_losses(self) -> None:
+        start, sent, received, lost = self._second
+        if self.now - start < 1.0:
+            return
+        self.silent = self.received == received and self.young + self.slow > 0
+        if self.lost - lost > max(1.0, 0.01 * (self.sent - sent)):
+            self.window = max(float(_MIN_WINDOW), self.window / 2)
+        else:
+            self.window = min(float(self._most), self.window + self._most / 20)
+        self._second = [self.now, self.sent, self.received, self.lost]
+
+
+class Ticked(Protocol):
+    def tick(self) -> None: ...
+
+
+class _Waiter:
+    __slots__ = ("response", "told")
+
+    def __init__(self) -> None:
+        self.told = trio.Event()
+        self.response: Response | None = None
+
+    def answered(self, response: Response | None) -> None:
+        self.response = response
+        self.told.set()

@@ -1,0 +1,296 @@
+"""DNS messages as the survey needs them (RFC 1035, 4034, 5155, 6698, 6891, 8914): sans-IO.
+
+`Question` is a question ready to send; `decode` reads a response to it in one pass. Only
+what the survey looks at is taken out: the records of the asked type at the end of the CNAME
+chain, the RRSIG over them, on a denial the SOA and the NSEC or NSEC3 parameters, and the
+extended error. Everything else is walked over, so that lying counts and trailing bytes show.
+
+Bytes from strangers never raise: a response that cannot be read is a `Response` with a
+`flaw`. The module sends nothing, and does not decide what an answer means (see `lookup`).
+
+This is the hot path (10^8 messages a survey): hence plain slots classes instead of frozen
+dataclasses, whose construction costs as much as the parsing, and one long loop.
+"""
+
+import struct
+
+from crawler.dns.rdata import (
+    CNAME,
+    NSEC,
+    NSEC3,
+    OPT,
+    QNAME_AT,
+    READERS,
+    RRSIG,
+    SOA,
+    Denial,
+    Flaw,
+    Malformed,
+    Nsec3Parameters,
+    Record,
+    Signature,
+    StartOfAuthority,
+    data,
+    nsec3_parameters,
+    read_name,
+)
+from dane import names
+
+NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, YXDOMAIN = 0, 1, 2, 3, 4, 5, 6
+
+UDP_PAYLOAD = 1232  # what we take by UDP (dnsflagday.net/2020): no fragments
+
+_IN = 1
+_EDE = 15  # option code (RFC 8914 section 2)
+_HEADER = struct.Struct(">HHHHHH")
+_FIXED = struct.Struct(">HHIH")  # type, class, TTL, RDLENGTH: what follows an owner name
+_SIGNATURE = struct.Struct(">HBBIIIH")  # RRSIG rdata before the signer (RFC 4034 section 3.1)
+_U16 = struct.Struct(">H")
+_U32 = struct.Struct(">I")
+_OPT_DO = b"\0" + _FIXED.pack(OPT, UDP_PAYLOAD, 0x8000, 0)  # root owner, DO, no options
+# RD is set; CD (0x0010) where an answer is wanted that does not validate.
+_AFTER_ID = {
+    cd: struct.Struct(">HHHHH").pack(0x0110 if cd else 0x0100, 1, 0, 0, 1) for cd in (0, 1)
+}
+_CLASS_IN = {kind: struct.Struct(">HH").pack(kind, _IN) for kind in range(256)}
+_DENYING = frozenset({SOA, NSEC, NSEC3})
+_MAX_CHAIN = 16  # as dnspython; Unbound itself stops at 11
+
+
+class Question:
+    """One question and its wire form but for the id. `name` is a key (`dane.names`).
+
+    Raises NameFault if the name is none, such as `_25._tcp.` before one of 255 bytes.
+    """
+
+    __slots__ = ("cd", "name", "packet", "rdtype", "resolver", "wire")
+
+    def __init__(self, name: str, rdtype: int, *, cd: bool = False, resolver: int = 0) -> None:
+        self.name = name
+        self.rdtype = rdtype
+        self.cd = cd
+        self.resolver = resolver  # 0: the first, 1: that of the second look
+        self.wire = _qname(name) + _CLASS_IN[rdtype]
+        self.packet = _AFTER_ID[cd] + self.wire + _OPT_DO
+
+    def __repr__(self) -> str:
+        return f"Question({self.name!r}, {self.rdtype}, cd={self.cd}, resolver={self.resolver})"
+
+
+class Response:
+    """A decoded response. With `flaw` only `rcode`, `ad` and `tc` may be relied on."""
+
+    __slots__ = (
+        "ad",
+        "chain",
+        "denial",
+        "ede_code",
+        "ede_text",
+        "flaw",
+        "owner",
+        "rcode",
+        "records",
+        "signature",
+        "tc",
+    )
+
+    def __init__(self, rcode: int, ad: bool, tc: bool) -> None:
+        self.rcode = rcode
+        self.ad = ad
+        self.tc = tc
+        self.flaw: Flaw | None = None
+        self.ede_code: int | None = None
+        self.ede_text: str | None = None
+        self.chain: tuple[str, ...] = ()  # CNAME targets in order
+        self.owner = ""  # of the records: the question's name or the chain's end
+        # One entry a record, of the kind that the asked type has in READERS, else rdata bytes.
+        self.records: list[Record] = []
+        self.signature: Signature | None = None
+        self.denial: Denial | None = None
+
+
+def _qname(key: str) -> bytes:
+    """`names.to_wire`, at a third of its cost for names without escapes."""
+    if "\\" in key or key == ".":
+        return names.to_wire(key)
+    labels = key.encode("ascii").split(b".")
+    lengths = bytes(map(len, labels))
+    if 0 in lengths or max(lengths) > 63 or len(key) > 253:
+        return names.to_wire(key)  # which names the fault
+    wire = b""
+    for length, label in zip(lengths, labels, strict=True):
+        wire += b"%c%b" % (length, label)
+    return wire + b"\0"
+
+
+def answers(wire: bytes, question: Question) -> bool:
+    """Whether the message is a response to just this question (its id is not looked at)."""
+    if len(wire) < QNAME_AT or not wire[2] & 0x80 or wire[4:6] != b"\0\1":
+        return False
+    asked = question.wire
+    end = QNAME_AT + len(asked)
+    got = wire[QNAME_AT:end]
+    # Case may differ (RFC 4343); the type and class at the end are numbers, not letters.
+    return got == asked or (got[-4:] == asked[-4:] and got[:-4].lower() == asked[:-4])
+
+
+def decode(wire: bytes, question: Question) -> Response:
+    """Read one message as the response to `question`. Never raises for any bytes."""
+    if len(wire) < QNAME_AT:
+        response = Response(FORMERR, False, False)
+        response.flaw = Flaw.SHORT
+        return response
+    high, low = wire[2], wire[3]
+    response = Response(low & 15, low & 0x20 != 0, high & 2 != 0)
+    if high & 0xF8 != 0x80:
+        response.flaw = Flaw.NOT_A_RESPONSE
+    elif not answers(wire, question):
+        response.flaw = Flaw.OTHER_QUESTION
+    elif not response.tc:  # a truncated one is asked again by TCP: nothing in it is used
+        try:
+            _read(wire, question, response)
+        except Malformed as malformed:
+            response.flaw = malformed.flaw
+        except (IndexError, struct.error):
+            response.flaw = Flaw.SHORT
+    return response
+
+
+def _read(wire: bytes, question: Question, response: Response) -> None:
+    want = question.rdtype
+    name = question.name
+    _, _, _, answer_count, authority_count, additional_count = _HEADER.unpack_from(wire)
+    authority = answer_count + authority_count
+    position = QNAME_AT + len(question.wire)
+    size = len(wire)
+    found: list[tuple[str, int, int]] = []  # owner, start, end of the asked type's rdata
+    signatures: list[tuple[str, int, int]] = []
+    targets: dict[str, str] | None = None
+    denials: list[tuple[str, int, int, int]] | None = None
+    edns = False
+    for index in range(authority + additional_count):
+        if wire[position] == 0xC0 and wire[position + 1] == QNAME_AT:
+            owner, position = name, position + 2
+        elif wire[position] == 0:
+            owner, position = ".", position + 1
+        else:
+            owner, position = read_name(wire, position)
+        rdtype, rdclass, ttl, length = _FIXED.unpack_from(wire, position)
+        start = position + 10
+        position = start + length
+        if position > size:
+            raise Malformed(Flaw.SHORT)
+        if index < answer_count:
+            if rdclass != _IN:
+                pass
+            elif rdtype == want:
+                found.append((owner, start, position))
+            elif rdtype == RRSIG:
+                signatures.append((owner, start, position))
+            elif rdtype == CNAME:
+                target, end = read_name(wire, start)
+                if end != position:
+                    raise Malformed(Flaw.BADREADERS)
+                if targets is None:
+                    targets = {}
+                targets.setdefault(owner, target)
+        elif index < authority and not found and rdtype in _DENYING:
+            if denials is None:
+                denials = []
+            denials.append((owner, rdtype, start, position))
+        if rdtype == OPT:
+            if edns or owner != "." or index < authority:
+                raise Malformed(Flaw.BAD_OPT)
+            edns = True
+            response.rcode |= ttl >> 24 << 4
+            if length:
+                _options(wire, start, position, response)
+    if position != size:
+        raise Malformed(Flaw.TRAILING)
+    if targets is not None:
+        response.chain = _follow(name, targets, {owner for owner, _, _ in found})
+        if response.chain:
+            name = response.chain[-1]
+    response.owner = name
+    if found:
+        read = READERS.get(want, data)
+        response.records = [read(wire, start, end) for owner, start, end in found if owner == name]
+        if signatures:
+            response.signature = _signature(wire, signatures, name, want)
+    if denials is not None and not response.records:
+        response.denial = _denial(wire, denials)
+
+
+def _follow(name: str, targets: dict[str, str], owners: set[str]) -> tuple[str, ...]:
+    """The CNAME targets from `name` on, up to a name that has the records asked for."""
+    chain: list[str] = []
+    while name not in owners and name in targets:
+        name = targets[name]
+        if len(chain) == _MAX_CHAIN:
+            raise Malformed(Flaw.CNAME_LOOP)
+        chain.append(name)
+    return tuple(chain)
+
+
+def _options(wire: bytes, position: int, end: int, response: Response) -> None:
+    """Walk the EDNS options; keep the first extended error (RFC 8914)."""
+    while position < end:
+        code, length = _U16.unpack_from(wire, position)[0], _U16.unpack_from(wire, position + 2)[0]
+        position += 4 + length
+        if position > end:
+            raise Malformed(Flaw.BAD_OPT)
+        if code == _EDE:
+            if length < 2:
+                raise Malformed(Flaw.BAD_OPT)
+            if response.ede_code is None:
+                start = position - length
+                response.ede_code = _U16.unpack_from(wire, start)[0]
+                text = wire[start + 2 : position].rstrip(b"\0").decode("utf-8", "replace")
+                response.ede_text = text.replace("\0", "�") or None  # PostgreSQL takes no NUL
+
+
+def _signature(
+    wire: bytes, signatures: list[tuple[str, int, int]], name: str, covered: int
+) -> Signature | None:
+    """Of the RRSIGs over the records the one that expires last: any valid one suffices."""
+    best: Signature | None = None
+    for owner, start, end in signatures:
+        if owner != name or wire[start : start + 2] != _U16.pack(covered):
+            continue
+        _, algorithm, labels, ttl, expiration, inception, tag = _SIGNATURE.unpack_from(wire, start)
+        signer, after = read_name(wire, start + 18)
+        if after > end:
+            raise Malformed(Flaw.BADREADERS)
+        bits = (end - after) * 8
+        one = Signature(signer, algorithm, tag, labels, ttl, inception, expiration, bits)
+        if best is None or (one.expiration, one.algorithm, one.key_tag) > (
+            best.expiration,
+            best.algorithm,
+            best.key_tag,
+        ):
+            best = one
+    return best
+
+
+def _denial(wire: bytes, records: list[tuple[str, int, int, int]]) -> Denial:
+    soa: StartOfAuthority | None = None
+    nsec = False
+    nsec3: Nsec3Parameters | None = None
+    for owner, rdtype, start, end in records:
+        if rdtype == SOA:
+            if soa is None:
+                _, position = read_name(wire, start)
+                _, position = read_name(wire, position)
+                if position + 20 != end:
+                    raise Malformed(Flaw.BADREADERS)
+                serial = _U32.unpack_from(wire, position)[0]
+                soa = StartOfAuthority(owner, serial, _U32.unpack_from(wire, position + 16)[0])
+        elif rdtype == NSEC:
+            nsec = True
+        else:
+            one = nsec3_parameters(wire, start, end)
+            if nsec3 is None:
+                nsec3 = one
+            elif one.opt_out:
+                nsec3 = nsec3._replace(opt_out=True)
+    return Denial(soa, nsec, nsec3)

@@ -1,0 +1,44 @@
+"""What an earlier pass's row of the same name contributes to this one's.
+
+Unbound before 1.18 repeats a cached bogus answer with a bare EDE 6: the first pass's
+extended error says more, and is kept.
+"""
+
+from typing import Any
+
+import pyarrow as pa
+
+from crawler.dns.codec import Response
+from crawler.dns.window import Times
+
+ASKED = ("passes", "questions", "first_asked", "last_asked", "ede_code", "ede_text")
+"""The columns that `Earlier.asked` gives."""
+
+
+class Earlier:
+    """The optional columns first_asked, ede_code and ede_text of a shard."""
+
+    def __init__(self, shard: pa.RecordBatch, passes: int) -> None:
+        self._passes = passes
+        present = shard.schema.names
+        self._first_us: list[int | None] | None = None
+        self._ede: list[tuple[int | None, str | None]] | None = None
+        if "first_asked" in present:
+            times = shard.column("first_asked").cast(pa.timestamp("us", tz="UTC"))
+            self._first_us = times.cast(pa.int64()).to_pylist()
+        if "ede_code" in present:
+            codes = shard.column("ede_code").to_pylist()
+            texts = (
+                shard.column("ede_text").to_pylist()
+                if "ede_text" in present
+                else [None] * len(codes)
+            )
+            self._ede = list(zip(codes, texts, strict=True))
+
+    def asked(self, index: int, times: Times, response: Response) -> tuple[Any, ...]:
+        """The columns of ASKED: this pass's, but the first one's time and extended error."""
+        first_us = (self._first_us and self._first_us[index]) or times.first_us
+        ede = response.ede_code, response.ede_text
+        if self._ede is not None and self._ede[index][0] is not None:
+            ede = self._ede[index]
+        return self._passes, times.questions, first_us, times.last_us, *ede

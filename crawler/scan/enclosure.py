@@ -1,0 +1,153 @@
+"""Rows enclosed by two good canaries, or no rows (measurement, section 1).
+
+A scan's lookups run in a window; between them canaries are looked at. A good round confirms
+all rows that were done before it was begun. After a bad one everything since the last good
+one is thrown away, the resolvers are flushed until a round is good again, and the names are
+asked again. If that takes longer than `recovery_s`, what is confirmed is returned and the
+rest is simply still missing.
+"""
+
+from collections import deque
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+import trio
+
+from crawler.dns.canaries import Canaries, Health
+from crawler.dns.client import Client, Resolvers
+from crawler.dns.control import Control
+from crawler.dns.lookup import Lookup
+from crawler.dns.settings import CanarySettings, ClientSettings
+from crawler.dns.window import Times, Window
+from dane.faults import LocalTrouble
+
+T = TypeVar("T")
+_SHARE_OF = 2000  # names whose share of SERVFAIL is watched
+_MAX_SERVFAIL_SHARE = 0.05
+
+
+class Enclosure(Generic[T]):
+    """Looks up `count` names. What is believed is in `rows`: index -> (result, times).
+
+    begin, servers     as for `Window`
+    servfail           whether a result is a failure of theirs
+    last_pass          every try then waits `last_try_s`
+    usual_share        of failures in the last run; None: failures are expected (later passes)
+    """
+
+    def __init__(
+        self,
+        count: int,
+        begin: Callable[[int], Lookup[T]],
+        *,
+        client: ClientSettings,
+        canaries: CanarySettings,
+        resolvers: Resolvers,
+        last_pass: bool,
+        servfail: Callable[[T], bool],
+        usual_share: float | None,
+        servers: Callable[[int], Hashable | None] = lambda _: None,
+    ) -> None:
+        self.rows: dict[int, tuple[T, Times]] = {}
+        self._count = count
+        self._begin = begin
+        self._servers = servers
+        self._client_settings = client
+        self._settings = canaries
+        self._resolvers = resolvers
+        self._last_pass = last_pass
+        self._servfail = servfail
+        self._share = None if usual_share is None else max(_MAX_SERVFAIL_SHARE, 3 * usual_share)
+        self._recent: deque[bool] = deque()
+        self._failures = 0  # among `_recent`
+        self._unconfirmed: list[tuple[int, T, Times]] = []
+        self._hurry = trio.CancelScope()  # around the wait for the next round
+
+    async def run(self) -> None:
+        """Returns when all rows are confirmed, or the network did not come back in time."""
+        if not self._count:
+            return
+        settings = self._client_settings
+        client = Client(
+            self._resolvers,
+            settings,
+            try_s=settings.last_try_s if self._last_pass else settings.try_s,
+        )
+        async with client.serving():
+            canaries = Canaries(client, self._settings)
+            window = Window(
+                client,
+                iter(range(self._count)),
+                self._begin,
+                self._done,
+                servers=self._servers,
+                per_s=settings.questions_per_s_per_name_server_set,
+            )
+            window.pause()
+            if await canaries.look() is not Health.GOOD and not await self._recover(canaries):
+                return
+            window.resume()
+            while len(self.rows) < self._count:
+                with trio.move_on_after(self._settings.every_s) as self._hurry:
+                    await window.rested()
+                if not await self._round(canaries, window):
+                    return
+
+    def _done(self, index: int, result: T, times: Times) -> None:
+        self._unconfirmed.append((index, result, times))
+        if self._share is not None:
+            failure = self._servfail(result)
+            self._recent.append(failure)
+            self._failures += failure
+            if len(self._recent) > _SHARE_OF:
+                self._failures -= self._recent.popleft()
+            if self._too_many_fail():
+                self._hurry.cancel()
+
+    def _too_many_fail(self) -> bool:
+        return (
+            self._share is not None
+            and len(self._recent) == _SHARE_OF
+            and self._failures > self._share * _SHARE_OF
+        )
+
+    async def _round(self, canaries: Canaries, window: Window[T]) -> bool:
+        """Confirm what was done before, or throw it away; False to give up."""
+        suspicious = self._too_many_fail()
+        enclosed = len(self._unconfirmed)
+        if await canaries.look() is Health.GOOD and not suspicious:
+            for index, result, times in self._unconfirmed[:enclosed]:
+                self.rows[index] = result, times
+            del self._unconfirmed[:enclosed]
+            return True
+        if suspicious:
+            # Asked again after a flush with good canaries on both sides, it is theirs.
+            self._share = None
+        window.pause()
+        window.ask_again([index for index, _, _ in self._unconfirmed])
+        self._unconfirmed.clear()
+        self._recent.clear()
+        self._failures = 0
+        if not await self._recover(canaries):
+            return False
+        window.resume()
+        return True
+
+    async def _recover(self, canaries: Canaries) -> bool:
+        """Flush and look until a round is good; False after `recovery_s`."""
+        with trio.move_on_after(self._settings.recovery_s):
+            while True:
+                flushed = await trio.to_thread.run_sync(self._flush, abandon_on_cancel=True)
+                if await canaries.look() is Health.GOOD and flushed:
+                    return True
+                await trio.sleep(min(1.0, self._settings.every_s))
+        return False
+
+    def _flush(self) -> bool:
+        """Have the resolvers forget whom our own outage made look dead; False if they cannot."""
+        try:
+            for path in self._resolvers.control:
+                Control(path).flush()
+        except LocalTrouble:
+            return False
+        return True

@@ -1,0 +1,298 @@
+"""MX hosts to their addresses and TLSA records: rows of `mx_host` (measurement, section 3).
+
+Addresses first; TLSA only below names whose addresses (or first CNAME) are secure, at the
+CNAME-expanded name and then at the host itself (RFC 7672 section 2.2); each TLSA RRset found
+once more of the resolver that minimises query names, as senders' resolvers do.
+
+`status` is the first of section 6's lines that DNS alone decides; null leaves it to the
+probe. Nothing is connected to here, and nobody else's zone is walked.
+"""
+
+from dataclasses import dataclass, field
+from functools import partial
+from socket import AF_INET, AF_INET6, inet_ntop
+from typing import Any
+
+import pyarrow as pa
+
+from crawler.dns.client import Resolvers
+from crawler.dns.codec import SERVFAIL, Response
+from crawler.dns.lookup import SECOND_LOOK, Answer, Lookup, lookup
+from crawler.dns.rdata import AAAA, CNAME, TLSA, A, Signature
+from crawler.dns.settings import CanarySettings, ClientSettings
+from crawler.dns.window import Times
+from crawler.scan import run
+from crawler.scan.columns import batch
+from crawler.scan.earlier import ASKED, Earlier
+from crawler.scan.enclosure import Enclosure
+from crawler.scan.signature import SIGNATURE, signature
+from dane import tlsa
+from dane.names import NameFault, to_labels
+from dane.outcomes import FAILED, Defect, HostStatus, LookupOutcome
+
+MOST_ADDRESSES = 32
+NEAR_EXPIRY_S = 72 * 3600
+
+_COLUMNS = (
+    *("run_id", "bucket", "host", "status"),
+    *ASKED,
+    *("a_outcome", "a_secure", "aaaa_outcome", "aaaa_secure", "addresses", "address_total"),
+    *("cname_chain", "cname_secure", "first_cname_secure"),
+    *("tlsa_base", "tlsa_outcome", "tlsa", "tlsa_digest", "tlsa_usable"),
+    *("second_look_outcome", "defects"),
+    *SIGNATURE,
+    "nsec3_iterations",
+)
+
+
+@dataclass(slots=True)
+class _Host:
+    """What is found out about one host, question by question."""
+
+    name: str
+    status: HostStatus | None = None
+    a: Answer | None = None
+    aaaa: Answer | None = None
+    first_cname: Answer | None = None
+    tlsa: Answer | None = None  # of the question that decided
+    candidate: str = ""  # the base domain of that question
+    base: str | None = None
+    second_look: LookupOutcome | None = None
+    answers: list[Answer] = field(default_factory=list)
+    defects: set[Defect] = field(default_factory=set)
+
+
+def scan(
+    shard: pa.RecordBatch,
+    *,
+    schema: pa.Schema,
+    client: ClientSettings,
+    canaries: CanarySettings,
+    resolver: Resolvers,
+    last_pass: bool,
+    passes: int,
+    run_id: int,
+    usual_servfail_share: float = 0.0,
+) -> pa.RecordBatch:
+    """Look up a shard's MX hosts: one row each of `schema` (`mx_host`), in any order.
+
+    shard      bucket, host; of a later pass first_asked, ede_code, ede_text of the earlier row
+    passes     the number of this pass, from 1; the caller flushes before each from the second
+
+    What is not enclosed by two good canaries has no row. In all but the last pass
+    `local_error` also stands for what was not answered within `client.try_s`.
+    """
+    hosts: list[Any] = shard.column("host").to_pylist()
+    enclosure = Enclosure(
+        len(hosts),
+        lambda index: _look_up(hosts[index], last_pass, second_look=bool(resolver.second)),
+        client=client,
+        canaries=canaries,
+        resolvers=resolver,
+        last_pass=last_pass,
+        servfail=lambda host: host.status in (HostStatus.ADDRESS_FAILED, HostStatus.TLSA_FAILED),
+        usual_share=usual_servfail_share if passes == 1 else None,
+        # Customers' names at one provider share its servers: so do the siblings of a name.
+        servers=lambda index: hosts[index].partition(".")[2],
+    )
+    run(enclosure.run)
+    earlier = Earlier(shard, passes)
+    buckets = shard.column("bucket").to_pylist()
+    rows = [
+        (run_id, buckets[index], hosts[index], *_row(host, times, index, earlier))
+        for index, (host, times) in enclosure.rows.items()
+    ]
+    return batch(_COLUMNS, rows, schema)
+
+
+def _look_up(name: str, last_pass: bool, *, second_look: bool) -> Lookup[_Host]:
+    host = _Host(name)
+    if name == ".":  # beside other MX: no host, and nothing to ask (RFC 7505 section 3)
+        host.status = HostStatus.NO_ADDRESS
+        return host
+    ask = partial(lookup, last_pass=last_pass)
+    host.a = yield from ask(name, A)
+    host.answers.append(host.a)
+    if host.a.local and not last_pass:
+        host.status = HostStatus.LOCAL_ERROR  # the next pass asks for everything
+        return host
+    host.aaaa = yield from ask(name, AAAA)
+    host.answers.append(host.aaaa)
+    host.status = yield from _status(host, last_pass, second_look)
+    if last_pass and second_look and host.second_look is None:
+        yield from _second_look_at_failure(host)
+    return host
+
+
+def _status(host: _Host, last_pass: bool, second_look: bool) -> Lookup[HostStatus | None]:
+    """The first line of measurement, section 6, that DNS decides; None if the probe does."""
+    assert host.a is not None
+    assert host.aaaa is not None
+    families = host.a, host.aaaa
+    if any(one.local for one in families):
+        return HostStatus.LOCAL_ERROR
+    found = [one for one in families if one.response.records]
+    failed = any(one.failed for one in families)
+    if len(_addresses(host)) > MOST_ADDRESSES:
+        return HostStatus.EXCESS
+    if not found:
+        return HostStatus.ADDRESS_FAILED if failed else HostStatus.NO_ADDRESS
+    if failed:
+        host.defects.add(Defect.ADDRESS_FAMILY_FAILED)
+    secure = any(one.secure for one in found)
+    chain = _chain(host)
+    if not secure:
+        if not chain:
+            return HostStatus.INSECURE
+        # Is the alias itself secure, and only its target not (RFC 7672 section 2.2.2)?
+        host.first_cname = yield from lookup(host.name, CNAME, last_pass=last_pass)
+        host.answers.append(host.first_cname)
+        if host.first_cname.local:
+            return HostStatus.LOCAL_ERROR
+        if host.first_cname.failed:
+            return HostStatus.TLSA_FAILED
+        if host.first_cname.outcome is not LookupOutcome.SECURE:
+            return HostStatus.INSECURE
+    candidates = [chain[-1], host.name] if chain and secure else [host.name]
+    return (yield from _tlsa(host, candidates, last_pass, second_look))
+
+
+def _tlsa(
+    host: _Host, candidates: list[str], last_pass: bool, second_look: bool
+) -> Lookup[HostStatus | None]:
+    """Ask each candidate base domain until one has a secure TLSA RRset or fails."""
+    for base in candidates:
+        try:
+            answer = yield from lookup(f"_25._tcp.{base}", TLSA, last_pass=last_pass)
+        except NameFault:
+            continue  # no room for the prefix in 255 bytes: there can be no such name
+        host.tlsa, host.candidate = answer, base
+        host.answers.append(answer)
+        if answer.local:
+            return HostStatus.LOCAL_ERROR
+        if answer.failed:
+            return HostStatus.TLSA_FAILED
+        if answer.outcome is LookupOutcome.INSECURE:
+            host.defects.add(Defect.TLSA_INSECURE)
+        if answer.outcome is LookupOutcome.SECURE:
+            host.base = base
+            if not second_look:
+                return None
+            other = yield from lookup(f"_25._tcp.{base}", TLSA, SECOND_LOOK, last_pass=last_pass)
+            host.second_look = other.outcome
+            host.answers.append(other)
+            if other.local:
+                return None if last_pass else HostStatus.LOCAL_ERROR
+            if other.outcome is not LookupOutcome.SECURE:
+                host.defects.add(Defect.ENT_DENIED)
+            return HostStatus.TLSA_FAILED if other.failed else None
+    return HostStatus.ABSENT
+
+
+def _second_look_at_failure(host: _Host) -> Lookup[None]:
+    """Ask the second resolver what failed; the first one's outcome stands."""
+    questions = (
+        (host.tlsa, f"_25._tcp.{host.candidate}", TLSA),
+        (host.first_cname, host.name, CNAME),
+        (host.a, host.name, A),
+        (host.aaaa, host.name, AAAA),
+    )
+    for answer, name, rdtype in questions:
+        if answer is not None and answer.outcome in FAILED:
+            other = yield from lookup(name, rdtype, SECOND_LOOK)
+            host.second_look = other.outcome
+            return
+
+
+def _chain(host: _Host) -> tuple[str, ...]:
+    for answer in (host.a, host.aaaa):
+        if answer is not None and answer.response.chain:
+            return answer.response.chain
+    return ()
+
+
+def _addresses(host: _Host) -> list[str]:
+    """All addresses as canonical text, sorted."""
+    texts = {
+        inet_ntop(AF_INET if len(record) == 4 else AF_INET6, record)
+        for answer in (host.a, host.aaaa)
+        if answer is not None
+        for record in answer.response.records
+        if isinstance(record, bytes)
+    }
+    return sorted(texts)
+
+
+def _signature(host: _Host) -> Signature | None:
+    """Of the TLSA RRset, else of the addresses; secure ones only."""
+    answers = [host.tlsa, host.a, host.aaaa]
+    signatures = [one.response.signature for one in answers if one is not None and one.secure]
+    return next(filter(None, signatures), None)
+
+
+def _signature_defects(host: _Host, now_us: int) -> set[Defect]:
+    """What is odd about the RRSIGs over addresses and TLSA."""
+    found: set[Defect] = set()
+    for answer in (host.tlsa, host.a, host.aaaa):
+        if answer is None or not answer.secure or answer.response.signature is None:
+            continue
+        response, one = answer.response, answer.response.signature
+        if one.expiration - now_us / 1_000_000 < NEAR_EXPIRY_S:
+            found.add(Defect.RRSIG_NEAR_EXPIRY)
+        # Made from a wildcard (RFC 4035 section 5.3.4): fewer labels signed than there are.
+        if answer is host.tlsa and one.labels < len(to_labels(response.owner)):
+            found.add(Defect.WILDCARD_TLSA)
+    return found
+
+
+def _telling(host: _Host) -> Response:
+    """The response whose extended error tells most: the first that is a failure."""
+    for answer in host.answers:
+        if answer.failed or answer.local:
+            return answer.response
+    return host.answers[0].response if host.answers else Response(SERVFAIL, False, False)
+
+
+def _outcome(answer: Answer | None) -> tuple[LookupOutcome | None, bool]:
+    return (None, False) if answer is None else (answer.outcome, answer.secure)
+
+
+def _row(host: _Host, times: Times, index: int, earlier: Earlier) -> tuple[Any, ...]:
+    """The columns from `status` on."""
+    addresses = _addresses(host)
+    chain = _chain(host)
+    records = []
+    if host.base is not None and host.tlsa is not None:
+        data = host.tlsa.response.records
+        records = [tlsa.parse_rdata(one) for one in data if isinstance(one, bytes)]
+        host.defects |= tlsa.defects(records)
+    iterations = [
+        answer.response.denial.nsec3.iterations
+        for answer in host.answers
+        if answer.response.denial is not None and answer.response.denial.nsec3 is not None
+    ]
+    host.defects |= _signature_defects(host, times.last_us)
+    if chain:
+        host.defects.add(Defect.MX_ALIAS)
+    if any(iterations):
+        host.defects.add(Defect.NSEC3_ITERATIONS)
+    return (
+        host.status,
+        *earlier.asked(index, times, _telling(host)),
+        *_outcome(host.a),
+        *_outcome(host.aaaa),
+        addresses[:MOST_ADDRESSES],
+        len(addresses),
+        list(chain),
+        bool(chain) and any(a.secure for a in (host.a, host.aaaa) if a and a.response.chain),
+        None if host.first_cname is None else host.first_cname.outcome is LookupOutcome.SECURE,
+        host.base,
+        host.tlsa.outcome if host.tlsa else None,
+        sorted(record.text() for record in records),
+        tlsa.rrset_digest(records) if records else None,
+        sum(map(tlsa.usable, records)),
+        host.second_look,
+        sorted(host.defects),
+        *signature(_signature(host)),
+        max(iterations, default=None),
+    )

@@ -1,0 +1,159 @@
+"""Domains to their MX hosts: rows of `domain_mx` (measurement, sections 2 and 3).
+
+One question for the MX RRset; DNSKEY and NSEC3PARAM besides, where the zone is signed.
+What fails is asked once more of the second resolver. Addresses and TLSA are asked by
+`crawler.scan.hosts`, once a host and run.
+"""
+
+from collections.abc import Hashable
+from functools import partial
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from crawler.dns.client import Resolvers
+from crawler.dns.lookup import SECOND_LOOK, Answer, Lookup, lookup
+from crawler.dns.rdata import DNSKEY, MX, NSEC3PARAM, Key, MailExchange, Nsec3Parameters
+from crawler.dns.settings import CanarySettings, ClientSettings
+from crawler.scan import run
+from crawler.scan.columns import batch
+from crawler.scan.earlier import ASKED, Earlier
+from crawler.scan.enclosure import Enclosure
+from crawler.scan.signature import SIGNATURE, signature
+from dane.outcomes import DENIAL, LookupOutcome
+
+MOST_HOSTS = 32
+
+_COLUMNS = (
+    *("run_id", "bucket", "domain", "outcome", "secure"),
+    *ASKED,
+    *("mx_preference", "mx_host", "mx_total", "cname_target"),
+    *SIGNATURE,
+    *("nsec3_iterations", "nsec3_salt_length", "nsec3_opt_out"),
+    *("dnskey_outcome", "dnskey_algorithm", "dnskey_bits", "dnskey_flags"),
+    *("nsec3param_iterations", "nsec3param_salt_length", "second_look_outcome"),
+)
+
+
+class _Found(NamedTuple):
+    mx: Answer
+    dnskey: Answer | None = None
+    nsec3param: Answer | None = None
+    second_look: LookupOutcome | None = None
+
+
+def scan(
+    shard: pa.RecordBatch,
+    *,
+    schema: pa.Schema,
+    client: ClientSettings,
+    canaries: CanarySettings,
+    resolver: Resolvers,
+    last_pass: bool,
+    passes: int,
+    run_id: int,
+    usual_servfail_share: float = 0.0,
+) -> pa.RecordBatch:
+    """Look up a shard's domains: one row each of `schema` (`domain_mx`), in any order.
+
+    shard      bucket, domain; ns (names of its servers; spaces the questions to each set);
+               of a later pass first_asked, ede_code, ede_text of the earlier row
+    passes     the number of this pass, from 1; the caller flushes before each from the second
+
+    What is not enclosed by two good canaries has no row. In all but the last pass `unanswered`
+    means: not within `client.try_s`.
+    """
+    domains: list[Any] = shard.column("domain").to_pylist()
+    sets: list[Any] | None = shard.column("ns").to_pylist() if "ns" in shard.schema.names else None
+
+    def servers(index: int) -> Hashable | None:
+        return tuple(sets[index]) if sets and sets[index] else None
+
+    enclosure = Enclosure(
+        len(domains),
+        lambda index: _resolve(domains[index], last_pass, second_look=bool(resolver.second)),
+        client=client,
+        canaries=canaries,
+        resolvers=resolver,
+        last_pass=last_pass,
+        servfail=lambda found: found.mx.failed,
+        usual_share=usual_servfail_share if passes == 1 else None,
+        servers=servers,
+    )
+    run(enclosure.run)
+    earlier = Earlier(shard, passes)
+    buckets = shard.column("bucket").to_pylist()
+    rows = [
+        (
+            run_id,
+            buckets[index],
+            domains[index],
+            found.mx.outcome,
+            found.mx.secure,
+            *earlier.asked(index, times, found.mx.response),
+            *_mail(domains[index], found.mx),
+            *signature(found.mx.response.signature),
+            *_denial(found.mx),
+            *_zone(found),
+            found.second_look,
+        )
+        for index, (found, times) in enclosure.rows.items()
+    ]
+    return batch(_COLUMNS, rows, schema)
+
+
+def _resolve(domain: str, last_pass: bool, *, second_look: bool) -> Lookup[_Found]:
+    ask = partial(lookup, last_pass=last_pass)
+    mx = yield from ask(domain, MX)
+    if mx.failed and last_pass and second_look:
+        other = yield from ask(domain, MX, SECOND_LOOK)
+        return _Found(mx, second_look=other.outcome)
+    signed = mx.secure or mx.response.signature is not None
+    if not signed or mx.outcome is LookupOutcome.NXDOMAIN:
+        return _Found(mx)
+    dnskey = yield from ask(domain, DNSKEY)
+    nsec3param = yield from ask(domain, NSEC3PARAM)
+    return _Found(mx, dnskey, nsec3param)
+
+
+def _mail(domain: str, mx: Answer) -> tuple[list[int], list[str], int, str | None]:
+    """mx_preference, mx_host, mx_total, cname_target."""
+    chain = mx.response.chain
+    target = chain[-1] if chain else None
+    if mx.outcome is LookupOutcome.NODATA:  # implicit MX (RFC 5321 section 5.1)
+        return [0], [target or domain], 1, target
+    preferences: dict[str, int] = {}
+    for exchange in sorted(mx.response.records):
+        assert isinstance(exchange, MailExchange)
+        preferences.setdefault(exchange.host, exchange.preference)  # the lowest of each host
+    hosts = list(preferences)
+    return list(preferences.values())[:MOST_HOSTS], hosts[:MOST_HOSTS], len(hosts), target
+
+
+def _denial(mx: Answer) -> tuple[int | None, int | None, bool | None]:
+    """nsec3_iterations, nsec3_salt_length, nsec3_opt_out."""
+    denial = mx.response.denial
+    if mx.outcome not in DENIAL or denial is None or denial.nsec3 is None:
+        return None, None, None
+    return denial.nsec3.iterations, denial.nsec3.salt_length, denial.nsec3.opt_out
+
+
+def _zone(found: _Found) -> tuple[Any, ...]:
+    """The dnskey and nsec3param columns."""
+    outcome = found.dnskey.outcome if found.dnskey else None
+    keys = (
+        [one for one in found.dnskey.response.records if isinstance(one, Key)]
+        if found.dnskey
+        else []
+    )
+    keys.sort()
+    parameters = found.nsec3param.response.records if found.nsec3param else []
+    first = min((one for one in parameters if isinstance(one, Nsec3Parameters)), default=None)
+    return (
+        outcome,
+        [key.algorithm for key in keys],
+        [key.bits for key in keys],
+        [key.flags for key in keys],
+        first.iterations if first else None,
+        first.salt_length if first else None,
+    )

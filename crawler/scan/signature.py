@@ -1,0 +1,28 @@
+"""The RRSIG columns that `domain_mx` and `mx_host` share."""
+
+from typing import Any
+
+from crawler.dns.rdata import Signature
+
+SIGNATURE = (
+    "rrsig_signer",
+    "rrsig_algorithm",
+    "rrsig_key_tag",
+    "rrsig_labels",
+    "rrsig_original_ttl",
+    "rrsig_inception",
+    "rrsig_expiration",
+)
+_NONE = (None,) * len(SIGNATURE)
+_MICROSECONDS = 1_000_000
+
+
+def signature(one: Signature | None) -> tuple[Any, ...]:
+    """The columns of SIGNATURE; times in microseconds since 1970."""
+    if one is None:
+        return _NONE
+    return (
+        *one[:5],
+        one.inception * _MICROSECONDS,
+        one.expiration * _MICROSECONDS,
+    )

@@ -1,0 +1,156 @@
+"""A root, a top-level domain and a few domains on one NSD, with Unbound before it.
+
+All on loopback addresses that only this process uses (127.77/16); zones come from the lab's
+signer. The names that the tests ask for are the keys of `World.domains`.
+"""
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import time
+
+import dns.exception
+import dns.message
+import dns.query
+
+from crawler.dns.client import Resolvers
+from crawler.dns.settings import CanarySettings, ClientSettings, ResolverSettings
+from crawler.dns.unbound import Unbound
+from lab import keys, nsd, records
+from lab.signer import DAY_S, Nsec3, Validity, Zone, lines, sign
+
+TLD = "world"
+_NET = f"127.77.{os.getpid() % 250 + 1}"
+SERVER = f"{_NET}.1"
+SILENT = f"{_NET}.9"  # bound, and never read
+SERVFAILING = f"{_NET}.3"  # an NSD that has no zone: REFUSED
+
+CANARIES = CanarySettings(
+    zones=(".", TLD, f"good.{TLD}"), signed=f"good.{TLD}", broken=f"bogus.{TLD}", recovery_s=20.0
+)
+CLIENT = ClientSettings(try_s=2.0, last_try_s=4.0, questions_per_s_per_name_server_set=0)
+TLSA_DATA = bytes(range(32))
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    resolvers: Resolvers
+    unbound: Unbound
+
+
+def _zone(origin: str, server: str = SERVER) -> Zone:
+    zone = Zone(origin)
+    host = "ns" if origin == "." else f"ns.{origin}"
+    zone.add(origin, records.soa(host, host, 1, 300), records.ns(host))
+    zone.add(host, records.a(server))
+    return zone
+
+
+def _domains() -> Iterator[tuple[Zone, Nsec3 | None, Validity | None, str]]:
+    """Zone, its denial, its validity (None: unsigned), the address of its server."""
+    now = time()
+    fresh = Validity.around(now)
+    good = _zone(f"good.{TLD}")
+    good.add(good.origin, *(records.mx(p, f"mx{p}.{good.origin}") for p in (20, 10)))
+    for host in (f"mx10.{good.origin}", f"mx20.{good.origin}"):
+        good.add(host, records.a("127.30.0.1"), records.aaaa("fd00:30::1"))
+        good.add(f"_25._tcp.{host}", records.tlsa(3, 1, 1, TLSA_DATA))
+    good.add(f"alias.{good.origin}", records.cname(f"mx10.{good.origin}"))
+    good.add(f"half.{good.origin}", records.cname(f"mx.unsigned.{TLD}"))
+    good.add(f"_25._tcp.half.{good.origin}", records.tlsa(2, 0, 1, TLSA_DATA))
+    good.add(f"plain.{good.origin}", records.a("127.30.0.2"))
+    good.add(f"\\042.wild.{good.origin}", records.tlsa(3, 1, 1, TLSA_DATA))
+    good.add(f"wild.{good.origin}", records.a("127.30.0.3"))
+    good.add(f"many.{good.origin}", *(records.a(f"127.30.1.{n}") for n in range(1, 41)))
+    good.add(
+        f"_25._tcp.big.{good.origin}", *(records.tlsa(3, 1, 1, bytes([n]) * 32) for n in range(80))
+    )
+    good.add(f"big.{good.origin}", records.a("127.30.0.4"))
+    good.add(f"aliased.{good.origin}", records.cname(f"implicit.{TLD}"))
+    yield good, None, fresh, SERVER
+    implicit = _zone(f"implicit.{TLD}")
+    implicit.add(implicit.origin, records.a("127.30.0.5"))
+    yield implicit, Nsec3(5, b"salt"), fresh, SERVER
+    null = _zone(f"null.{TLD}")
+    null.add(null.origin, records.mx(0, "."))
+    yield null, None, Validity.around(now, after_s=DAY_S), SERVER
+    unsigned = _zone(f"unsigned.{TLD}")
+    unsigned.add(unsigned.origin, records.mx(10, f"mx.{unsigned.origin}"))
+    unsigned.add(f"mx.{unsigned.origin}", records.a("127.30.0.6"))
+    unsigned.add(f"_25._tcp.mx.{unsigned.origin}", records.tlsa(3, 1, 1, TLSA_DATA))
+    yield unsigned, None, None, SERVER
+    bogus = _zone(f"bogus.{TLD}")
+    bogus.add(bogus.origin, records.mx(10, f"mx.{bogus.origin}"))
+    yield bogus, None, Validity(int(now) - 20 * DAY_S, int(now) - 5 * DAY_S), SERVER
+    many = _zone(f"many.{TLD}")
+    many.add(many.origin, *(records.mx(n, f"mx{n}.{many.origin}") for n in range(300)))
+    yield many, None, fresh, SERVER
+    for origin, server in ((f"dead.{TLD}", SILENT), (f"refused.{TLD}", SERVFAILING)):
+        yield _zone(origin, server), None, fresh, server
+
+
+@contextmanager
+def world(directory: Path) -> Iterator[World]:
+    """Everything up, and down again at the end."""
+    root, tld = _zone("."), _zone(TLD)
+    zones = {}
+    for zone, denial, validity, server in _domains():
+        key = keys.zone_key(1, zone.origin)
+        if server == SERVER:
+            zones[zone.origin] = sign(zone, key, denial, validity) if validity else lines(zone)
+        tld.add(zone.origin, records.ns(f"ns.{zone.origin}"))
+        tld.add(f"ns.{zone.origin}", records.a(server))
+        if validity:
+            tld.add(zone.origin, key.ds(zone.origin))
+    now = Validity.around(time())
+    tld_key, root_key = keys.zone_key(1, TLD), keys.zone_key(1, ".")
+    zones[TLD] = sign(tld, tld_key, None, now)
+    root.add(TLD, records.ns(f"ns.{TLD}"), tld_key.ds(TLD))
+    root.add(f"ns.{TLD}", records.a(SERVER))
+    zones["."] = sign(root, root_key, None, now)
+    hints, anchor = directory / "root.hints", directory / "root.key"
+    hints.write_text(f". 3600 NS ns.\nns. 3600 A {SERVER}\n")
+    anchor.write_text(f". IN DS {root_key.ds('.').text}\n")
+    settings = ResolverSettings(
+        port=_free_port(),
+        second_look_port=_free_port(),
+        root_hints=hints,
+        trust_anchor=anchor,
+        query_localhost=True,
+        threads=1,
+        cache_mib=64,
+        ipv6=False,
+    )
+    with ExitStack() as stack:
+        silent = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        silent.bind((SILENT, 53))
+        for name, address, content in (("nsd", SERVER, zones), ("empty", SERVFAILING, {})):
+            process = subprocess.Popen(nsd.command(nsd.write(directory / name, [address], content)))
+            stack.callback(process.wait)
+            stack.callback(process.terminate)
+            _await_server(address)
+        first = stack.enter_context(Unbound(settings, directory / "first"))
+        second = stack.enter_context(Unbound(settings, directory / "second", second_look=True))
+        control = first.control.path, second.control.path
+        yield World(Resolvers((first.address,), (second.address,), control), first)
+
+
+def _await_server(address: str) -> None:
+    question = dns.message.make_query(".", "SOA")
+    for _ in range(100):
+        try:
+            dns.query.udp(question, address, timeout=0.1)
+        except (dns.exception.Timeout, OSError):
+            continue
+        return
+    raise AssertionError(f"no name server at {address}")
+
+
+def _free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
