@@ -18,7 +18,7 @@ from dane.faults import LocalTrouble
 from storage.database import Connection, close_connection, lost, open_connection
 from storage.schemas import OBSERVATIONS
 
-_LOCK = 0x44414E45_00000002
+LOCK = 0x44414E45_00000002
 
 
 class RunKind(StrEnum):
@@ -64,7 +64,7 @@ class Coordination:
             else:
                 return
         opened = await open_connection(self._url)
-        if not await opened.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
+        if not await opened.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
             await close_connection(opened)
             raise LocalTrouble(
                 "another survey is running on this database; `danesurvey status` shows it"

@@ -1,7 +1,7 @@
 """A real PostgreSQL for tests: one server a session, one database a test from a template.
 
-Use it with `from tests.postgres_fixture import database_url, postgres_url  # noqa: F401`
-(and `connection` for an asyncpg connection to that database).
+Loaded by tests/conftest.py: `postgres_url`, `database_url`, `connection` (asyncpg, to the database
+of the test) and `state_dir`.
 """
 
 import asyncio
