@@ -9,8 +9,9 @@ status; an exception of ours is that row's `local_error_smtp`, and no other row'
 import hashlib
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -18,7 +19,10 @@ import trio
 
 import crawler.scan
 from crawler.addresses import Addresses
+from crawler.dns.client import Client, Resolvers
+from crawler.dns.settings import ClientSettings
 from crawler.opt_out import OptOut
+from crawler.scan.recheck import Recheck
 from crawler.smtp.etiquette import Schedule, missing_identity, require_identity
 from crawler.smtp.probe import Conversation, converse
 from crawler.smtp.settings import ProbeSettings
@@ -74,6 +78,9 @@ class _Key:
         return [parse_text(text) for text in self.tlsa]
 
 
+_KEY = [field.name for field in fields(_Key)]
+
+
 @dataclass(frozen=True, slots=True)
 class _Judged:
     """A conversation, and what its chain came to."""
@@ -93,6 +100,8 @@ def scan(
     attempt: int,
     new_per_s: float | None = None,
     families: Iterable[Family] = (4, 6),
+    resolver: Resolvers | None = None,
+    client: ClientSettings | None = None,
 ) -> tuple[pa.RecordBatch, pa.RecordBatch]:
     """Probe every row of `shard`: (rows of `smtp_probe`, rows of `certificate`).
 
@@ -100,17 +109,19 @@ def scan(
     dns_asked; no other shard may hold its operators or networks at the same time.
     `new_per_s` is this worker's share of `probe.new_per_s`, by default all of it.
     `families` are those that this machine had at the run's start; rows of another are
-    `unprobed`. After `crawler.scan.stop` only the finished rows are returned.
+    `unprobed`. With `resolver` answers that are too old are asked for again, and a mismatch is
+    matched with fresh records before it counts. After `crawler.scan.stop` only the finished
+    rows are returned.
     Raises UsageFault without an identity, or for a bad opt-out list.
     """
     require_identity(probe)
     probing = _Probing(
-        [_Key(**{**row, "tlsa": tuple(row["tlsa"])}) for row in shard.to_pylist()],
+        [_Key(**{**row, "tlsa": tuple(row["tlsa"])}) for row in shard.select(_KEY).to_pylist()],
         probe,
         new_per_s or probe.new_per_s,
         frozenset(families),
     )
-    crawler.scan.run(probing.run)
+    crawler.scan.run(partial(probing.run, resolver, client or ClientSettings()))
     if probing.fault is not None:
         raise probing.fault
     rows = [
@@ -131,7 +142,7 @@ class _Probing:
 
     def __init__(
         self,
-        keys: Sequence[_Key],
+        keys: list[_Key],
         settings: ProbeSettings,
         new_per_s: float,
         families: frozenset[Family],
@@ -152,10 +163,19 @@ class _Probing:
         self.certificates: dict[str, bytes] = {}
         self.changed = trio.Event()
         self.fault: Fault | None = None
+        self.recheck: Recheck | None = None
         self.anonymous = bool(missing_identity(settings))
         self.ehlo_name = settings.ehlo_name or _LAB_EHLO_NAME
 
-    async def run(self) -> None:
+    async def run(self, resolver: Resolvers | None, client: ClientSettings) -> None:
+        if resolver is None:
+            await self.visit_all()
+            return
+        async with Client(resolver, client, try_s=client.last_try_s).serving() as asking:
+            self.recheck = Recheck(asking, resolver)
+            await self.visit_all()
+
+    async def visit_all(self) -> None:
         for row, key in enumerate(self.keys):
             if (reason := self.not_contacted(key)) is not None:
                 self.finish(row, [reason.talk], reason)
@@ -196,7 +216,7 @@ class _Probing:
         talks = self.talks[target.row]
         again: _Target | None = None
         try:
-            reason = self.not_contacted(key)
+            reason = await self.refresh(target.row) or self.not_contacted(key)
             if reason is not None:
                 self.finish(target.row, [reason.talk], reason)
             else:
@@ -207,7 +227,7 @@ class _Probing:
                 )
                 offer = self.next_offer(talks)
                 if offer is None:
-                    self.finish(target.row, talks, *judge(talks, key.records, datetime.now(UTC)))
+                    self.finish(target.row, talks, *await self.judge(target.row, talks))
                 else:
                     again = _Target(target.row, offer)
         except Fault as fault:
@@ -229,6 +249,33 @@ class _Probing:
             kind = key_type(talk.chain[0])
             return _OTHER_KEY.get(kind[0]) if kind else None
         return None
+
+    async def refresh(self, row: int) -> _Judged | None:
+        """Ask again for old DNS answers; the reason if there is nothing to connect for now."""
+        key = self.keys[row]
+        age_s = (datetime.now(UTC) - key.dns_asked).total_seconds()
+        if self.recheck is None or age_s <= self.settings.dns_max_age_s:
+            return None
+        fresh = await self.recheck.before(key.host, key.address, key.sni)
+        if fresh.withdrawn is not None:
+            return _untouched(HostStatus.UNPROBED, fresh.withdrawn)
+        self.keys[row] = replace(key, tlsa=fresh.tlsa, dns_asked=fresh.asked)
+        return None
+
+    async def judge(self, row: int, talks: Sequence[Conversation]) -> tuple[_Judged, set[Defect]]:
+        """As `judge`; what the certificate decides against the server, with fresh records too."""
+        found = judge(talks, self.keys[row].records, datetime.now(UTC))
+        blamed = found[0].verification and HOST_CLASS[found[0].status] is HostClass.F
+        if self.recheck is None or not blamed:
+            return found
+        key = self.keys[row]
+        fresh = await self.recheck.after_mismatch(key.sni)
+        if fresh is None or fresh.tlsa == key.tlsa:
+            return found
+        if fresh.withdrawn is not None:
+            return _untouched(HostStatus.UNPROBED, fresh.withdrawn), set()
+        self.keys[row] = replace(key, tlsa=fresh.tlsa, dns_asked=fresh.asked)
+        return judge(talks, self.keys[row].records, datetime.now(UTC))
 
     def finish(
         self,
