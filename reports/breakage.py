@@ -78,7 +78,6 @@ class Breakage:
 
 def load(rows: pa.Table) -> list[Breakage]:
     """The rows of the restricted table as values, in their order."""
-    names = BREAKAGES.schema.names
     return [
         Breakage(
             **{
@@ -87,7 +86,7 @@ def load(rows: pa.Table) -> list[Breakage]:
                 "state": BreakageState(row["state"]),
             }
         )
-        for row in rows.select(names).to_pylist()
+        for row in rows.to_pylist()
     ]
 
 

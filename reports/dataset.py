@@ -14,18 +14,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dane.faults import LocalTrouble, UsageFault
 from reports.dictionary import TABLES, PublishedTable
+from storage.export import ROW_GROUP, write
 
-ROW_GROUP_ROWS = 131_072
-"""Small enough that DuckDB joins two months within its memory limit."""
-PART_ROWS = 32 * ROW_GROUP_ROWS
+PART_ROWS = 32 * ROW_GROUP
 """About how many rows of a large table a part holds."""
 
 _MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
@@ -41,6 +38,13 @@ def check_month(text: str) -> str:
     if not _MONTH.fullmatch(text):
         raise UsageFault(f"{text!r} is not a month; write it as 2026-11")
     return text
+
+
+def months_before(month: str, count: int) -> str:
+    """The month `count` months earlier."""
+    year, number = map(int, month.split("-"))
+    years, index = divmod(12 * year + number - 1 - count, 12)
+    return f"{years:04}-{index + 1:02}"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -69,57 +73,40 @@ class Files:
         found = self.directory(table).glob("part-*.parquet")
         return sorted(found, key=lambda path: int(path.stem.removeprefix("part-")))
 
+    def read(self, table: PublishedTable) -> pa.Table:
+        """The whole table in memory, in its order; without rows if the run has none."""
+        parts = [pq.ParquetFile(part).read() for part in self.parts(table)]
+        return pa.concat_tables(parts) if parts else table.schema.empty_table()
 
-class TableWriter:
-    """Streams one table into its `part-0.parquet`.
+
+def write_table(
+    files: Files, table: PublishedTable, rows: Iterable[pa.RecordBatch | pa.Table]
+) -> None:
+    """Write a whole table as its one part; columns are chosen by name.
 
     Batches may have any size: row groups end at fixed row numbers, so that the borders of
-    batches leave no trace in the file. Columns are chosen by name, cast to the declared
-    schema, and lose all metadata. A table without rows has a file too, with its schema.
+    batches leave no trace in the file. Raises LocalTrouble for a full disk.
     """
+    path = files.directory(table) / "part-0.parquet"
+    write(path, table.schema, _row_groups(rows, table.schema))
 
-    def __init__(self, files: Files, table: PublishedTable) -> None:
-        directory = files.directory(table)
-        directory.mkdir(parents=True)
-        self._schema = table.schema
-        self._pending: list[pa.RecordBatch] = []
-        self._pending_rows = 0
-        self._writer = pq.ParquetWriter(
-            directory / "part-0.parquet", self._schema, compression="zstd", version="2.6"
-        )
 
-    def __enter__(self) -> Self:
-        return self
+def _row_groups(
+    rows: Iterable[pa.RecordBatch | pa.Table], schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    pending = schema.empty_table()
+    for part in rows:
+        whole = pa.Table.from_batches([part]) if isinstance(part, pa.RecordBatch) else part
+        pending = pa.concat_tables([pending, whole.select(schema.names).cast(schema)])
+        while pending.num_rows >= ROW_GROUP:
+            yield _one_batch(pending.slice(0, ROW_GROUP))
+            pending = pending.slice(ROW_GROUP)
+    if pending.num_rows:
+        yield _one_batch(pending)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self._flush(1)
-        self._writer.close()
 
-    def write(self, rows: pa.RecordBatch | pa.Table) -> None:
-        """Append rows."""
-        whole = pa.Table.from_batches([rows]) if isinstance(rows, pa.RecordBatch) else rows
-        self._pending += whole.select(self._schema.names).cast(self._schema).to_batches()
-        self._pending_rows += whole.num_rows
-        self._flush(ROW_GROUP_ROWS)
-
-    def _flush(self, least: int) -> None:
-        """Write row groups as long as at least that many rows wait."""
-        if self._pending_rows < least:
-            return
-        pending = pa.Table.from_batches(self._pending, self._schema)
-        start = 0
-        while pending.num_rows - start >= least:
-            group = pending.slice(start, ROW_GROUP_ROWS).combine_chunks()
-            self._writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
-            start += group.num_rows
-        rest = pending.slice(start)
-        self._pending, self._pending_rows = rest.to_batches(), rest.num_rows
+def _one_batch(rows: pa.Table) -> pa.RecordBatch:
+    return rows.combine_chunks().to_batches()[0]
 
 
 class Dataset:

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from dane.faults import LocalTrouble, Refused
 from reports.dataset import Dataset, Files, RunKey, replace_file
 from reports.dictionary import SCHEMA_VERSION, TABLES, Access, PublishedTable
+from storage.run import RunKind
 
 NAME = "manifest.json"
 _SOFTWARE = ("danesurvey", "duckdb", "pyarrow", "publicsuffixlist", "cryptography")
@@ -135,6 +136,29 @@ def runs(dataset: Dataset) -> list[RunEntry]:
         for one in read(dataset)["runs"]
     ]
     return sorted(entries, key=lambda entry: (entry.started, entry.key))
+
+
+def last_run(
+    dataset: Dataset, month: str | None = None, kinds: Sequence[str] = tuple(RunKind)
+) -> RunEntry:
+    """The last published run of these kinds, of the month if one is given. Raises Refused."""
+    found = [one for one in runs(dataset) if one.kind in kinds and month in (None, one.key.month)]
+    if not found:
+        of_month = f" of {month}" if month else ""
+        raise Refused(
+            f"{dataset.directory} has no {' or '.join(kinds)} run{of_month}; "
+            "`danesurvey publish` publishes one"
+        )
+    return found[-1]
+
+
+def vantage(dataset: Dataset, key: RunKey) -> str:
+    """The name of the network that a run looked from; empty if the survey gave none."""
+    return next(
+        str(one.get("vantage", ""))
+        for one in read(dataset)["runs"]
+        if (one["month"], one["run"]) == (key.month, key.run_id)
+    )
 
 
 def read(dataset: Dataset) -> dict[str, Any]:

@@ -13,7 +13,11 @@ from textwrap import fill
 import pyarrow as pa
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
+from reports.dataset import Dataset, months_before
+from reports.dictionary import STATISTICS
 from reports.escape import printable
+from reports.manifest import last_run, runs
+from storage.run import RunKind
 
 WIDTH = 72
 
@@ -52,6 +56,27 @@ class Edition:
     last_month: Numbers | None
     last_year: Numbers | None
     top_providers: int
+
+
+def edition(dataset: Dataset, month: str | None, top_providers: int) -> Edition:
+    """The post of a month's last full run (of the last month that has one).
+
+    Raises Refused if there is none.
+    """
+    run = last_run(dataset, month, (RunKind.FULL,))
+    entries = {one.key.month: one for one in runs(dataset) if one.kind == RunKind.FULL}
+
+    def numbers(of: str) -> Numbers | None:
+        entry = entries.get(of)
+        return Numbers(dataset.files(entry.key).read(STATISTICS)) if entry else None
+
+    return Edition(
+        run.key.month,
+        Numbers(dataset.files(run.key).read(STATISTICS)),
+        numbers(months_before(run.key.month, 1)),
+        numbers(months_before(run.key.month, 12)),
+        top_providers,
+    )
 
 
 def write(edition: Edition) -> str:

@@ -1,7 +1,7 @@
 """The Parquet files of one run as DuckDB views: what every statistic is asked of.
 
 Views: one a published table of the run, under the table's name (`breakages` is the
-restricted one); `previous_month_domains`, of the last full run of an earlier month;
+restricted one); `previous_month_domains`, of the last full run of the month before;
 `previous_run_breakages`, of the run before. Where there is no such run they have no rows.
 DuckDB gets a memory limit and spills to a directory of its own, loads no extension, and
 reads nothing but the files that are named here.

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from reports.dataset import Files, RunKey, TableWriter
+from reports.dataset import Files, RunKey, write_table
 from reports.dictionary import TABLES, PublishedTable
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -48,8 +48,7 @@ def write(
     for table in TABLES:
         if table is without:
             continue
-        with TableWriter(files, table) as writer:
-            writer.write(table_of(table, rows.get(table, ())))
+        write_table(files, table, [table_of(table, rows.get(table, ()))])
     return files
 
 

@@ -1,5 +1,5 @@
--- Domains that became or ceased to be DANE domains since the last full run of an earlier
--- month, by what they were before and are now. Without such a run: no rows. Joins carry a
+-- Domains that became or ceased to be DANE domains since the last full run of the month
+-- before, by what they were before and are now. Without such a run: no rows. Joins carry a
 -- 64-bit hash of the domain: two of 25 million are alike once in 60 000 months.
 WITH before AS (
     SELECT hash(domain) AS domain, status, dane_primary FROM previous_month_domains

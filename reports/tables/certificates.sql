@@ -2,4 +2,3 @@
 SELECT sha256, der, first_run
 FROM certificate
 WHERE sha256 IN (SELECT unnest(chain) FROM smtp_probe WHERE run_id = $1)
-ORDER BY sha256

@@ -23,4 +23,3 @@ SELECT v.bucket, v.domain, v.status, v.stage, v.reason, v.level,
 FROM domain_verdict v
 JOIN domain_mx m USING (run_id, bucket, domain)
 WHERE v.run_id = $1 AND v.bucket >= $2 AND v.bucket < $3
-ORDER BY v.bucket, v.domain

@@ -43,4 +43,3 @@ LEFT JOIN asked tlsa_asked
     ON tlsa_asked.name = '_25._tcp.' || coalesce(h.tlsa_base, h.cname_chain[array_upper(h.cname_chain, 1)], h.host)
 LEFT JOIN asked host_asked ON host_asked.name = h.host
 WHERE v.run_id = $1
-ORDER BY v.bucket, v.host

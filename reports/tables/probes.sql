@@ -4,4 +4,3 @@ SELECT address, tlsa_digest, operator, sni, attempt, host, status, tlsa, record_
     key_type, smtp_code, smtp_text, error, defects, dns_asked, connected, duration_ms
 FROM smtp_probe
 WHERE run_id = $1
-ORDER BY address, tlsa_digest, operator, sni, attempt

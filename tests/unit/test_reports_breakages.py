@@ -7,18 +7,17 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reports import breakage
-from reports.dataset import Files, RunKey, TableWriter
+from reports.dataset import Files, RunKey, write_table
 from reports.dictionary import ADDRESSES, BREAKAGES, DOMAINS, MX_HOSTS, PROBES, BreakageState
 from reports.escape import csv_cell, printable
 from reports.settings import ConfirmationSettings
 from reports.views import open_views
-from tests.published_rows import NOON, domain, write
+from tests.published_rows import KEY, NOON, domain, write
 
 HOUR = timedelta(hours=1)
 HOSTILE = '=cmd|"/C calc"\x1b[31m\r\nBcc: x@y\u202e'
@@ -128,16 +127,12 @@ def a_run(at: datetime, *, apart: timedelta = HOUR, digest: str = "d1", **probe:
 
 
 def find(
-    root: Path, rows: dict, key: RunKey = RunKey("2026-11", 1), previous: Files | None = None
+    root: Path, rows: dict, key: RunKey = KEY, previous: Files | None = None
 ) -> tuple[list[breakage.Breakage], Files]:
     files = write(root / str(key.run_id), rows, key, without=BREAKAGES)
-    with (
-        open_views("500MB", files, previous_run=previous) as views,
-        TableWriter(files, BREAKAGES) as out,
-    ):
-        for batch in breakage.find(views, ConfirmationSettings()):
-            out.write(batch)
-    return breakage.load(pq.read_table(files.parts(BREAKAGES)[0])), files
+    with open_views("500MB", files, previous_run=previous) as views:
+        write_table(files, BREAKAGES, breakage.find(views, ConfirmationSettings()))
+    return breakage.load(files.read(BREAKAGES)), files
 
 
 def test_each_breakage_has_its_operator_and_its_evidence(tmp_path: Path) -> None:
