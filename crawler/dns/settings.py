@@ -39,6 +39,9 @@ class ClientSettings:
     last_try_s: float = 60.0  # of the last pass: Unbound needs ~35 s to give up
     passes_s: tuple[float, ...] = (10.0, 90.0, 1200.0)  # waits before passes 2, 3, 4
     questions_per_s_per_name_server_set: float = 50.0
+    # One try of a direct question to an authoritative server. By TCP twice as long, and five
+    # times as long for the resolver's word about who that server is.
+    direct_try_s: float = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
