@@ -1,0 +1,360 @@
+"""What a run has no row of: asked by the stages, empty when the run is complete."""
+
+from collections.abc import AsyncIterator
+
+import pyarrow as pa
+import pytest
+import pytest_asyncio
+
+from dane.names import BUCKETS, bucket
+from storage import missing, run
+from storage.copy import Writer, writer
+from storage.database import Connection
+from storage.run import Run, RunKind
+from storage.schemas import AUTHORITY, DOMAIN_MX, DOMAIN_VERDICT, MX_HOST, SMTP_PROBE
+from tests.storage_rows import ASKED, batch_of
+
+pytestmark = pytest.mark.asyncio
+
+ALL = range(BUCKETS)
+
+
+@pytest_asyncio.fixture
+async def current(connection: Connection) -> Run:
+    return await run.create(connection, RunKind.FULL, {})
+
+
+@pytest_asyncio.fixture
+async def store(database_url: str) -> AsyncIterator[Writer]:
+    async with writer(database_url) as opened:
+        yield opened
+
+
+async def delegate(connection: Connection, *domains: str) -> None:
+    await connection.executemany(
+        "INSERT INTO delegation (bucket, domain, zone, ds, ns)"
+        " VALUES ($1, $2, 'example', '{}', '{ns1.example,ns2.example}')",
+        [(bucket(domain), domain) for domain in domains],
+    )
+
+
+def names(batch: pa.RecordBatch, column: str) -> list[str]:
+    found: list[str] = batch.column(column).to_pylist()
+    return sorted(found)
+
+
+async def all_of(batches: AsyncIterator[pa.RecordBatch]) -> list[dict[str, object]]:
+    return [row async for batch in batches for row in batch.to_pylist()]
+
+
+async def test_domains_without_a_row(connection: Connection, store: Writer, current: Run) -> None:
+    await delegate(connection, "a.example", "b.example", "gone.example")
+    await connection.execute(
+        "UPDATE delegation SET missing_since = now() WHERE domain = 'gone.example'"
+    )
+    asked = await missing.domains(connection, current, ALL)
+    assert asked.schema == missing.ASK_DOMAIN
+    assert names(asked, "domain") == ["a.example", "b.example"]
+    assert asked.column("ns").to_pylist() == [["ns1.example", "ns2.example"]] * 2
+    assert asked.column("passes").null_count == 2
+
+    await store.store([(DOMAIN_MX, batch_of(DOMAIN_MX, current.run_id, {"domain": "a.example"}))])
+    one = bucket("b.example")
+    assert names(await missing.domains(connection, current, ALL), "domain") == ["b.example"]
+    assert names(await missing.domains(connection, current, range(one, one + 1)), "domain") == [
+        "b.example"
+    ]
+    assert not names(await missing.domains(connection, current, range(one)), "domain")
+    assert not names(await missing.domains(connection, current, range(one + 1, BUCKETS)), "domain")
+
+
+async def test_rows_of_another_run_do_not_count(
+    connection: Connection, store: Writer, current: Run
+) -> None:
+    await delegate(connection, "a.example")
+    await store.store([(DOMAIN_MX, batch_of(DOMAIN_MX, current.run_id, {"domain": "a.example"}))])
+    await run.finish(connection, current.run_id)
+    following = await run.create(connection, RunKind.FULL, {})
+    assert names(await missing.domains(connection, following, ALL), "domain") == ["a.example"]
+
+
+async def test_a_chosen_run_asks_what_the_base_found(
+    connection: Connection, store: Writer, current: Run
+) -> None:
+    found = {
+        "dane.example": "dane",
+        "broken.example": "broken",
+        "failed.example": "lookup_failed",
+        "plain.example": "no_tlsa",
+        "gone.example": "dane",
+    }
+    await delegate(connection, *(set(found) - {"gone.example"}))
+    verdicts = [{"domain": domain, "status": status} for domain, status in found.items()]
+    await store.store([(DOMAIN_VERDICT, batch_of(DOMAIN_VERDICT, current.run_id, *verdicts))])
+    await run.finish(connection, current.run_id)
+
+    daily = await run.create(connection, RunKind.DANE, {})
+    wanted = ["broken.example", "dane.example", "failed.example"]
+    assert names(await missing.domains(connection, daily, ALL), "domain") == wanted
+    row = batch_of(DOMAIN_MX, daily.run_id, {"domain": "dane.example"})
+    await store.store([(DOMAIN_MX, row)])
+    assert names(await missing.domains(connection, daily, ALL), "domain") == [
+        "broken.example",
+        "failed.example",
+    ]
+    await run.finish(connection, daily.run_id)
+
+    await store.store([(DOMAIN_VERDICT, batch_of(DOMAIN_VERDICT, daily.run_id, *verdicts[:2]))])
+    suspects = await run.create(connection, RunKind.SUSPECTS, {})
+    assert names(await missing.domains(connection, suspects, ALL), "domain") == ["broken.example"]
+
+
+async def test_failing_domains_come_with_what_the_first_pass_saw(
+    connection: Connection, store: Writer, current: Run
+) -> None:
+    await delegate(connection, "bogus.example", "twice.example")
+    rows = [
+        {"domain": f"{outcome.replace('_', '-')}.example", "outcome": outcome, "passes": 1}
+        for outcome in ("secure", "insecure", "nodata", "nxdomain", "unanswered", "local_resolver")
+    ]
+    rows += [
+        {
+            "domain": "bogus.example",
+            "outcome": "bogus",
+            "passes": 1,
+            "ede_code": 7,
+            "ede_text": "signature expired",
+        },
+        {"domain": "twice.example", "outcome": "servfail", "passes": 2},
+    ]
+    await store.store([(DOMAIN_MX, batch_of(DOMAIN_MX, current.run_id, *rows))])
+    asked = await missing.failing_domains(connection, current, ALL, 2)
+    assert asked.schema == missing.ASK_DOMAIN
+    assert names(asked, "domain") == [
+        "bogus.example",
+        "local-resolver.example",
+        "unanswered.example",
+    ]
+    assert {row["domain"]: row for row in asked.to_pylist()}["bogus.example"] == {
+        "bucket": bucket("bogus.example"),
+        "domain": "bogus.example",
+        "ns": ["ns1.example", "ns2.example"],
+        "passes": 1,
+        "first_asked": ASKED,
+        "ede_code": 7,
+        "ede_text": "signature expired",
+    }
+    assert (
+        asked.num_rows + 1 == (await missing.failing_domains(connection, current, ALL, 3)).num_rows
+    )
+
+
+async def test_hosts_of_secure_mx_each_once(
+    connection: Connection, store: Writer, current: Run
+) -> None:
+    await store.store(
+        [
+            (
+                DOMAIN_MX,
+                batch_of(
+                    DOMAIN_MX,
+                    current.run_id,
+                    {"domain": "a.example", "secure": True, "mx_host": ["mx1.net", "mx2.net"]},
+                    {"domain": "b.example", "secure": True, "mx_host": ["mx2.net", "seen.net"]},
+                    {"domain": "null.example", "secure": True, "mx_host": ["."]},
+                    {"domain": "mixed.example", "secure": True, "mx_host": [".", "mx3.net"]},
+                    {"domain": "plain.example", "secure": False, "mx_host": ["insecure.net"]},
+                ),
+            ),
+            (MX_HOST, batch_of(MX_HOST, current.run_id, {"host": "seen.net"})),
+        ]
+    )
+    batches = [batch async for batch in missing.hosts(connection, current, 2)]
+    assert [batch.num_rows for batch in batches] == [2, 2]
+    assert all(batch.schema == missing.ASK_HOST for batch in batches)
+    asked = pa.Table.from_batches(batches).to_pylist()
+    assert sorted(row["host"] for row in asked) == [".", "mx1.net", "mx2.net", "mx3.net"]
+    assert all(row["bucket"] == bucket(row["host"]) for row in asked)
+
+
+async def test_a_question_left_early_does_not_hinder_the_next(
+    connection: Connection, store: Writer, current: Run
+) -> None:
+    rows = [
+        {"domain": f"d{i}.example", "secure": True, "mx_host": [f"mx{i}.net"]} for i in range(4)
+    ]
+    await store.store([(DOMAIN_MX, batch_of(DOMAIN_MX, current.run_id, *rows))])
+    async for batch in missing.hosts(connection, current, 1):
+        assert batch.num_rows == 1
+        break
+    assert len(await all_of(missing.hosts(connection, current, 3))) == 4
+
+
+@pytest.mark.parametrize(
+    ("row", "again"),
+    [
+        ({"a_outcome": "secure", "aaaa_outcome": "nodata", "status": "absent"}, False),
+        ({"a_outcome": "servfail", "aaaa_outcome": "secure"}, True),
+        ({"a_outcome": "secure", "aaaa_outcome": "unanswered"}, True),
+        ({"tlsa_outcome": "bogus", "status": "tlsa_failed"}, True),
+        ({"status": "local_error"}, True),
+        ({"status": "local_error", "passes": 2}, False),
+        ({"status": "excess"}, False),
+    ],
+)
+async def test_hosts_are_asked_again_while_a_lookup_fails(
+    connection: Connection, store: Writer, current: Run, row: dict[str, object], again: bool
+) -> None:
+    host = {"host": "mx.net", "passes": 1, **row}
+    await store.store([(MX_HOST, batch_of(MX_HOST, current.run_id, host))])
+    asked = await missing.failing_hosts(connection, current, ALL, 2)
+    assert names(asked, "host") == (["mx.net"] if again else [])
+
+
+def _host(host: str, *addresses: str, digest: str = "d1", **columns: object) -> dict[str, object]:
+    return {
+        "host": host,
+        "addresses": list(addresses),
+        "tlsa": ["3 1 1 aa"],
+        "tlsa_digest": digest,
+        **columns,
+    }
+
+
+def _operator(host: str) -> str:
+    return ".".join(host.split(".")[-2:])
+
+
+async def _probes(
+    connection: Connection, current: Run, attempt: int, names_per_key: int = 20
+) -> set[tuple[object, ...]]:
+    rows = await all_of(
+        missing.probes(
+            connection, current, attempt, 2, operator=_operator, names_per_key=names_per_key
+        )
+    )
+    assert all(row["attempt"] == attempt for row in rows)
+    assert all(row["bucket"] == bucket(str(row["address"])) for row in rows)
+    found = {
+        tuple(row[key] for key in ("address", "tlsa_digest", "operator", "sni")) for row in rows
+    }
+    assert len(found) == len(rows)
+    return found
+
+
+async def test_a_probe_an_address_tlsa_rrset_operator_and_name(
+    connection: Connection, store: Writer, current: Run
+) -> None:
+    await store.store(
+        [
+            (
+                MX_HOST,
+                batch_of(
+                    MX_HOST,
+                    current.run_id,
+                    _host("mx1.net", "192.0.2.1", "2001:db8::1"),
+                    _host("mx2.net", "192.0.2.1", tlsa_base="mx1.net"),
+                    _host("mx3.net", "192.0.2.1", digest="d2"),
+                    _host("mx.a.org", "192.0.2.1"),
+                    _host("decided.net", "192.0.2.9", status="tlsa_failed"),
+                    {"host": "plain.net", "addresses": ["192.0.2.8"], "status": "absent"},
+                ),
+            )
+        ]
+    )
+    assert await _probes(connection, current, 1) == {
+        ("192.0.2.1", "d1", "mx1.net", "mx1.net"),
+        ("2001:db8::1", "d1", "mx1.net", "mx1.net"),
+        ("192.0.2.1", "d2", "mx3.net", "mx3.net"),
+        ("192.0.2.1", "d1", "a.org", "mx.a.org"),
+    }
+
+
+async def test_names_are_sampled_the_same_way_after_some_were_done(
+    connection: Connection, store: Writer, current: Run
+) -> None:
+    hosts = [_host(f"tenant{i}.net.example", "192.0.2.1") for i in range(50)]
+    hosts += [_host("mx.other.example", "192.0.2.1")]
+    await store.store([(MX_HOST, batch_of(MX_HOST, current.run_id, *hosts))])
+
+    def operator(host: str) -> str:
+        return "other" if host.startswith("mx.") else "tenants"
+
+    async def asked() -> list[dict[str, object]]:
+        return await all_of(
+            missing.probes(connection, current, 1, 3, operator=operator, names_per_key=5)
+        )
+
+    sample = await asked()
+    assert sorted(str(row["operator"]) for row in sample) == ["other"] + ["tenants"] * 5
+    done = [{**row, "status": "pass"} for row in sample[:4]]
+    await store.store([(SMTP_PROBE, batch_of(SMTP_PROBE, current.run_id, *done))])
+    assert await asked() == sample[4:]
+
+
+async def test_a_later_attempt_is_for_what_the_one_before_left_open(
+    connection: Connection, store: Writer, current: Run
+) -> None:
+    statuses = ("pass", "mismatch", "tempfail", "unusable", "reserved_address", "opted_out")
+    probes = [
+        {
+            "address": f"192.0.2.{i}",
+            "tlsa_digest": "d",
+            "operator": "net",
+            "sni": status.replace("_", "-"),
+            "attempt": 1,
+            "host": "mx.net",
+            "status": status,
+        }
+        for i, status in enumerate(statuses)
+    ]
+    await store.store([(SMTP_PROBE, batch_of(SMTP_PROBE, current.run_id, *probes))])
+    assert {key[3] for key in await _probes(connection, current, 2)} == {"mismatch", "tempfail"}
+    assert await _probes(connection, current, 3) == set()
+
+    second = [
+        {**probes[1], "attempt": 2, "status": "mismatch"},
+        {**probes[2], "attempt": 2, "status": "pass"},
+    ]
+    await store.store([(SMTP_PROBE, batch_of(SMTP_PROBE, current.run_id, *second))])
+    assert await _probes(connection, current, 2) == set()
+    assert {key[3] for key in await _probes(connection, current, 3)} == {"mismatch"}
+
+
+async def test_failures_whose_authorities_were_not_asked(
+    connection: Connection, store: Writer, current: Run
+) -> None:
+    await delegate(connection, "bogus.example")
+    await store.store(
+        [
+            (
+                DOMAIN_MX,
+                batch_of(
+                    DOMAIN_MX,
+                    current.run_id,
+                    {"domain": "bogus.example", "outcome": "bogus"},
+                    {"domain": "ours.example", "outcome": "unanswered"},
+                ),
+            ),
+            (
+                MX_HOST,
+                batch_of(
+                    MX_HOST,
+                    current.run_id,
+                    {"host": "mx.net", "a_outcome": "servfail", "tlsa_outcome": "bogus"},
+                    {"host": "fine.net", "a_outcome": "secure"},
+                ),
+            ),
+        ]
+    )
+    asked = await missing.unexplained(connection, current, ALL)
+    assert asked.schema == missing.ASK_AUTHORITY
+    assert {(row["name"], row["rrtype"], *row["ns"]) for row in asked.to_pylist()} == {
+        ("bogus.example", "MX", "ns1.example", "ns2.example"),
+        ("mx.net", "A"),
+        ("mx.net", "TLSA"),
+    }
+    done = [{"name": "bogus.example", "rrtype": "MX"}, {"name": "mx.net", "rrtype": "A"}]
+    await store.store([(AUTHORITY, batch_of(AUTHORITY, current.run_id, *done))])
+    left = await missing.unexplained(connection, current, ALL)
+    assert left.select(["name", "rrtype"]).to_pylist() == [{"name": "mx.net", "rrtype": "TLSA"}]
