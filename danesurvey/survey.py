@@ -7,6 +7,7 @@ asks what is missing, so a stage that is done costs a look at its buckets.
 import asyncio
 import contextlib
 import importlib.metadata
+import json
 import platform
 import signal
 import socket
@@ -26,7 +27,7 @@ from crawler.operators import merges
 from crawler.survey.assess import assess
 from crawler.survey.authority import authority
 from crawler.survey.cluster import THREADS_PER_WORKER, workers
-from crawler.survey.engine import CrawlSettings, Engine, Stopped
+from crawler.survey.engine import CrawlSettings, Engine
 from crawler.survey.hosts import hosts
 from crawler.survey.intake import intake
 from crawler.survey.probe import probe
@@ -38,12 +39,13 @@ from danesurvey.settings import Settings
 from reports.publish import Published, publish
 from storage import run as runs
 from storage.copy import writer
-from storage.database import Pool, patiently, pool
+from storage.database import Connection, Pool, patiently, pool
 from storage.migrate import upgrade
 from storage.run import Run, RunKind
 
 STAGES = ("intake", "resolve", "hosts", "probe", "assess", "publish")
 _DNS_STAGES = {"resolve", "hosts", "probe"}
+_TELL_S = 5.0  # between two updates of what `danesurvey status` shows
 STOPPED = 130  # exit code after SIGINT or SIGTERM: everything that was done is kept
 
 
@@ -64,6 +66,22 @@ class Done:
     run: Run | None
     published: Published | None
     zones: Sequence[Any] = ()
+
+    def as_json(self) -> str:
+        """One object; `directory` is where the data set is."""
+        return json.dumps(
+            {
+                "run": self.run.run_id if self.run else None,
+                "directory": str(self.published.directory) if self.published else None,
+                "rows": dict(self.published.rows) if self.published else None,
+            }
+        )
+
+    def as_text(self) -> str:
+        if self.published is None:
+            return f"run {self.run.run_id}: done" if self.run else "done"
+        rows = sum(self.published.rows.values())
+        return f"run {self.published.key.run_id}: {rows:,} rows in {self.published.directory}"
 
 
 @contextmanager
@@ -125,7 +143,7 @@ async def _intake(settings: Settings, request: Request, database: Pool) -> Seque
     if "intake" not in request.stages:
         return ()
     whole = len(request.stages) > 1
-    if whole and (not settings.zones or await patiently(database, runs.unfinished)):
+    if whole and (not settings.zones or await patiently(database, runs.unfinished) is not None):
         return ()
     return await intake(
         database,
@@ -215,6 +233,7 @@ async def _crawl(engine: Engine, stages: Sequence[str], unbounds: Sequence[Unbou
         if lab or has_route(family)
     )
     began = time.time()
+    telling = asyncio.create_task(_tell(engine))
     try:
         for stage in stages:
             if stage == "resolve":
@@ -227,6 +246,7 @@ async def _crawl(engine: Engine, stages: Sequence[str], unbounds: Sequence[Unbou
             elif stage == "assess":
                 await assess(engine)
     finally:
+        telling.cancel()
         lines = [display.describe(one, time.time()) for one in engine.passes]
         statistics = [one.statistics() for one in unbounds]
         with contextlib.suppress(asyncio.CancelledError):
@@ -235,9 +255,22 @@ async def _crawl(engine: Engine, stages: Sequence[str], unbounds: Sequence[Unbou
                 lambda held: runs.note(
                     held,
                     engine.run.run_id,
+                    progress=lines,
                     **{f"session {began:.0f}": {"passes": lines, "resolver": statistics}},
                 ),
             )
+
+
+async def _tell(engine: Engine) -> None:
+    """Keep what `danesurvey status` shows, for as long as the crawl lasts."""
+    while True:
+        await asyncio.sleep(_TELL_S)
+        lines = [display.describe(one, time.time()) for one in engine.passes]
+        await patiently(engine.pool, partial(_note, engine.run.run_id, lines))
+
+
+async def _note(run_id: int, lines: Sequence[Any], held: Connection) -> None:
+    await runs.note(held, run_id, progress=lines)
 
 
 async def _publish(
@@ -246,14 +279,17 @@ async def _publish(
     """Export, verify, and mark the run finished and published. Raises Refused."""
     if run.finished is None:
         await patiently(database, lambda held: runs.finish(held, run.run_id))
-    published = await publish(
+    published = await patiently(
         database,
-        run.run_id,
-        settings.publish,
-        settings.publish.directory or settings.state_dir,
-        force=request.force,
+        lambda held: publish(
+            held,
+            run.run_id,
+            settings.publish,
+            settings.publish.directory or settings.state_dir,
+            url=url,
+            force=request.force,
+        ),
     )
-    await patiently(database, lambda held: runs.publish(held, run.run_id))
     await patiently(
         database,
         lambda held: runs.drop_old(held, {RunKind.FULL: settings.survey.keep_full_runs}),

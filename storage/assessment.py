@@ -4,7 +4,10 @@ Each answer is a pair: the rows to assess, and the rows that they look up. A hos
 thousand domains of the buckets point at is in the second batch once.
 """
 
+from typing import Any
+
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dane.names import bucket
 from storage.database import Connection
@@ -15,7 +18,7 @@ from storage.schemas import DOMAIN_MX, HOST_VERDICT, MX_HOST, SMTP_PROBE
 NAMES = pa.list_(pa.field("item", pa.string(), nullable=False))
 
 
-def _fields(schema: pa.Schema, *names: str) -> list[pa.Field]:
+def _fields(schema: pa.Schema, *names: str) -> "list[pa.Field[Any]]":
     return [schema.field(name) for name in names]
 
 
@@ -90,7 +93,7 @@ async def hosts(
     rows = await query(
         connection, _HOSTS, run.run_id, buckets[0], buckets[-1], schema=MX_HOST.schema
     )
-    addresses = sorted({one for many in rows.column("addresses").to_pylist() for one in many})
+    addresses = _distinct(rows.column("addresses"))
     probes = await query(
         connection,
         _PROBES,
@@ -107,7 +110,7 @@ async def domains(
 ) -> tuple[pa.RecordBatch, pa.RecordBatch]:
     """Domains of `buckets` without verdict (DOMAIN), and their hosts' verdicts (HOST_VERDICT)."""
     rows = await query(connection, _DOMAINS, run.run_id, buckets[0], buckets[-1], schema=DOMAIN)
-    names = sorted({one for many in rows.column("mx_host").to_pylist() for one in many})
+    names = _distinct(rows.column("mx_host"))
     verdicts = await query(
         connection,
         _VERDICTS,
@@ -117,3 +120,8 @@ async def domains(
         schema=HOST_VERDICT.schema,
     )
     return rows, verdicts
+
+
+def _distinct(lists: "pa.Array[Any]") -> list[str]:
+    """The sorted distinct members of a column of lists."""
+    return sorted(map(str, pc.unique(pc.list_flatten(lists)).to_pylist()))

@@ -14,6 +14,7 @@ Conventions:
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -22,11 +23,11 @@ NAMES = pa.list_(pa.field("item", pa.string(), nullable=False))
 WORDS = NAMES
 
 
-def _required(name: str, kind: pa.DataType) -> pa.Field:
+def _required(name: str, kind: pa.DataType) -> "pa.Field[Any]":
     return pa.field(name, kind, nullable=False)
 
 
-def _optional(name: str, kind: pa.DataType) -> pa.Field:
+def _optional(name: str, kind: pa.DataType) -> "pa.Field[Any]":
     return pa.field(name, kind, nullable=True)
 
 

@@ -1,6 +1,7 @@
 """Stage assess: a verdict for each MX host, then for each domain (measurement, 6 and 7)."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
 import pyarrow as pa
 
@@ -32,13 +33,13 @@ async def assess(engine: Engine) -> None:
             tables=(table,),
             counted="status",
         )
-        await engine.finish_pass(work, 1, lambda read=read: _shards(engine, read), replace=False)
+        await engine.finish_pass(work, 1, partial(_shards, engine, read), replace=False)
 
 
 async def _shards(engine: Engine, read: Read) -> AsyncIterator[Shard]:
     """One shard a range of buckets, with what its rows look up."""
     async for rows, context in engine.bucket_ranges(
-        lambda connection, buckets: read(connection, engine.run, buckets),
+        lambda buckets, connection: read(connection, engine.run, buckets),
         size=lambda found: found[0].num_rows,
     ):
         for part in cut(rows, engine.settings.survey.shard_rows):

@@ -4,6 +4,8 @@ Only this makes a DNS operator's list something that they can act on (measuremen
 section 2): our resolver hides the cause behind SERVFAIL.
 """
 
+from dataclasses import replace
+
 from crawler.dns.client import Resolvers
 from crawler.scan import authority as authority_scan
 from crawler.survey.engine import Engine, Work
@@ -14,10 +16,19 @@ from storage.schemas import AUTHORITY
 async def authority(engine: Engine, resolvers: Resolvers) -> None:
     """One pass over the names that fail after all passes. Raises Stopped, LocalTrouble."""
     run = engine.run
+    settings = engine.settings
+    lab = ("127.0.0.0/8", *settings.probe.lab_addresses) if settings.resolver.query_localhost else ()
+    share = settings.client.questions_per_s_per_name_server_set / engine.parallel
     work = Work(
         stage="authority",
         scan=authority_scan.scan,
-        options={"schema": AUTHORITY.schema, "resolver": resolvers, "run_id": run.run_id},
+        options={
+            "schema": AUTHORITY.schema,
+            "client": replace(engine.client, questions_per_s_per_name_server_set=share),
+            "resolver": resolvers,
+            "run_id": run.run_id,
+            "lab_addresses": lab,
+        },
         tables=(AUTHORITY,),
         counted="rrtype",
     )
@@ -25,7 +36,7 @@ async def authority(engine: Engine, resolvers: Resolvers) -> None:
         work,
         1,
         lambda: engine.by_bucket(
-            lambda connection, buckets: missing.unexplained(connection, run, buckets)
+            lambda buckets, connection: missing.unexplained(connection, run, buckets)
         ),
         replace=False,
     )

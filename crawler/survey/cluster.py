@@ -41,7 +41,7 @@ CONFIGURATION: dict[str, Any] = {
 }
 
 
-class ScanNode(distributed.WorkerPlugin):  # type: ignore[misc]
+class ScanNode(distributed.WorkerPlugin):
     """Makes a worker process fit for scans.
 
     A worker does not end by SIGINT or SIGTERM (Ctrl-C reaches the whole process group):

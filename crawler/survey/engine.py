@@ -13,6 +13,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -106,6 +107,12 @@ class Engine:
         self._workers = workers
         self._resolvers = resolvers
         self._stopping = stopping
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection of the pool, for a cursor that is read while shards are under way."""
+        async with self.pool.acquire() as held:
+            yield held  # type: ignore[misc]  # the pool's proxy is a connection
 
     async def flush(self) -> None:
         """Forget what the resolvers hold against servers (measurement, section 1)."""
@@ -235,7 +242,7 @@ class Engine:
         ).run(shards)
 
     async def bucket_ranges(
-        self, ask: Callable[[Connection, range], Awaitable[T]], size: Callable[[T], int]
+        self, ask: Callable[[range, Connection], Awaitable[T]], size: Callable[[T], int]
     ) -> AsyncIterator[T]:
         """What `ask` finds in consecutive ranges of buckets that cover all of them.
 
@@ -245,7 +252,7 @@ class Engine:
         start, width, wanted = 0, FIRST_BUCKETS, 0
         while start < BUCKETS:
             buckets = range(start, min(start + width, BUCKETS))
-            found = await patiently(self.pool, lambda held, of=buckets: ask(held, of))
+            found = await patiently(self.pool, partial(ask, buckets))
             yield found
             rows = size(found)
             wanted = wanted or self.shard_rows(rows * BUCKETS // len(buckets))
@@ -253,7 +260,7 @@ class Engine:
             start = buckets.stop
 
     async def by_bucket(
-        self, ask: Callable[[Connection, range], Awaitable[pa.RecordBatch]]
+        self, ask: Callable[[range, Connection], Awaitable[pa.RecordBatch]]
     ) -> AsyncIterator[Shard]:
         """Shards of what `ask` finds, bucket range by bucket range."""
         async for rows in self.bucket_ranges(ask, size=lambda one: one.num_rows):

@@ -29,7 +29,7 @@ async def hosts(engine: Engine, resolvers: Resolvers) -> None:
     run = engine.run
 
     async def unseen() -> AsyncIterator[Shard]:
-        async with engine.pool.acquire() as connection:
+        async with engine.connection() as connection:
             rows = engine.settings.survey.shard_rows
             async for batch in missing.hosts(connection, run, rows):
                 yield Shard(batch)
@@ -38,6 +38,6 @@ async def hosts(engine: Engine, resolvers: Resolvers) -> None:
         work,
         first=unseen,
         later=lambda passes: engine.by_bucket(
-            lambda connection, buckets: missing.failing_hosts(connection, run, buckets, passes)
+            lambda buckets, connection: missing.failing_hosts(connection, run, buckets, passes)
         ),
     )

@@ -7,6 +7,7 @@ shard: whoever counts the connections to them then counts all of them.
 import ipaddress
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable
+from functools import partial
 
 import pyarrow as pa
 
@@ -32,7 +33,7 @@ async def probe(
     base_s = engine.settings.survey.shard_deadline_s
 
     async def targets(attempt: int) -> AsyncIterator[Shard]:
-        async with engine.pool.acquire() as connection:
+        async with engine.connection() as connection:
             found = [
                 batch
                 async for batch in missing.probes(
@@ -45,7 +46,7 @@ async def probe(
                 )
             ]
         if found:
-            rows = pa.Table.from_batches(found).combine_chunks().to_batches()[0]
+            rows = pa.concat_batches(found).drop_columns(["attempt"])
             for shard in by_operator(rows, engine.parallel):
                 # if all were one operator's and each took a whole session
                 longest_s = shard.num_rows * settings.session_s / settings.per_operator
@@ -69,7 +70,7 @@ async def probe(
             retry_wait_s=engine.settings.survey.worker_lost_wait_s,
         )
         await engine.finish_pass(
-            work, attempt, lambda number=attempt: targets(number), replace=False, rest_s=rest_s
+            work, attempt, partial(targets, attempt), replace=False, rest_s=rest_s
         )
 
 
@@ -88,7 +89,7 @@ def by_operator(rows: pa.RecordBatch, parts: int) -> list[pa.RecordBatch]:
         return node
 
     operators = rows.column("operator").to_pylist()
-    networks = [network(address) for address in rows.column("address").to_pylist()]
+    networks = [network(str(address)) for address in rows.column("address").to_pylist()]
     for one, other in zip(operators, networks, strict=True):
         parent[root(f"o {one}")] = root(f"n {other}")
     groups: dict[str, list[int]] = defaultdict(list)

@@ -26,9 +26,9 @@ async def resolve(engine: Engine, resolvers: Resolvers) -> None:
     await engine.lookup_passes(
         work,
         first=lambda: engine.by_bucket(
-            lambda connection, buckets: missing.domains(connection, run, buckets)
+            lambda buckets, connection: missing.domains(connection, run, buckets)
         ),
         later=lambda passes: engine.by_bucket(
-            lambda connection, buckets: missing.failing_domains(connection, run, buckets, passes)
+            lambda buckets, connection: missing.failing_domains(connection, run, buckets, passes)
         ),
     )

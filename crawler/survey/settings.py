@@ -16,6 +16,4 @@ class SurveySettings:
     shard_deadline_s: float = 900.0
     patience_s: float = 21_600.0  # without any answer that can be believed
     worker_lost_wait_s: float = 60.0
-    max_local_share: float = 0.005  # of targets; above: the run does not publish
-    min_coverage: float = 0.99  # of the last run
     keep_full_runs: int = 3

@@ -174,7 +174,7 @@ class Dispatcher:
             future.release()
         await self._store([from_bytes(stream) for stream in streams])
 
-    async def _end_worker_of(self, future: distributed.Future) -> None:
+    async def _end_worker_of(self, future: "distributed.Future[list[bytes]]") -> None:
         """A thread cannot be cancelled: the process is restarted, its other shard goes again."""
         processing = await self._workers.processing()
         held_by = [worker for worker, keys in processing.items() if future.key in keys]

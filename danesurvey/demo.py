@@ -1,0 +1,45 @@
+"""`lab demo`: the main job on the miniature Internet, from nothing to what is published."""
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab.internet import Lab
+
+
+def demo(directory: Path) -> int:
+    """Bring a lab up in `directory`, survey it, print the results, take it down; the exit code.
+
+    Talk goes to stderr, the post and the breakage list to stdout. What an earlier demo left
+    in `directory` is removed first; what this one published stays.
+    """
+    with Lab(directory) as lab:
+        state = directory / "state"
+        shutil.rmtree(state, ignore_errors=True)
+        began = time.monotonic()
+        say(f"The miniature Internet is up: {len(lab.scenarios)} scenarios. Surveying it.")
+        code = run(lab, ["survey"], quiet=True)
+        if code == 0:
+            say(f"Surveyed in {time.monotonic() - began:.0f} s. The monthly post:")
+            code = run(lab, ["report", "post"])
+        if code == 0:
+            say("The breakage list (one run only suspects):")
+            code = run(lab, ["report", "breakage"])
+    if code == 0:
+        say(f"The Parquet files are in {state / 'dataset'}")
+    return code
+
+
+def run(lab: Lab, words: Sequence[str], *, quiet: bool = False) -> int:
+    """One danesurvey command inside the lab."""
+    sys.stdout.flush()
+    command = [sys.executable, "-m", "danesurvey", "--config", str(lab.settings_file), *words]
+    return lab.popen(command, stdout=subprocess.DEVNULL if quiet else None).wait()
+
+
+def say(text: str) -> None:
+    """A line of talk, apart from what stands around it."""
+    print(f"\n{text}\n", file=sys.stderr, flush=True)

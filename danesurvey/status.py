@@ -1,0 +1,61 @@
+"""What the database says of runs, for `status` and `runs`."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any, TypeVar
+
+from dane.faults import Refused
+from danesurvey.settings import Settings
+from danesurvey.survey import database_url
+from storage import run as storage_run
+from storage.database import Connection, connection
+from storage.migrate import require
+from storage.run import Run
+
+T = TypeVar("T")
+
+
+def latest(settings: Settings) -> dict[str, Any]:
+    """The unfinished run, else the last one. Raises Refused if there is none."""
+
+    async def read(held: Connection) -> Run | None:
+        found = await storage_run.unfinished(held)
+        return found or next(iter(await storage_run.runs(held)), None)
+
+    run = _read(settings, read)
+    if run is None:
+        raise Refused("no run yet: `danesurvey survey` makes one")
+    return {**plain(run), "progress": run.record.get("progress", [])}
+
+
+def every(settings: Settings) -> list[dict[str, Any]]:
+    """All runs, the newest first."""
+    return [plain(run) for run in _read(settings, storage_run.runs)]
+
+
+def plain(run: Run) -> dict[str, Any]:
+    """A run's own facts as JSON values; times as ISO 8601."""
+    return {
+        "run": run.run_id,
+        "kind": run.kind.value,
+        "state": "published" if run.published else "finished" if run.finished else "unfinished",
+        **{
+            name: _time(getattr(run, name))
+            for name in ("started", "finished", "published", "dropped")
+        },
+    }
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat(timespec="seconds")
+
+
+def _read(settings: Settings, read: Callable[[Connection], Awaitable[T]]) -> T:
+    async def reading(url: str) -> T:
+        async with connection(url) as held:
+            await require(held)
+            return await read(held)
+
+    with database_url(settings) as url:
+        return asyncio.run(reading(url))
