@@ -103,7 +103,7 @@ class Response:
         self.ede_text: str | None = None
         self.chain: tuple[str, ...] = ()  # CNAME targets in order
         self.owner = ""  # of the records: the question's name or the chain's end
-        # One entry a record, of the kind that the asked type has in READERS, else rdata bytes.
+        # One entry a record: what READERS has for the asked type, else its rdata as it stands.
         self.records: list[Record] = []
         self.signature: Signature | None = None
         self.denial: Denial | None = None
@@ -190,11 +190,11 @@ def _read(wire: bytes, question: Question, response: Response) -> None:
             elif rdtype == CNAME:
                 target, end = read_name(wire, start)
                 if end != position:
-                    raise Malformed(Flaw.BADREADERS)
+                    raise Malformed(Flaw.BAD_RDATA)
                 if targets is None:
                     targets = {}
-                targets.setdefault(owner, target)
-        elif index < authority and not found and rdtype in _DENYING:
+                targets[owner] = target
+        elif index < authority and not found and rdtype in _DENYING and rdclass == _IN:
             if denials is None:
                 denials = []
             denials.append((owner, rdtype, start, position))
@@ -260,7 +260,7 @@ def _signature(
         _, algorithm, labels, ttl, expiration, inception, tag = _SIGNATURE.unpack_from(wire, start)
         signer, after = read_name(wire, start + 18)
         if after > end:
-            raise Malformed(Flaw.BADREADERS)
+            raise Malformed(Flaw.BAD_RDATA)
         bits = (end - after) * 8
         one = Signature(signer, algorithm, tag, labels, ttl, inception, expiration, bits)
         if best is None or (one.expiration, one.algorithm, one.key_tag) > (
@@ -282,7 +282,7 @@ def _denial(wire: bytes, records: list[tuple[str, int, int, int]]) -> Denial:
                 _, position = read_name(wire, start)
                 _, position = read_name(wire, position)
                 if position + 20 != end:
-                    raise Malformed(Flaw.BADREADERS)
+                    raise Malformed(Flaw.BAD_RDATA)
                 serial = _U32.unpack_from(wire, position)[0]
                 soa = StartOfAuthority(owner, serial, _U32.unpack_from(wire, position + 16)[0])
         elif rdtype == NSEC:

@@ -31,7 +31,7 @@ class Flaw(StrEnum):
     NOT_A_RESPONSE = "not_a_response"  # QR not set, or another opcode than QUERY
     OTHER_QUESTION = "other_question"
     BAD_NAME = "bad_name"  # forward pointer, reserved label type, over 255 bytes
-    BADREADERS = "bad_rdata"  # the asked type's data does not have its form
+    BAD_RDATA = "bad_rdata"  # the asked type's data does not have its form
     BAD_OPT = "bad_opt"  # OPT twice, off the root or outside the additional section
     CNAME_LOOP = "cname_loop"
     TRAILING = "trailing"  # bytes after the last record
@@ -142,40 +142,40 @@ def data(wire: bytes, start: int, end: int) -> bytes:
 
 def _ipv4(wire: bytes, start: int, end: int) -> bytes:
     if end - start != 4:
-        raise Malformed(Flaw.BADREADERS)
+        raise Malformed(Flaw.BAD_RDATA)
     return wire[start:end]
 
 
 def _ipv6(wire: bytes, start: int, end: int) -> bytes:
     if end - start != 16:
-        raise Malformed(Flaw.BADREADERS)
+        raise Malformed(Flaw.BAD_RDATA)
     return wire[start:end]
 
 
 def _whole_name(wire: bytes, start: int, end: int) -> str:
     key, after = read_name(wire, start)
     if after != end:
-        raise Malformed(Flaw.BADREADERS)
+        raise Malformed(Flaw.BAD_RDATA)
     return key
 
 
 def _mx(wire: bytes, start: int, end: int) -> MailExchange:
     host, after = read_name(wire, start + 2)
     if after != end:
-        raise Malformed(Flaw.BADREADERS)
+        raise Malformed(Flaw.BAD_RDATA)
     return MailExchange(wire[start] << 8 | wire[start + 1], host)
 
 
 def _ds(wire: bytes, start: int, end: int) -> DelegationSigner:
     if end - start < 4:
-        raise Malformed(Flaw.BADREADERS)
+        raise Malformed(Flaw.BAD_RDATA)
     tag = _U16.unpack_from(wire, start)[0]
     return DelegationSigner(tag, wire[start + 2], wire[start + 3], wire[start + 4 : end])
 
 
 def _dnskey(wire: bytes, start: int, end: int) -> Key:
     if end - start < 4:
-        raise Malformed(Flaw.BADREADERS)
+        raise Malformed(Flaw.BAD_RDATA)
     algorithm = wire[start + 3]
     key = wire[start + 4 : end]
     bits = _rsa_bits(key) if algorithm in _RSA else _EC_BITS.get(algorithm, 0)
@@ -192,7 +192,7 @@ def _rsa_bits(key: bytes) -> int:
 
 def nsec3_parameters(wire: bytes, start: int, end: int) -> Nsec3Parameters:
     if end - start < 5 or end - start < 5 + wire[start + 4]:
-        raise Malformed(Flaw.BADREADERS)
+        raise Malformed(Flaw.BAD_RDATA)
     iterations = _U16.unpack_from(wire, start + 2)[0]
     return Nsec3Parameters(wire[start], iterations, wire[start + 4], wire[start + 1] & 1 != 0)
 
