@@ -22,7 +22,17 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID, Si
 from dane.der import Cut, cut_certificate, is_spki
 from dane.identity import presented_name
 
-_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension)
+# Of an odd serial number and the like in a stranger's certificate: nobody here can mend it.
+warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning)
+
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 """What cryptography raises on bytes or algorithms that it refuses."""
 
 _UNDERSTOOD = frozenset(
@@ -89,6 +99,9 @@ _DSA = frozenset(
 )
 
 
+_MOST_BYTES_KEPT = 8192
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What path validation asks of one certificate (RFC 5280 sections 4.2 and 6.1)."""
@@ -130,10 +143,7 @@ class Certificate:
         if self.cut is None:
             return None
         try:
-            with warnings.catch_warnings():
-                # An odd serial number and the like: deprecated there, of no interest here.
-                warnings.simplefilter("ignore", CryptographyDeprecationWarning)
-                return x509.load_der_x509_certificate(self.der)
+            return x509.load_der_x509_certificate(self.der)
         except _UNREADABLE:
             return None
 
@@ -176,10 +186,14 @@ class Certificate:
         return self.facts.dns_ids or self.facts.common_names
 
 
-@lru_cache(maxsize=512)
 def read_certificate(der: bytes) -> Certificate:
-    """A certificate by its bytes. Intermediates are shared by thousands of servers, so the
-    last few are kept."""
+    """A certificate by its bytes. Authorities are shared by thousands of servers, so the last
+    few certificates are kept, unless they are huge."""
+    return _kept(der) if len(der) <= _MOST_BYTES_KEPT else Certificate(der)
+
+
+@lru_cache(maxsize=512)
+def _kept(der: bytes) -> Certificate:
     return Certificate(der)
 
 

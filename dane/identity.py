@@ -24,8 +24,8 @@ def name_matches(presented: str, reference: str) -> bool:
     """Whether one presented name covers one reference name: equal, or `*` standing for the
     whole first label and for one label only (RFC 7672 section 3.2.3, RFC 6125 section 6.4.3)."""
     if presented.startswith(_WILDCARD):
-        _, dot, parent = reference.partition(".")
-        return bool(dot) and parent == presented[len(_WILDCARD) :]
+        first, _, parent = reference.partition(".")
+        return first != "" and parent != "" and parent == presented[len(_WILDCARD) :]
     return presented == reference
 
 

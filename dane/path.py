@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
+from functools import cached_property
 
 from dane.certificate import Certificate, Facts, is_issuer_name, is_signed_by, load_key
 from dane.constraints import names_permitted
@@ -54,35 +55,33 @@ class Paths:
     def __init__(self, presented: Sequence[Certificate], at: datetime) -> None:
         """`presented`: distinct, the server's own first; not empty."""
         self._leaf = presented[0]
-        self._others = presented[1:]
         self._at = at
+        self._issuers_of: dict[bytes, tuple[list[Certificate], bool]] = {}
         self._signed: dict[tuple[bytes, bytes], bool | None] = {}
         self._signatures_left = _MOST_SIGNATURES
-        self._unreadable = any(one.facts is None for one in presented)
+        self._presented = presented
 
     def to_certificates(self, anchors: frozenset[bytes]) -> Search:
         """To any of the anchors (DER) that the server sent itself."""
-        return self._search(self._others, lambda one: one.der in anchors)
+        return self._search(lambda one: one.der in anchors)
 
     def to_certificate(self, anchor: Certificate) -> Search:
         """To a whole certificate from DNS, sent by the server or not (RFC 7671 section 5.2.2)."""
-        others = [one for one in self._others if one.der != anchor.der]
-        if anchor.der != self._leaf.der:
-            others.append(anchor)
-        return self._search(others, lambda one: one.der == anchor.der)
+        sent = any(one.der == anchor.der for one in self._presented)
+        return self._search(lambda one: one.der == anchor.der, unsent=None if sent else anchor)
 
     def to_key(self, spki: bytes) -> Search:
         """To a bare key from DNS. Where the server sent a certificate of that key, its dates and
         constraints count; else the key alone ends the path (RFC 7671 section 5.2.2)."""
-        return self._search(self._others, lambda one: one.spki == spki, spki)
+        return self._search(lambda one: one.spki == spki, bare_key=spki)
 
-    @property
+    @cached_property
     def open_ended(self) -> bool:
         """Whether, by names, the chain ends below its root: an issuer was not sent."""
         reached, waiting = {self._leaf.der}, [self._leaf]
         while waiting:
             top = waiting.pop()
-            issuers = [one for one in self._others if is_issuer_name(one, top)]
+            issuers = [one for one in self._presented[1:] if is_issuer_name(one, top)]
             if not issuers and not top.self_issued:
                 return True
             for one in issuers:
@@ -91,29 +90,35 @@ class Paths:
                     waiting.append(one)
         return False
 
+    @cached_property
+    def _some_unreadable(self) -> bool:
+        return any(one.facts is None for one in self._presented)
+
     def _search(
         self,
-        others: Sequence[Certificate],
         is_anchor: Callable[[Certificate], bool],
+        *,
+        unsent: Certificate | None = None,
         bare_key: bytes | None = None,
     ) -> Search:
-        best, depth, unread, steps = Grade.NONE, None, self._unreadable, 0
+        best, depth, unread, steps = Grade.NONE, None, self._some_unreadable, 0
         waiting: deque[tuple[Certificate, ...]] = deque([(self._leaf,)])
         while waiting and best is not Grade.VALID:
             path = waiting.popleft()
-            ends: list[tuple[Certificate, ...]] = []
-            for issuer in others:
-                if issuer in path:
-                    continue
-                signed = self._is_issued(path[-1], issuer)
-                if signed is None:
-                    unread = True
-                elif signed and is_anchor(issuer):
+            issuers, doubtful = self._issuers(path[-1])
+            unread |= doubtful
+            if unsent is not None:
+                signed = self._is_issued(path[-1], unsent)
+                unread |= signed is None
+                issuers = [*issuers, unsent] if signed else issuers
+            ends = []
+            for issuer in issuers:
+                if is_anchor(issuer):
                     ends.append((*path, issuer))
-                elif signed:
+                elif issuer not in path:
                     waiting.append((*path, issuer))
             bare = bare_key is not None and not ends
-            if bare:
+            if bare_key is not None and bare:
                 signed = self._is_signed(path[-1], bare_key)
                 unread |= signed is None
                 ends = [path] if signed else []
@@ -124,8 +129,20 @@ class Paths:
                     best, depth = grade, len(end) - 1
             steps += 1 + len(ends)
             if steps + len(waiting) > _MOST_STEPS:
-                return Search(best, depth, unread or best is not Grade.VALID)
+                return Search(best, depth, unread=True)
         return Search(best, depth, unread)
+
+    def _issuers(self, subject: Certificate) -> tuple[list[Certificate], bool]:
+        """The certificates sent that issued one, and whether there may be more."""
+        found = self._issuers_of.get(subject.der)
+        if found is None:
+            signed = [(self._is_issued(subject, one), one) for one in self._presented[1:]]
+            found = (
+                [one for is_issuer, one in signed if is_issuer and one is not subject],
+                any(is_issuer is None for is_issuer, _ in signed),
+            )
+            self._issuers_of[subject.der] = found
+        return found
 
     def _is_issued(self, subject: Certificate, issuer: Certificate) -> bool | None:
         if not is_issuer_name(issuer, subject):
@@ -148,14 +165,15 @@ class Paths:
         facts = [one.facts for one in path]
         if not all(facts):
             return None
-        if not _holds(path, [one for one in facts if one], bare):
-            return Grade.INVALID
+        holds = _holds(path, [one for one in facts if one], bare)
+        if not holds:
+            return None if holds is None else Grade.INVALID
         dates = all(one.not_before <= self._at <= one.not_after for one in facts if one)
         return Grade.VALID if dates else Grade.EXPIRED
 
 
-def _holds(path: Sequence[Certificate], facts: Sequence[Facts], bare: bool) -> bool:
-    """Whether the path is one by RFC 5280 section 6.1, dates aside."""
+def _holds(path: Sequence[Certificate], facts: Sequence[Facts], bare: bool) -> bool | None:
+    """Whether the path is one by RFC 5280 section 6.1, dates aside; None: too much to check."""
     leaf = facts[0]
     if not (leaf.serves and leaf.server_purpose and leaf.understood):
         return False
@@ -168,8 +186,10 @@ def _holds(path: Sequence[Certificate], facts: Sequence[Facts], bare: bool) -> b
             return False
         if one.path_length is not None and below > one.path_length:
             return False
-        if one.constraints is not None and not names_permitted(one.constraints, names):
-            return False
+        if one.constraints is not None:
+            permitted = names_permitted(one.constraints, names)
+            if not permitted:
+                return permitted
         if not path[i].self_issued:
             below += 1
             names.extend(one.general_names)
