@@ -278,13 +278,12 @@ def _denial(wire: bytes, records: list[tuple[str, int, int, int]]) -> Denial:
     nsec3: Nsec3Parameters | None = None
     for owner, rdtype, start, end in records:
         if rdtype == SOA:
-            if soa is None:
-                _, position = read_name(wire, start)
-                _, position = read_name(wire, position)
-                if position + 20 != end:
-                    raise Malformed(Flaw.BAD_RDATA)
-                serial = _U32.unpack_from(wire, position)[0]
-                soa = StartOfAuthority(owner, serial, _U32.unpack_from(wire, position + 16)[0])
+            _, position = read_name(wire, start)
+            _, position = read_name(wire, position)
+            if position + 20 != end:
+                raise Malformed(Flaw.BAD_RDATA)
+            serial = _U32.unpack_from(wire, position)[0]
+            soa = StartOfAuthority(owner, serial, _U32.unpack_from(wire, position + 16)[0])
         elif rdtype == NSEC:
             nsec = True
         else:
