@@ -16,7 +16,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from reports.dataset import Dataset, months_before
 from reports.dictionary import STATISTICS
 from reports.escape import printable
-from reports.manifest import last_run, runs
+from reports.manifest import RunEntry, runs
 from storage.run import RunKind
 
 WIDTH = 72
@@ -58,12 +58,8 @@ class Edition:
     top_providers: int
 
 
-def edition(dataset: Dataset, month: str | None, top_providers: int) -> Edition:
-    """The post of a month's last full run (of the last month that has one).
-
-    Raises Refused if there is none.
-    """
-    run = last_run(dataset, month, (RunKind.FULL,))
+def edition(dataset: Dataset, run: RunEntry, top_providers: int) -> Edition:
+    """The post of a full run, beside the last full runs of the month before and a year ago."""
     entries = {one.key.month: one for one in runs(dataset) if one.kind == RunKind.FULL}
 
     def numbers(of: str) -> Numbers | None:

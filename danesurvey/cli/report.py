@@ -1,0 +1,148 @@
+"""`report`: what the published data set says, for people and for mail servers."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from danesurvey.cli.context import settings_of
+
+Month = Annotated[
+    str | None, typer.Option(help="Of the last run of this month.", metavar="YYYY-MM")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+
+
+def register(app: typer.Typer) -> None:
+    report = typer.Typer(
+        help="What the survey says: the monthly post, breakage lists, notices, exceptions.",
+        epilog="Example: danesurvey report post --month 2026-11",
+        no_args_is_help=True,
+    )
+    app.add_typer(report, name="report")
+    report.command(epilog="Example: danesurvey report post --month 2026-11")(post)
+    report.command(epilog="Example: danesurvey report breakage --operator provider.example --csv")(
+        breakage
+    )
+    report.command(epilog="Example: danesurvey report notices > drafts.mbox")(notices)
+    report.command(epilog="Example: danesurvey report exceptions --approvals approvals.toml")(
+        exceptions
+    )
+    report.command(epilog="Example: danesurvey report opportunities --top 20")(opportunities)
+
+
+def post(context: typer.Context, month: Month = None, as_json: AsJson = False) -> None:
+    """The monthly post for a mailing list, as plain text; with --json, its numbers."""
+    from reports import post as posts
+    from reports.dictionary import STATISTICS
+    from reports.library import Library, to_json
+
+    settings = settings_of(context)
+    library = Library.of(settings.publish, settings.state_dir)
+    run = library.run(month, full=True)
+    if as_json:
+        text = to_json(library.dataset.files(run.key).read(STATISTICS).to_pylist())
+    else:
+        text = posts.write(posts.edition(library.dataset, run, settings.publish.top_providers))
+    typer.echo(text, nl=False)
+
+
+def breakage(
+    context: typer.Context,
+    month: Month = None,
+    operator: Annotated[
+        str | None, typer.Option(help="Only this operator's, a registrable domain.")
+    ] = None,
+    confirmed: Annotated[bool, typer.Option(help="Only what is confirmed.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="All domains, however many.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="CSV on stdout.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Broken and failing domains with evidence, by MX operator and by DNS operator.
+
+    The list names domains: it is for their operator, and for nobody else.
+    """
+    from reports import breakage as breakages
+    from reports.library import Library
+
+    settings = settings_of(context)
+    library = Library.of(settings.publish, settings.state_dir)
+    found = library.breakages(month, operator=operator, confirmed=confirmed)
+    if as_json:
+        text = breakages.as_json(found)
+    elif as_csv:
+        text = breakages.as_csv(found)
+    else:
+        text = breakages.as_text(found, all_domains=every)
+    typer.echo(text, nl=False)
+
+
+def notices(
+    context: typer.Context,
+    month: Month = None,
+    operator: Annotated[
+        str | None, typer.Option(help="Only this operator's, a registrable domain.")
+    ] = None,
+) -> None:
+    """Drafts of notices to operators about confirmed breakage, as an mbox. Nothing is sent."""
+    from reports import notices as drafts
+    from reports.library import Library
+
+    settings = settings_of(context)
+    library = Library.of(settings.publish, settings.state_dir)
+    messages = drafts.drafts(
+        library.breakages(month, operator=operator, confirmed=True),
+        sender=settings.probe.contact or "",
+        information=settings.probe.information_page or "",
+    )
+    typer.echo(f"{len(messages)} drafts; nothing is sent", err=True)
+    typer.echo(drafts.mbox(messages), nl=False)
+
+
+def exceptions(
+    context: typer.Context,
+    approvals: Annotated[
+        Path, typer.Option(help="TOML file of approvals (docs/operations.md).", metavar="FILE")
+    ],
+    month: Month = None,
+    second_vantage: Annotated[
+        Path | None,
+        typer.Option(help="The data set of a survey from another network.", metavar="DIR"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Confirmed-broken domains that senders may stop checking for a while, for Postfix."""
+    from reports import exceptions as lists
+    from reports.library import Library, to_json
+
+    settings = settings_of(context)
+    library = Library.of(settings.publish, settings.state_dir)
+    today = datetime.now(UTC).date()
+    approved = lists.read_approvals(approvals, max_days=settings.publish.max_exception_days)
+    seen_elsewhere = library.confirmed_elsewhere(second_vantage) if second_vantage else frozenset()
+    with library.views(month) as views:
+        found = lists.entries(views, approved, today=today, second_vantage=seen_elsewhere)
+    text = (
+        to_json([asdict(one) for one in found]) if as_json else lists.as_postfix(found, today=today)
+    )
+    typer.echo(text, nl=False)
+
+
+def opportunities(
+    context: typer.Context,
+    month: Month = None,
+    top: Annotated[int, typer.Option(help="Operators of each kind.", min=1)] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Which operator could make most domains DANE domains, and by what."""
+    from reports import opportunities as chances
+    from reports.library import Library, to_json
+
+    settings = settings_of(context)
+    library = Library.of(settings.publish, settings.state_dir)
+    with library.views(month, full=True) as views:
+        found = chances.find(views)
+    text = to_json([asdict(one) for one in found]) if as_json else chances.as_text(found, top)
+    typer.echo(text, nl=False)
