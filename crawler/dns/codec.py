@@ -215,7 +215,7 @@ def _read(wire: bytes, question: Question, response: Response) -> None:
     if found:
         read = READERS.get(want, data)
         response.records = [read(wire, start, end) for owner, start, end in found if owner == name]
-        if signatures:
+        if signatures and response.records:
             response.signature = _signature(wire, signatures, name, want)
     if denials is not None and not response.records:
         response.denial = _denial(wire, denials)
