@@ -32,7 +32,12 @@ from storage.settings import DatabaseSettings
 _SEARCHED = (Path("danesurvey.toml"), Path("/etc/danesurvey/danesurvey.toml"))
 _PREFIX = "DANESURVEY_"
 # Read where they are needed, so that no secret and no path rests in a settings object.
-_OUTSIDE = {"DANESURVEY_CONFIG", "DANESURVEY_TSIG_SECRET", "DANESURVEY_CZDS_PASSWORD"}
+_OUTSIDE = {
+    "DANESURVEY_CONFIG",
+    "DANESURVEY_NODE",
+    "DANESURVEY_TSIG_SECRET",
+    "DANESURVEY_CZDS_PASSWORD",
+}
 
 _SECTIONS: tuple[type, ...] = (
     ResolverSettings,
@@ -120,7 +125,9 @@ def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in high.items():
         held = both.get(key)
         both[key] = (
-            _merge(held, value) if isinstance(held, Mapping) and isinstance(value, Mapping) else value
+            _merge(held, value)
+            if isinstance(held, Mapping) and isinstance(value, Mapping)
+            else value
         )
     return both
 

@@ -20,7 +20,6 @@ from typing import Any
 
 import dask.system
 
-from crawler.dns.client import Resolvers
 from crawler.dns.configuration import has_route
 from crawler.dns.unbound import Unbound
 from crawler.operators import merges
@@ -35,6 +34,7 @@ from crawler.survey.resolve import resolve
 from dane.faults import UsageFault
 from dane.names import operator
 from danesurvey import display, embedded
+from danesurvey.resolvers import resolvers_of, running
 from danesurvey.settings import Settings
 from reports.publish import Published, publish
 from storage import run as runs
@@ -96,15 +96,12 @@ def database_url(settings: Settings) -> Iterator[str]:
 
 def survey(settings: Settings, request: Request) -> Done:
     """Do what `request` says. Raises Stopped, and the Faults of the parts."""
-    with database_url(settings) as url, contextlib.ExitStack() as stack:
-        resolvers = []
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(database_url(settings))
+        unbounds: list[Unbound] = []
         if _DNS_STAGES & set(request.stages):
-            directory = settings.state_dir / "unbound"
-            resolvers = [
-                stack.enter_context(Unbound(settings.resolver, directory, second_look=second))
-                for second in (False, True)
-            ]
-        return asyncio.run(_survey(settings, request, url, resolvers))
+            unbounds = stack.enter_context(running(settings))
+        return asyncio.run(_survey(settings, request, url, unbounds))
 
 
 async def _survey(
@@ -220,11 +217,7 @@ async def _engine(
 
 async def _crawl(engine: Engine, stages: Sequence[str], unbounds: Sequence[Unbound]) -> None:
     """The stages between intake and publication, in order; then what they counted is kept."""
-    resolvers = Resolvers(
-        first=tuple(one.address for one in unbounds[:1]),
-        second=tuple(one.address for one in unbounds[1:]),
-        control=tuple(one.control.path for one in unbounds),
-    )
+    resolvers = resolvers_of(unbounds)
     of = partial(operator, merges=merges(engine.settings.probe.operator_merges))
     lab = bool(engine.settings.probe.lab_addresses)
     families = tuple(

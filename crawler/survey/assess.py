@@ -9,7 +9,7 @@ from crawler.scan import assess as assess_scan
 from crawler.survey.engine import Engine, Work, cut
 from crawler.survey.shards import Shard
 from storage import assessment
-from storage.database import Connection, patiently
+from storage.database import Connection
 from storage.run import Run
 from storage.schemas import DOMAIN_VERDICT, HOST_VERDICT
 

@@ -17,7 +17,9 @@ async def authority(engine: Engine, resolvers: Resolvers) -> None:
     """One pass over the names that fail after all passes. Raises Stopped, LocalTrouble."""
     run = engine.run
     settings = engine.settings
-    lab = ("127.0.0.0/8", *settings.probe.lab_addresses) if settings.resolver.query_localhost else ()
+    lab = (
+        ("127.0.0.0/8", *settings.probe.lab_addresses) if settings.resolver.query_localhost else ()
+    )
     share = settings.client.questions_per_s_per_name_server_set / engine.parallel
     work = Work(
         stage="authority",

@@ -24,6 +24,7 @@ import crawler.scan
 from crawler.survey.settings import SurveySettings
 from dane.faults import LocalTrouble, UsageFault
 
+WORKERS_WAIT_S = 60
 THREADS_PER_WORKER = 2  # the tail of one shard overlaps with the next one's start
 
 CONFIGURATION: dict[str, Any] = {
@@ -61,9 +62,7 @@ def stop_scans() -> None:
 
 
 @asynccontextmanager
-async def workers(
-    settings: SurveySettings, directory: Path
-) -> AsyncIterator[distributed.Client]:
+async def workers(settings: SurveySettings, directory: Path) -> AsyncIterator[distributed.Client]:
     """A client of a cluster that is up; all of it is gone when the block ends.
 
     `directory` holds the workers' scratch files. Raises UsageFault for a scheduler without
@@ -74,43 +73,73 @@ async def workers(
             async with _remote(settings) as client:
                 yield client
             return
-        security = Security.temporary()
-        async with distributed.LocalCluster(
-            n_workers=settings.workers or dask.system.CPU_COUNT,
-            threads_per_worker=THREADS_PER_WORKER,
-            processes=True,
-            protocol="tls",
-            host="127.0.0.1",
-            security=security,
-            dashboard_address=None,
-            local_directory=str(directory),
-            asynchronous=True,
-            silence_logs="ERROR",
-        ) as cluster, distributed.Client(cluster, asynchronous=True, security=security) as client:
+        temporary = Security.temporary()
+        async with (
+            distributed.LocalCluster(
+                n_workers=settings.workers or dask.system.CPU_COUNT,
+                threads_per_worker=THREADS_PER_WORKER,
+                processes=True,
+                protocol="tls",
+                host="127.0.0.1",
+                security=temporary,
+                dashboard_address=None,
+                local_directory=str(directory),
+                asynchronous=True,
+                silence_logs="ERROR",
+            ) as cluster,
+            distributed.Client(cluster, asynchronous=True, security=temporary) as client,
+        ):
             await client.register_plugin(ScanNode())
             yield client
 
 
 @asynccontextmanager
 async def _remote(settings: SurveySettings) -> AsyncIterator[distributed.Client]:
-    address = settings.scheduler
-    assert address is not None
-    if not address.startswith("tls://"):
-        raise UsageFault(f"survey.scheduler {address}: must start with tls:// (docs/scaling.md)")
-    security = Security(
-        tls_ca_file=str(settings.tls_ca),
-        tls_client_cert=str(settings.tls_cert),
-        tls_client_key=str(settings.tls_key),
-        require_encryption=True,
-    )
+    address = scheduler_address(settings)
     try:
         client = await distributed.Client(
-            address, asynchronous=True, security=security, timeout="20s"
+            address, asynchronous=True, security=security(settings), timeout="20s"
         )
     except (OSError, TimeoutError) as error:
-        raise LocalTrouble(f"scheduler {address}: {error}") from None
+        raise LocalTrouble(
+            f"scheduler {address}: {error or 'no answer'}; `danesurvey scheduler` starts one"
+        ) from None
     try:
         await client.register_plugin(ScanNode())
+        await client.wait_for_workers(1, timeout=WORKERS_WAIT_S)
         yield client
+    except TimeoutError:
+        raise LocalTrouble(
+            f"scheduler {address}: no worker in {WORKERS_WAIT_S} s; "
+            "`danesurvey worker` on a node starts some"
+        ) from None
     finally:
         await client.close()
+
+
+def scheduler_address(settings: SurveySettings) -> str:
+    """The address of the cluster's scheduler. Raises UsageFault unless it is `tls://`."""
+    address = settings.scheduler
+    if address is None or not address.startswith("tls://"):
+        raise UsageFault(f"survey.scheduler {address}: must be tls://HOST:PORT (docs/scaling.md)")
+    return address
+
+
+def security(settings: SurveySettings) -> Security:
+    """The operator's certificates, for every side of every connection. Raises UsageFault."""
+    files = {key: getattr(settings, key) for key in ("tls_ca", "tls_cert", "tls_key")}
+    for key, path in files.items():
+        if path is None or not path.is_file():
+            raise UsageFault(
+                f"survey.{key} {path}: no such file; `danesurvey certificates DIR` makes them"
+            )
+    ca, certificate, key_file = map(str, files.values())
+    return Security(
+        require_encryption=True,
+        tls_ca_file=ca,
+        **{
+            f"tls_{role}_{part}": file
+            for role in ("client", "scheduler", "worker")
+            for part, file in (("cert", certificate), ("key", key_file))
+        },
+    )

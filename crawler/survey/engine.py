@@ -210,9 +210,7 @@ class Engine:
                 "passes": number,
                 "last_pass": number == len(rests) + 1,
             }
-            await self.finish_pass(
-                work(options), number, ask, replace=number > 1, rest_s=rest_s
-            )
+            await self.finish_pass(work(options), number, ask, replace=number > 1, rest_s=rest_s)
 
     async def _dispatch(
         self, work: Work, shards: AsyncIterator[Shard], progress: Progress, *, replace: bool

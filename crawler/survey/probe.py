@@ -46,7 +46,8 @@ async def probe(
                 )
             ]
         if found:
-            rows = pa.concat_batches(found).drop_columns(["attempt"])
+            rows = pa.Table.from_batches(found).combine_chunks().to_batches()[0]
+            rows = rows.drop_columns(["attempt"])
             for shard in by_operator(rows, engine.parallel):
                 # if all were one operator's and each took a whole session
                 longest_s = shard.num_rows * settings.session_s / settings.per_operator
@@ -64,6 +65,8 @@ async def probe(
                 "attempt": attempt,
                 "new_per_s": settings.new_per_s / engine.parallel,
                 "families": tuple(families),
+                "resolver": resolvers,
+                "client": engine.client,
             },
             tables=(SMTP_PROBE, CERTIFICATE),
             counted="status",

@@ -19,6 +19,7 @@ import pyarrow as pa
 from distributed.scheduler import KilledWorker
 
 from crawler.survey.cluster import stop_scans
+from crawler.survey.node import of_this_node
 from crawler.survey.settings import SurveySettings
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ def run_scan(
 ) -> list[bytes]:
     """Runs in a worker: one scan of one shard, its results as IPC streams."""
     extra = {} if context is None else {"context": from_bytes(context)}
-    result = scan(from_bytes(rows), **extra, **options)
+    result = scan(from_bytes(rows), **extra, **of_this_node(options))
     return [to_bytes(one) for one in ([result] if isinstance(result, pa.RecordBatch) else result)]
 
 

@@ -73,7 +73,8 @@ def _one_stage(stage: str) -> Callable[..., None]:
 
 
 def _run(context: typer.Context, request: "Request", as_json: bool) -> None:  # type: ignore[name-defined]  # noqa: F821
-    from danesurvey.survey import STOPPED, Stopped, survey
+    from crawler.survey.engine import Stopped
+    from danesurvey.survey import STOPPED, survey
 
     try:
         done = survey(settings_of(context), request)

@@ -1,0 +1,28 @@
+"""The two Unbounds of this machine: the one that is believed, and the second look."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from crawler.dns.client import Resolvers
+from crawler.dns.unbound import Unbound
+from danesurvey.settings import Settings
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[list[Unbound]]:
+    """Both, for as long as the block lasts. Raises LocalTrouble, UsageFault."""
+    directory = settings.state_dir / "unbound"
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(Unbound(settings.resolver, directory, second_look=second))
+            for second in (False, True)
+        ]
+
+
+def resolvers_of(unbounds: Sequence[Unbound]) -> Resolvers:
+    """What the scans need to know of them."""
+    return Resolvers(
+        first=tuple(one.address for one in unbounds[:1]),
+        second=tuple(one.address for one in unbounds[1:]),
+        control=tuple(one.control.path for one in unbounds),
+    )
