@@ -1,0 +1,214 @@
+"""From blocks and records, in the order of the file, to the zone's signed delegations.
+
+What comes out is staged in a temporary file: nothing of a zone may be used before its last
+byte has been read and the whole has been accepted.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol, Self
+
+import pyarrow as pa
+
+from crawler.zones.delegations import ROWS, SCHEMA
+from crawler.zones.master import Kind, Record
+from crawler.zones.plain import Block, Edge, Zone
+from crawler.zones.spread import Spread
+from dane.faults import Refused
+
+_STAGED_ROWS = 8192
+
+
+class OutOfOrder(Exception):
+    """The owners do not stand in the order that was assumed: read again, with another."""
+
+
+class Stage:
+    """Signed delegations (`delegations.SCHEMA`) in a temporary file. A context manager."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        """`directory` holds the temporary file; default: the system's."""
+        self._file = tempfile.TemporaryFile(prefix="zone-", dir=directory)  # noqa: SIM115
+        self._writer = pa.ipc.new_stream(self._file, SCHEMA)
+        self._rows: list[tuple[str, list[str], list[str]]] = []
+        self.count = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+        self._file.close()
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Stage a batch."""
+        if len(batch):
+            self._writer.write_batch(batch)
+            self.count += len(batch)
+
+    def add_row(self, domain: str, ds: set[str], ns: set[str]) -> None:
+        """Stage one delegation."""
+        self._rows.append((domain, sorted(ds), sorted(ns)))
+        if len(self._rows) >= _STAGED_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._rows:
+            domain, ds, ns = zip(*self._rows, strict=True)
+            self._rows = []
+            self.add(pa.record_batch([domain, ds, ns], schema=SCHEMA))
+
+    def finish(self) -> None:
+        """Nothing more comes."""
+        self._flush()
+        self._writer.close()
+        self._file.flush()
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """All that was staged, after `finish`; may be asked for again."""
+        self._file.seek(0)
+        yield from pa.ipc.open_stream(self._file)
+
+
+class Assembly(Protocol):
+    """How NS and DS rows become delegations."""
+
+    needs_rows: bool
+
+    def add_block(self, block: Block) -> None: ...
+
+    def add_record(self, record: Record) -> None: ...
+
+    def finish(self) -> int:
+        """How many delegations there are in all."""
+        ...
+
+
+class Ordered:
+    """Takes each owner's rows as complete when the next owner begins; that needs an order.
+
+    Raises OutOfOrder as soon as an owner is not after the one before it: only an order of
+    the whole file proves that no owner comes twice.
+    """
+
+    needs_rows = False
+
+    def __init__(self, zone: Zone, stage: Stage) -> None:
+        self._zone = zone
+        self._stage = stage
+        self._delegations = 0
+        self._owner = b""
+        self._domain = ""
+        self._ds: set[str] = set()
+        self._ns: set[str] = set()
+
+    def _begin(self, owner: bytes, domain: str) -> None:
+        """The rows that follow are this owner's."""
+        if owner == self._owner:
+            return
+        if owner < self._owner:
+            raise OutOfOrder
+        self._end()
+        self._owner, self._domain = owner, domain
+
+    def _end(self) -> None:
+        if self._ns:
+            self._delegations += 1
+            if self._ds:
+                self._stage.add_row(self._domain, self._ds, self._ns)
+        self._ds, self._ns = set(), set()
+
+    def _edge(self, edge: Edge) -> None:
+        self._begin(edge.owner, edge.domain)
+        self._ds.update(edge.ds)
+        self._ns.update(edge.ns)
+
+    def add_block(self, block: Block) -> None:
+        """Take in a block of the fast reader."""
+        if not block.in_order:
+            raise OutOfOrder
+        if block.edges:
+            self._edge(block.edges[0])
+            self._delegations += block.delegations
+            self._stage.add(block.signed)
+            self._edge(block.edges[-1])
+
+    def add_record(self, record: Record) -> None:
+        """Take in an NS or DS record of the general reader."""
+        self._begin(self._zone.form(record.owner), record.owner)
+        (self._ds if record.kind is Kind.DS else self._ns).add(record.value)
+
+    def finish(self) -> int:
+        """How many delegations there are in all."""
+        self._end()
+        return self._delegations
+
+
+class Unordered:
+    """Takes rows in any order."""
+
+    needs_rows = True
+
+    def __init__(self, zone: Zone, stage: Stage, spread: Spread) -> None:
+        self._zone = zone
+        self._stage = stage
+        self._spread = spread
+        self._records: list[Record] = []
+
+    def add_block(self, block: Block) -> None:
+        """Take in a block of the fast reader."""
+        assert block.rows is not None
+        if len(block.rows):
+            self._spread.add(block.rows)
+
+    def add_record(self, record: Record) -> None:
+        """Take in an NS or DS record of the general reader."""
+        self._records.append(record)
+        if len(self._records) >= _STAGED_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._records:
+            columns = [
+                [self._zone.form(record.owner) for record in self._records],
+                [record.kind is Kind.DS for record in self._records],
+                [record.value for record in self._records],
+            ]
+            self._records = []
+            self._spread.add(pa.record_batch(columns, schema=ROWS))
+
+    def finish(self) -> int:
+        """How many delegations there are in all."""
+        self._flush()
+        for batch in self._spread.signed(self._zone.dot):
+            self._stage.add(batch)
+        return self._spread.delegations
+
+
+class Serials:
+    """The SOA records of a zone: the first, and whether the last record repeats it."""
+
+    def __init__(self) -> None:
+        self.first: str | None = None
+        self.repeats = 0
+        self._last_at = -1
+
+    def add(self, value: str, record: int) -> None:
+        """An SOA record of the apex, and its place in the file. Raises Refused."""
+        if self.first is None:
+            self.first = value
+        elif value == self.first:
+            self.repeats += 1
+        else:
+            raise Refused("two different SOA records: two zones, or two versions of one")
+        self._last_at = record
+
+    def closes(self, records: int) -> bool:
+        """Whether the last of so many records repeats the first SOA (as in AXFR)."""
+        return self.repeats > 0 and self._last_at == records - 1
+
+    @property
+    def serial(self) -> int:
+        assert self.first is not None
+        return int(self.first.split()[2])

@@ -1,0 +1,200 @@
+"""The zone scanner: a master file in, signed delegations and counts out.
+
+Reading, unpacking and scanning overlap in threads (isal and Arrow release the interpreter
+lock). Each block goes the fast way (`crawler.zones.plain`) if it can; a block that cannot
+is tried again in pieces, and only the pieces that are not plain go through the general
+reader (`crawler.zones.master`). Memory is bounded by the block size, whatever the zone's.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from crawler.zones import plain
+from crawler.zones.assembly import Assembly, Ordered, OutOfOrder, Serials, Stage, Unordered
+from crawler.zones.master import MAX_LINE, Kind, MasterFile
+from crawler.zones.plain import Block, Zone
+from crawler.zones.spread import Spread
+from dane.faults import Refused
+
+BLOCK = 2 << 20
+_PIECE = 32 << 10
+# For names of one depth, the order of RFC 4034 section 6.1: the dot before every other byte
+_ORDERS: tuple[bytes | None, ...] = (b".", b"\x01", None)
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneScan:
+    """A scanned zone. The delegations are read from its stage."""
+
+    zone: str  # the apex, a key
+    serial: int
+    size: int  # bytes, unpacked
+    records: int  # a repeated SOA counts once
+    delegations: int
+    signed: int
+    ends_with_soa: bool  # the last record repeats the first SOA
+    stage: Stage
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The signed delegations (`delegations.SCHEMA`), in no order to rely on."""
+        return self.stage.batches()
+
+
+def scan(
+    chunks: Callable[[], Iterator[bytes]],
+    stage: Callable[[], Stage],
+    *,
+    origin: str | None = None,
+    directory: Path | None = None,
+    work: Path | None = None,
+    threads: int = 2,
+) -> ZoneScan:
+    """Scan a zone.
+
+    `chunks` opens the file's bytes anew at each call: a file whose owners are not in order
+    is read a second time. `origin` is the apex (a key); by default the owner of the first
+    SOA is. `directory` allows `$INCLUDE` (relative to it) and `$GENERATE`. Temporary files
+    are made in `work`. Raises Refused for what is not a whole zone.
+    """
+    for dot in _ORDERS:
+        staged = stage()
+        try:
+            with ExitStack() as stack:
+                apex = _apex(chunks(), directory) if origin is None else origin
+                zone = Zone(apex, dot or b".")
+                assembly: Assembly = (
+                    Ordered(zone, staged)
+                    if dot
+                    else Unordered(zone, staged, stack.enter_context(Spread(work)))
+                )
+                scanner = _Scanner(zone, assembly, directory)
+                pool = stack.enter_context(ThreadPoolExecutor(threads + 1, "zone"))
+                scanner.run(_whole_lines(chunks()), pool, threads)
+                count = assembly.finish()
+        except OutOfOrder:
+            staged.__exit__()
+            continue
+        except BaseException:
+            staged.__exit__()
+            raise
+        staged.finish()
+        return scanner.result(count, staged)
+    raise AssertionError("the last of the orders is none")
+
+
+def _apex(chunks: Iterator[bytes], directory: Path | None) -> str:
+    """The owner of the first SOA, which registry files begin with."""
+    for block in _whole_lines(chunks):
+        for record in MasterFile(None, directory=directory).read(block.split(b"\n")[:-1]):
+            if record.kind is Kind.SOA:
+                return record.owner
+        break
+    raise Refused("no SOA record: not a whole zone (or give the origin)")
+
+
+def _whole_lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Blocks of whole lines, each line with its newline."""
+    rest = b""
+    for chunk in chunks:
+        end = chunk.rfind(b"\n") + 1
+        if end:
+            yield rest + chunk[:end]
+            rest = chunk[end:]
+        else:
+            rest += chunk
+        if len(rest) > MAX_LINE + 1:
+            raise Refused("a line over 64 KiB")
+    if rest:
+        yield rest + b"\n"
+
+
+def _pieces(block: bytes) -> Iterator[bytes]:
+    """The block in whole lines of about 32 KiB."""
+    at = 0
+    while at < len(block):
+        end = block.find(b"\n", at + _PIECE) + 1 or len(block)
+        yield block[at:end]
+        at = end
+
+
+class _Scanner:
+    """One pass over a zone."""
+
+    def __init__(self, zone: Zone, assembly: Assembly, directory: Path | None) -> None:
+        self._zone = zone
+        self._assembly = assembly
+        self._master = MasterFile(zone.apex, directory=directory)
+        self._below = f".{zone.apex}"
+        self._soas = Serials()
+        self._records = 0
+        self._size = 0
+
+    def run(self, blocks: Iterator[bytes], pool: ThreadPoolExecutor, threads: int) -> None:
+        """Read all blocks; the next ones are unpacked and scanned ahead."""
+        ahead: deque[tuple[bytes, Future[Block | None]]] = deque()
+        following: Future[bytes | None] = pool.submit(next, blocks, None)
+        while True:
+            while len(ahead) <= threads and (block := following.result()) is not None:
+                following = pool.submit(next, blocks, None)
+                ahead.append((block, pool.submit(self._read, block)))
+            if not ahead:
+                break
+            block, result = ahead.popleft()
+            self._size += len(block)
+            self._add(block, result.result())
+        self._master.finish()
+
+    def _read(self, lines: bytes) -> Block | None:
+        return plain.read(lines, self._zone, with_rows=self._assembly.needs_rows)
+
+    def _add(self, block: bytes, result: Block | None) -> None:
+        if result is not None and not self._master.is_open:
+            self._add_plain(result)
+            return
+        for piece in _pieces(block):
+            if not self._master.is_open and (read := self._read(piece)) is not None:
+                self._add_plain(read)
+            else:
+                self._add_general(piece.split(b"\n")[:-1])
+
+    def _add_plain(self, block: Block) -> None:
+        for soa in block.soas:
+            self._soas.add(soa.value, self._records + soa.record)
+        self._assembly.add_block(block)
+        self._records += block.records
+        self._master.owner = block.last_owner
+        self._master.line += block.records
+
+    def _add_general(self, lines: Iterable[bytes]) -> None:
+        apex = self._zone.apex
+        for record in self._master.read(lines):
+            if not (record.owner == apex or apex == "." or record.owner.endswith(self._below)):
+                raise self._master.refuse(f"{record.owner} is outside the zone {apex}")
+            if record.kind is Kind.SOA:
+                if record.owner != apex:
+                    raise self._master.refuse(f"an SOA of {record.owner}, not of {apex}")
+                self._soas.add(record.value, self._records)
+            elif record.kind is not Kind.OTHER and record.owner != apex:
+                self._assembly.add_record(record)
+            self._records += 1
+
+    def result(self, delegations: int, stage: Stage) -> ZoneScan:
+        """What was found. Raises Refused without an SOA."""
+        if self._soas.first is None:
+            raise Refused("no SOA record: not a whole zone")
+        return ZoneScan(
+            zone=self._zone.apex,
+            serial=self._soas.serial,
+            size=self._size,
+            records=self._records - self._soas.repeats,
+            delegations=delegations,
+            signed=stage.count,
+            ends_with_soa=self._soas.closes(self._records),
+            stage=stage,
+        )

@@ -1,0 +1,53 @@
+"""`danesurvey zone`: zone files without a database."""
+
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dane.faults import UsageFault
+
+zone_app = typer.Typer(help="Zone files: scan one, fetch the configured ones.")
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(zone_app, name="zone")
+
+
+@zone_app.command(
+    "signed", epilog="Example: danesurvey zone signed com.zone.gz --format parquet -o com.parquet"
+)
+def signed(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Plain, gz, zst, xz or tar.")],
+    origin: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The zone; default: the owner of its first SOA."),
+    ] = None,
+    form: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help="csv, jsonl or parquet.")
+    ] = "csv",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="OUT", help="Default: stdout.")
+    ] = None,
+) -> None:
+    """The signed delegations of a zone file: domain, DS set, NS set.
+
+    In CSV the elements of a list are parted by `;`. Nothing is written of a file that is not
+    a whole zone.
+    """
+    from crawler.zones.output import Format, replacing
+    from crawler.zones.signed import write_signed
+
+    try:
+        shape = Format(form)
+    except ValueError:
+        raise UsageFault(f"--format {form}: csv, jsonl or parquet") from None
+    with nullcontext(sys.stdout.buffer) if output is None else replacing(output) as out:
+        for scan in write_signed(file, origin, shape, out):
+            print(
+                f"{scan.zone}: serial {scan.serial}, {scan.records} records, "
+                f"{scan.delegations} delegations, {scan.signed} signed",
+                file=sys.stderr,
+            )
