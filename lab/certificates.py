@@ -1,7 +1,7 @@
 """The lab's certificate authorities and the certificates of its mail hosts.
 
 Keys come from the seed, signatures are deterministic, dates follow the clock of the day the
-lab was built: two labs of one seed and one start time have the same certificates.
+lab was built. Two labs of one seed and one start time have the same certificates.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from functools import cached_property
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -47,25 +48,12 @@ AUTHORITIES = {
 """Certificate authorities by name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Issued:
-    """A host's certificates by part name, what it sends, and its private key as PEM."""
-
-    parts: dict[str, x509.Certificate]
-    sent: list[x509.Certificate]
-    private_key: bytes
-
-    def pem(self) -> bytes:
-        """Key and chain in one file, as `SSLContext.load_cert_chain` reads it."""
-        return self.private_key + b"".join(one.public_bytes(Encoding.PEM) for one in self.sent)
-
-
 class Certificates:
-    """Issues certificates. `now` is the moment that all dates are relative to (UTC)."""
+    """Issues certificates; all dates are relative to `now` (seconds since 1970)."""
 
-    def __init__(self, seed: int, now: datetime) -> None:
+    def __init__(self, seed: int, now: float) -> None:
         self._seed = seed
-        self._now = now.replace(microsecond=0)
+        self._now = datetime.fromtimestamp(int(now), UTC)
         self._authorities: dict[str, x509.Certificate] = {}
 
     def authority(self, name: str) -> x509.Certificate:
@@ -83,34 +71,65 @@ class Certificates:
             )
         return self._authorities[name]
 
-    def issue(self, host: str, chain: Chain) -> Issued:
-        """The certificates of a host, all parts and those that it sends."""
-        private: keys.Private
-        if chain.key == "ecdsa":
-            private = keys.ecdsa(self._seed, f"leaf/{host}")
+    def part(self, host: str, chain: Chain, name: str) -> x509.Certificate:
+        """One certificate of a host's chain, by the names that `Chain.send` knows."""
+        match name:
+            case "leaf":
+                return self._leaf(host, chain)
+            case "stranger":
+                return self.stranger
+            case "ca" if chain.authority is not None:
+                return self.authority(chain.authority)
+            case "root" if chain.authority is not None:
+                return self.authority(AUTHORITIES[chain.authority].issuer or chain.authority)
+        raise ValueError(f"{host} has no certificate {name!r}")
+
+    def association(
+        self, host: str, chain: Chain, part: str, selector: int, matching_type: int
+    ) -> bytes:
+        """The data of a TLSA record for one certificate of a chain (RFC 6698 section 2.1)."""
+        if part == "leaf" and selector == 1:
+            # the key alone: a hundred thousand certificates need not be made for their keys
+            data = _spki(self._private(host, chain).public_key())
+        elif selector == 1:
+            data = _spki(self.part(host, chain, part).public_key())
         else:
-            private = keys.checked_in_rsa(chain.key)
-        names = (host,) if chain.names is None else chain.names
-        leaf = self._certificate(
-            f"leaf/{host}",
+            data = self.part(host, chain, part).public_bytes(Encoding.DER)
+        match matching_type:
+            case 0:
+                return data
+            case 1:
+                return hashlib.sha256(data).digest()
+            case 2:
+                return hashlib.sha512(data).digest()
+        raise ValueError(f"no data for matching type {matching_type}")
+
+    def pem(self, host: str, chain: Chain) -> bytes:
+        """Key and sent chain in one file, as `SSLContext.load_cert_chain` reads it."""
+        private = self._private(host, chain)
+        out = [private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())]
+        for name in chain.send:
+            sent = self.filler if name == "filler" else [self.part(host, chain, name)]
+            out += [one.public_bytes(Encoding.PEM) for one in sent]
+        return b"".join(out)
+
+    def _private(self, host: str, chain: Chain) -> keys.Private:
+        if chain.key == "ecdsa":
+            return keys.ecdsa(self._seed, f"leaf/{host}")
+        return keys.checked_in_rsa(chain.key)
+
+    def _leaf(self, host: str, chain: Chain) -> x509.Certificate:
+        private = self._private(host, chain)
+        return self._certificate(
+            f"leaf/{host}/{chain.key}",
             common_name=chain.common_name or "",
-            names=names,
+            names=(host,) if chain.names is None else chain.names,
             public_key=private.public_key(),
             issuer=chain.authority,
             valid_s=chain.valid_s,
             is_authority=False,
             self_signing_key=private,
         )
-        parts = {"leaf": leaf, "stranger": self.stranger}
-        if chain.authority is not None:
-            parts["ca"] = self.authority(chain.authority)
-            issuer = AUTHORITIES[chain.authority].issuer
-            parts["root"] = self.authority(issuer or chain.authority)
-        sent: list[x509.Certificate] = []
-        for part in chain.send:
-            sent.extend(self.filler if part == "filler" else [parts[part]])
-        pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        return Issued(parts, sent, pem)
 
     @cached_property
     def stranger(self) -> x509.Certificate:
@@ -185,24 +204,5 @@ class Certificates:
         return builder.sign(signing, hashes.SHA256(), ecdsa_deterministic=deterministic)
 
 
-def association(certificate: x509.Certificate, selector: int, matching_type: int) -> bytes:
-    """The data of a TLSA record for a certificate (RFC 6698 section 2.1)."""
-    if selector == 0:
-        data = certificate.public_bytes(Encoding.DER)
-    else:
-        data = certificate.public_key().public_bytes(
-            Encoding.DER, PublicFormat.SubjectPublicKeyInfo
-        )
-    match matching_type:
-        case 0:
-            return data
-        case 1:
-            return hashlib.sha256(data).digest()
-        case 2:
-            return hashlib.sha512(data).digest()
-    raise ValueError(f"no data for matching type {matching_type}")
-
-
-def utc(now: float) -> datetime:
-    """Seconds since 1970 as an aware time."""
-    return datetime.fromtimestamp(int(now), UTC)
+def _spki(key: CertificatePublicKeyTypes) -> bytes:
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

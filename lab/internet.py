@@ -8,6 +8,7 @@ As a context manager the lab lives no longer than the process that opened it; br
 """
 
 import fcntl
+import hashlib
 import os
 import pickle
 import select
@@ -21,33 +22,45 @@ from types import TracebackType
 from typing import Any, Self
 
 from dane.faults import LocalTrouble, Refused
-from lab import nsd, settings_file
+from lab import delegations, nsd, population, settings_file, truth
 from lab.namespace import Isolation, available
 from lab.plan import Builder, Plan, by_name_server
-from lab.records import NS, A, absolute
 from lab.scenarios import CATALOGUE
-from lab.scenarios.scenario import Scenario
-from lab.signer import Line
+from lab.scenarios.scenario import TLDS, Scenario
 from lab.supervisor import PROCESS_FILE, AuthoritativeServer, Work
 
 _GRACE_S = 10.0
+_MEMORY, _MEMORY_NEEDED = Path("/dev/shm"), 1 << 30
 
 
 class Lab:
     """A miniature Internet whose files are in `directory`.
 
     `scenarios` are what it is made of; those that need a namespace are left out where there is
-    none (`scenarios` then says what is in). Raises LocalTrouble where no lab can run.
+    none (`scenarios` then says what is in). In their place it can have the delegations of a
+    real zone file (`zone`), or that many made-up `domains`, whose truth is then written to
+    `truth_file`. Raises LocalTrouble where no lab can run.
     """
 
     def __init__(
-        self, directory: Path, scenarios: Sequence[Scenario] = CATALOGUE, seed: int = 1
+        self,
+        directory: Path,
+        scenarios: Sequence[Scenario] = CATALOGUE,
+        seed: int = 1,
+        *,
+        zone: Path | None = None,
+        domains: int = 0,
     ) -> None:
         self.directory = directory.absolute()
         self.isolation = available()
         isolated = self.isolation is not Isolation.NONE
         self.scenarios = [one for one in scenarios if isolated or not one.needs]
+        if zone or domains:
+            self.scenarios = []
         self._seed = seed
+        self._zone = zone
+        self._made_up = domains
+        self._in_memory = self._memory_directory() if zone or domains else None
         self._supervisor: subprocess.Popen[bytes] | None = None
 
     @property
@@ -65,6 +78,11 @@ class Lab:
         return self.directory / "root.anchor"
 
     @property
+    def truth_file(self) -> Path:
+        """Parquet: what a survey must find of each made-up domain."""
+        return self.directory / "truth.parquet"
+
+    @property
     def is_up(self) -> bool:
         """Whether a supervisor holds this directory's lock, whoever started it."""
         if not self._lock_file.exists():
@@ -75,12 +93,26 @@ class Lab:
         os.close(lock)
         return False
 
-    def plan(self) -> Plan:
-        """Builds everything that is to be served, from the scenarios."""
-        builder = Builder(self._seed)
-        for scenario in self.scenarios:
-            builder.add(scenario)
-        return builder.finish()
+    def plan(self) -> tuple[Plan, Sequence[str]]:
+        """Builds everything that is to be served; which top-level domains a survey reads.
+
+        Raises UsageFault or Refused if the zone file cannot be read or has no delegations.
+        """
+        if self._zone is None:
+            builder = Builder(self._seed)
+            for scenario in self.scenarios:
+                builder.add(scenario)
+            if self._made_up:
+                population.add_providers(builder)
+                truth.write(self.truth_file, population.add_made_up(builder, self._made_up))
+            return builder.finish(), TLDS
+        found = delegations.read(self._zone)
+        if found.origin in TLDS:
+            raise Refused(f"{self._zone}: {found.origin} is one of the lab's own names")
+        builder = Builder(self._seed, tlds=(*TLDS, found.origin))
+        population.add_providers(builder)
+        population.add_delegations(builder, found.signed.items())
+        return builder.finish(), (found.origin,)
 
     def up(self, *, attached: bool = True) -> None:
         """Builds and starts the lab; returns when every server answers.
@@ -92,9 +124,11 @@ class Lab:
         if lock is None:
             raise Refused(f"the lab in {self.directory} is up already")
         try:
-            self._start(lock, self._write(self.plan(), attached=attached))
+            self._start(lock, self._write(*self.plan(), attached=attached))
         finally:
             os.close(lock)  # the supervisor holds it now, or nobody does
+            if self._in_memory:
+                shutil.rmtree(self._in_memory, ignore_errors=True)  # read by now
 
     def down(self) -> None:
         """Stops the lab and waits until it is gone. Does nothing if there is none."""
@@ -140,6 +174,18 @@ class Lab:
         """Starts a command inside; it is the caller's to stop."""
         return subprocess.Popen(self.command(argv), **options)
 
+    def _memory_directory(self) -> Path | None:
+        """Where the zone files of many domains stand until NSD has read them: in memory.
+
+        A disk takes minutes to make a hundred thousand files. None if there is no room.
+        """
+        try:
+            room = shutil.disk_usage(_MEMORY).free
+        except OSError:
+            return None
+        name = hashlib.sha256(bytes(self.directory)).hexdigest()[:16]
+        return _MEMORY / f"danesurvey-lab-{name}" if room >= _MEMORY_NEEDED else None
+
     @property
     def _lock_file(self) -> Path:
         return self.directory / "lock"
@@ -157,22 +203,35 @@ class Lab:
     def _pid(self) -> int:
         return int((self.directory / PROCESS_FILE).read_text(encoding="ascii"))
 
-    def _write(self, plan: Plan, *, attached: bool) -> Work:
+    def _write(self, plan: Plan, surveyed: Sequence[str], *, attached: bool) -> Work:
         """Writes the plan's files and the survey's settings."""
+        if self._in_memory:
+            shutil.rmtree(self._in_memory, ignore_errors=True)
+            self._in_memory.mkdir(mode=0o700)
         served = []
+        zone_files: dict[str, str] = {}
         for name, listen, zones in by_name_server(plan):
             directory = self.directory / name
             shutil.rmtree(directory, ignore_errors=True)
-            configuration = nsd.write(directory, listen, zones)
-            served.append(AuthoritativeServer(configuration, listen[0], next(iter(zones))))
+            many = self._in_memory if name == "domains" else None
+            configuration, files = nsd.write(directory, listen, zones, zone_directory=many)
+            served.append(AuthoritativeServer(configuration, listen[0], next(reversed(files))))
+            if name == "tld":
+                zone_files = {origin: files[origin] for origin in surveyed}
         self.trust_anchor.write_text(plan.trust_anchor, encoding="ascii")
-        self.root_hints.write_text(_hints(plan.root["."]), encoding="ascii")
+        self.root_hints.write_text(plan.root_hints, encoding="ascii")
         (self.directory / "isolation").write_text(self.isolation, encoding="ascii")
-        zone_files = {
-            origin: self.directory / "tld" / f"{n:06}.zone" for n, origin in enumerate(plan.tlds)
-        }
         settings_file.write(self.settings_file, self.directory, zone_files)
-        return Work(self.directory, self.isolation, attached, served, plan.mail, plan.name_servers)
+        return Work(
+            self.directory,
+            self.isolation,
+            attached,
+            served,
+            plan.mail,
+            plan.name_servers,
+            plan.seed,
+            plan.now,
+        )
 
     def _start(self, lock: int, work: Work) -> None:
         with (self.directory / "lab.log").open("wb") as log:
@@ -216,14 +275,3 @@ def _stop(supervisor: int) -> None:
         pass  # gone between two steps
     finally:
         os.close(supervisor)
-
-
-def _hints(root: list[Line]) -> str:
-    """The root's own NS and their addresses, as `root-hints` reads them."""
-    servers = {line.rdata.text for line in root if line.owner == "." and line.rdata.type == NS}
-    return "".join(
-        f"{line}\n"
-        for line in root
-        if (line.owner == "." and line.rdata.type == NS)
-        or (line.rdata.type == A and absolute(line.owner) in servers)
-    )

@@ -9,13 +9,14 @@ import contextlib
 import ssl
 import tempfile
 import warnings
-from collections import Counter
 from collections.abc import Sequence
+from functools import cached_property
 
 import trio
 
 from dane.faults import LocalTrouble
 from lab import addresses
+from lab.certificates import Certificates
 from lab.plan import MailServer
 
 _LINE_MAX = 4096
@@ -29,28 +30,27 @@ class _Gone(Exception):
 
 
 class Listening:
-    """One mail server at one address."""
+    """One mail server, at all of its addresses."""
 
-    def __init__(self, server: MailServer, address: str, context: ssl.SSLContext) -> None:
+    def __init__(self, server: MailServer, certificates: Certificates) -> None:
         self._server = server
-        self._address = address
-        self._context = context
-        self._connections: Counter[str] = Counter()  # by client address
+        self._certificates = certificates
+        self._connections = 0
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """One connection, from greeting to goodbye."""
         with trio.move_on_after(_IDLE_S), contextlib.suppress(_Gone, trio.BrokenResourceError):
             async with stream:
-                self._connections["all"] += 1
+                self._connections += 1
                 await _Conversation(self, self._server, stream).run()
 
     @property
     def is_first_connection(self) -> bool:
-        return self._connections["all"] == 1
+        return self._connections == 1
 
-    @property
+    @cached_property
     def context(self) -> ssl.SSLContext:
-        return self._context
+        return _context(self._server, self._certificates)
 
 
 class _Conversation:
@@ -190,13 +190,17 @@ class _Conversation:
             raise _Gone
 
 
-async def serve(servers: Sequence[MailServer], *, task_status: trio.TaskStatus[None]) -> None:
+async def serve(
+    servers: Sequence[MailServer],
+    certificates: Certificates,
+    *,
+    task_status: trio.TaskStatus[None],
+) -> None:
     """Serves all of them until cancelled. Raises LocalTrouble if an address is taken."""
     async with trio.open_nursery() as nursery:
         for server in servers:
-            context = _context(server)
+            listening = Listening(server, certificates)
             for address in server.addresses:
-                listening = Listening(server, address, context)
                 sock = await _listen(address)
                 nursery.start_soon(
                     trio.serve_listeners, listening.serve, [trio.SocketListener(sock)]
@@ -219,7 +223,7 @@ async def _listen(address: str) -> trio.socket.SocketType:
     return sock
 
 
-def _context(server: MailServer) -> ssl.SSLContext:
+def _context(server: MailServer, certificates: Certificates) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.options |= ssl.OP_NO_TICKET
     faults = server.session.faults
@@ -229,7 +233,7 @@ def _context(server: MailServer) -> ssl.SSLContext:
             context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1
     context.set_ciphers("ALL:@SECLEVEL=0")
     with tempfile.NamedTemporaryFile(suffix=".pem") as file:  # OpenSSL reads only from files
-        file.write(server.pem)
+        file.write(certificates.pem(server.host, server.chain))
         file.flush()
         context.load_cert_chain(file.name)
     return context

@@ -5,7 +5,7 @@ that any directory and any caller will do.
 """
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from dane.faults import LocalTrouble
@@ -47,24 +47,29 @@ def program() -> str:
 def write(
     directory: Path,
     listen: Sequence[str],
-    zones: Mapping[str, Iterable[Line]],
+    zones: Iterable[tuple[str, Iterable[Line]]],
     *,
+    zone_directory: Path | None = None,
     servers: int = 1,
-) -> Path:
-    """Writes zone files and nsd.conf into `directory`; returns the configuration's path."""
+) -> tuple[Path, dict[str, str]]:
+    """Writes zone files (into `zone_directory` if given) and nsd.conf into a new `directory`.
+
+    Returns the configuration's path and the zone files' by origin.
+    """
     directory.mkdir()
     configuration = [_SERVER.format(directory=directory, servers=servers)]
     configuration += [f"  ip-address: {address}\n" for address in listen]
     configuration.append(_CONTROL)
-    for n, (origin, lines) in enumerate(zones.items()):
+    files: dict[str, str] = {}
+    for n, (origin, lines) in enumerate(zones):
         # numbered: a zone's name may hold any byte
-        file = directory / f"{n:06}.zone"
-        with file.open("w", encoding="ascii") as out:
-            out.writelines(f"{line}\n" for line in lines)
-        configuration.append(f'zone:\n  name: "{absolute(origin)}"\n  zonefile: "{file.name}"\n')
+        files[origin] = file = f"{zone_directory or directory}/{n:06}.zone"
+        with open(file, "w", encoding="ascii") as out:
+            out.writelines(map("{}\n".format, lines))
+        configuration.append(f'zone:\n  name: "{absolute(origin)}"\n  zonefile: "{file}"\n')
     path = directory / "nsd.conf"
     path.write_text("".join(configuration), encoding="ascii")
-    return path
+    return path, files
 
 
 def command(configuration: Path) -> list[str]:

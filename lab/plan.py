@@ -6,13 +6,14 @@ writes it to disk, `lab.supervisor` serves it.
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from lab import addresses, keys, records, signer, spoil
-from lab.certificates import Certificates, Issued, association, utc
+from lab.certificates import Certificates
 from lab.records import Rdata
-from lab.scenarios.scenario import TLDS, Behaviour, Host, Scenario, Session, Signing
+from lab.scenarios.scenario import TLDS, Behaviour, Chain, Host, Scenario, Session, Signing
 from lab.signer import Line, Nsec3, Validity, Zone
 
 DENIAL: dict[str, Nsec3 | None] = {"plain": None, "hashed": Nsec3(iterations=0, opt_out=True)}
@@ -33,12 +34,12 @@ TTL_S = 300
 
 @dataclass(frozen=True, slots=True)
 class MailServer:
-    """One mail host at some addresses. `pem` is its key and chain, None without TLS."""
+    """One mail host at some addresses; its certificates are made when they are first needed."""
 
     host: str
     addresses: tuple[str, ...]
     session: Session
-    pem: bytes
+    chain: Chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +57,28 @@ class _Domain:
 
     zone: Zone
     signing: Signing
-    key: keys.ZoneKey
+
+
+Zones = Iterable[tuple[str, Iterable[Line]]]
 
 
 @dataclass(slots=True)
 class Plan:
-    """Everything that the lab serves. Zones are finished lines by origin."""
+    """Everything that the lab serves.
 
-    root: dict[str, list[Line]] = field(default_factory=dict)
-    tlds: dict[str, list[Line]] = field(default_factory=dict)
-    domains: dict[str, list[Line]] = field(default_factory=dict)
+    Zones are finished lines by origin, signed as they are taken: a hundred thousand of them
+    would fill the memory.
+    """
+
+    root: Zones = ()
+    tlds: Zones = ()
+    domains: Zones = ()
     mail: list[MailServer] = field(default_factory=list)
     name_servers: list[OddNameServer] = field(default_factory=list)
     trust_anchor: str = ""
+    root_hints: str = ""
+    seed: int = 1
+    now: float = 0.0
 
 
 class Builder:
@@ -77,18 +87,19 @@ class Builder:
     def __init__(self, seed: int = 1, now: float | None = None, tlds: Iterable[str] = TLDS) -> None:
         self._seed = seed
         self._now = time.time() if now is None else now
-        self._certificates = Certificates(seed, utc(self._now))
+        self._certificates = Certificates(seed, self._now)
         self._domains: dict[str, _Domain] = {}
+        self._hosted: list[tuple[str, Sequence[Rdata], Signing]] = []
         self._mail_addresses = addresses.mail()
         self._odd_addresses = addresses.misbehaving()
-        self._plan = Plan()
+        self._plan = Plan(seed=seed, now=self._now)
         self._tlds = {name: Zone(name, TTL_S) for name in tlds}
         for operator, servers in OPERATORS.items():
             domain = self._domain(operator, Signing())
             for n, address in enumerate(servers, 1):
                 name = f"ns{n}.{operator}"
                 domain.zone.add(name, records.a(address))
-                self._parent(operator).add(name, records.a(address))  # glue
+                self._zone_of(operator.partition(".")[2]).add(name, records.a(address))  # glue
         self._domain(CANARY, Signing())
         self._domain(CANARY_RSA, Signing(algorithm=keys.RSASHA256))
         self._domain(CANARY_BROKEN, Signing(faults=("bad-signatures",)))
@@ -106,47 +117,57 @@ class Builder:
         for host in scenario.hosts:
             self._add_host(scenario, host)
 
-    def add_zone(self, zone: Zone, signing: Signing) -> None:
-        """Adds a domain whose content is ready but for its SOA and NS."""
-        self._domain(zone.origin, signing).zone.rrsets.update(zone.rrsets)
+    def add_hosted(self, origin: str, rdata: Sequence[Rdata], signing: Signing) -> None:
+        """Adds a domain that has these records at its apex and nothing else.
+
+        For the many: all that is kept is what is said here.
+        """
+        key = keys.zone_key(self._seed, origin, signing.algorithm) if signing.signed else None
+        self._delegate(origin, self._name_servers(origin), signing, key)
+        self._hosted.append((origin, rdata, signing))
 
     def _domain(self, origin: str, signing: Signing) -> _Domain:
         if origin in self._domains:
             raise ValueError(f"{origin} is built twice")
-        zone = Zone(origin, TTL_S)
         key = keys.zone_key(self._seed, origin, signing.algorithm)
-        domain = self._domains[origin] = _Domain(zone, signing, key)
-        servers = self._name_servers(origin, signing)
-        zone.add(origin, records.soa(servers[0], f"hostmaster.{origin}", 1, TTL_S))
-        parent = self._parent(origin)
-        for server in servers:
-            zone.add(origin, records.ns(server))
-            parent.add(origin, records.ns(server))
-        if (ds := _ds(origin, signing, key)) is not None:
-            parent.add(origin, ds)
+        domain = self._domains[origin] = _Domain(Zone(origin, TTL_S), signing)
+        servers = self._name_servers(origin)
+        if signing.servers:
+            servers = self._odd_name_servers(domain)
+        domain.zone.add(origin, *_apex(origin, servers))
+        self._delegate(origin, servers, signing, key)
         return domain
 
-    def _name_servers(self, origin: str, signing: Signing) -> list[str]:
-        if signing.servers:
-            names = []
-            for n, behaviour in enumerate(signing.servers, 1):
-                name, address = f"ns{n}.{origin}", next(self._odd_addresses)
-                names.append(name)
-                self._domains[origin].zone.add(name, records.a(address))
-                self._parent(origin).add(name, records.a(address))  # glue
-                odd = OddNameServer(address, addresses.DOMAINS[0], behaviour)
-                self._plan.name_servers.append(odd)
-            return names
-        operator = origin
-        if operator not in OPERATORS:
-            operators = sorted(OPERATORS)
-            operator = operators[hashlib.sha256(origin.encode()).digest()[0] % len(operators)]
-        return [f"ns1.{operator}", f"ns2.{operator}"]
+    def _delegate(
+        self, origin: str, servers: Iterable[str], signing: Signing, key: keys.ZoneKey | None
+    ) -> None:
+        """What the parent has of a domain."""
+        parent = self._zone_of(origin.partition(".")[2])
+        parent.add(origin, *map(records.ns, servers))
+        if key is not None and (ds := _ds(origin, signing, key)) is not None:
+            parent.add(origin, ds)
 
-    def _parent(self, origin: str) -> Zone:
-        """The zone that delegates `origin`."""
-        name = origin.partition(".")[2]
-        return self._zone_of(name)
+    def _name_servers(self, origin: str) -> tuple[str, ...]:
+        """Those of the operator that has this domain, chosen by its name."""
+        if origin in OPERATORS:
+            operator = origin
+        else:
+            operators = sorted(OPERATORS)
+            operator = operators[zlib.crc32(origin.encode()) % len(operators)]
+        return (f"ns1.{operator}", f"ns2.{operator}")
+
+    def _odd_name_servers(self, domain: _Domain) -> tuple[str, ...]:
+        """Name servers of a domain's own, one for each behaviour, with their glue."""
+        origin = domain.zone.origin
+        names = []
+        for n, behaviour in enumerate(domain.signing.servers, 1):
+            name, address = f"ns{n}.{origin}", next(self._odd_addresses)
+            names.append(name)
+            domain.zone.add(name, records.a(address))
+            self._zone_of(origin.partition(".")[2]).add(name, records.a(address))
+            odd = OddNameServer(address, addresses.DOMAINS[0], behaviour)
+            self._plan.name_servers.append(odd)
+        return tuple(names)
 
     def _zone_of(self, name: str) -> Zone:
         while name:
@@ -173,51 +194,83 @@ class Builder:
                     taken.append(wanted)
         for address in taken:
             zone.add(name, records.address(address))
-        issued = self._certificates.issue(name, host.chain)
         for text in host.tlsa:
-            zone.add(f"_25._tcp.{name}", _tlsa(text, issued))
+            zone.add(f"_25._tcp.{name}", self._tlsa(text, name, host.chain))
         if host.listens:
-            server = MailServer(name, tuple(taken), host.session, issued.pem())
-            self._plan.mail.append(server)
+            self._plan.mail.append(MailServer(name, tuple(taken), host.session, host.chain))
+
+    def _tlsa(self, text: str, host: str, chain: Chain) -> Rdata:
+        """A TLSA record as `Host.tlsa` describes it."""
+        *numbers, source = text.split()
+        usage, selector, matching_type = map(int, numbers)
+        if source == "empty":
+            data = b""
+        elif source == "nothing":
+            data = hashlib.new({1: "sha256", 2: "sha512"}[matching_type]).digest()
+        elif source.startswith("hex:"):
+            data = bytes.fromhex(source[4:])
+        else:
+            part, *as_if = source.split("/")
+            as_selector, as_type = map(int, as_if) if as_if else (selector, matching_type)
+            data = self._certificates.association(host, chain, part, as_selector, as_type)
+        return records.tlsa(usage, selector, matching_type, data)
 
     def finish(self) -> Plan:
-        """Signs every zone, children's DS in their parents."""
+        """The plan, with the root and the top-level domains complete."""
         plan = self._plan
-        for origin, domain in self._domains.items():
-            plan.domains[origin] = _signed(domain, self._now)
         root = Zone(".", TTL_S)
         root_server = "a.root-servers.plain"
-        usual = Validity.around(self._now)
         root.add(".", records.soa(root_server, "hostmaster.nic.plain", 1, TTL_S))
         root.add(".", records.ns(root_server))
         self._tlds["plain"].add(root_server, records.a(addresses.ROOT))
         root.add(root_server, records.a(addresses.ROOT))
         for name, zone in self._tlds.items():
-            key = keys.zone_key(self._seed, name)
-            root.add(name, key.ds(name))
+            root.add(name, keys.zone_key(self._seed, name).ds(name))
             zone.add(name, records.soa(f"ns1.nic.{name}", f"hostmaster.nic.{name}", 1, TTL_S))
             for n, address in enumerate(addresses.TLD, 1):
                 server = f"ns{n}.nic.{name}"
                 for side in (zone, root):
                     side.add(name, records.ns(server))
                     side.add(server, records.a(address))
-            plan.tlds[name] = signer.sign(zone, key, DENIAL.get(name), usual)
-        root_key = keys.zone_key(self._seed, ".")
-        plan.root["."] = signer.sign(root, root_key, None, usual)
-        plan.trust_anchor = f". {TTL_S} IN DS {root_key.ds('.').text}\n"
+        key = keys.zone_key(self._seed, ".")
+        plan.root = [(".", signer.sign(root, key, None, Validity.around(self._now)))]
+        plan.tlds = self._signed_tlds()
+        plan.domains = self._signed_domains()
+        plan.trust_anchor = f". {TTL_S} IN DS {key.ds('.').text}\n"
+        plan.root_hints = (
+            f". {TTL_S} IN NS {root_server}.\n{root_server}. {TTL_S} IN A {addresses.ROOT}\n"
+        )
         return plan
 
+    def _signed_tlds(self) -> Iterator[tuple[str, Iterable[Line]]]:
+        for name, zone in self._tlds.items():
+            key = keys.zone_key(self._seed, name)
+            usual = Validity.around(self._now)
+            yield name, signer.sign(zone, key, DENIAL.get(name), usual)
 
-def _signed(domain: _Domain, now: float) -> list[Line]:
-    signing = domain.signing
-    if not signing.signed:
-        out = signer.lines(domain.zone)
-    else:
-        validity = Validity(int(now) + signing.valid_s[0], int(now) + signing.valid_s[1])
-        out = signer.sign(domain.zone, domain.key, signing.nsec3, validity)
-    for fault in signing.faults:
-        out = spoil.FAULTS[fault](out)
-    return out
+    def _signed_domains(self) -> Iterator[tuple[str, Iterable[Line]]]:
+        for origin, domain in self._domains.items():
+            yield origin, self._signed(domain.zone, domain.signing)
+        for origin, rdata, signing in self._hosted:
+            zone = Zone(origin, TTL_S)
+            zone.add(origin, *_apex(origin, self._name_servers(origin)), *rdata)
+            yield origin, self._signed(zone, signing)
+
+    def _signed(self, zone: Zone, signing: Signing) -> Iterable[Line]:
+        out: Iterable[Line] = signer.unsigned(zone)
+        if signing.signed:
+            key = keys.zone_key(self._seed, zone.origin, signing.algorithm)
+            start, end = (int(self._now) + offset for offset in signing.valid_s)
+            out = signer.sign(zone, key, signing.nsec3, Validity(start, end))
+        for fault in signing.faults:
+            out = spoil.FAULTS[fault](list(out))
+        return out
+
+
+def _apex(origin: str, servers: Sequence[str]) -> list[Rdata]:
+    """SOA and NS of a domain."""
+    soa = records.soa(servers[0], f"hostmaster.{origin}", 1, TTL_S)
+    return [soa, *map(records.ns, servers)]
 
 
 def _ds(origin: str, signing: Signing, key: keys.ZoneKey) -> Rdata | None:
@@ -250,31 +303,7 @@ def _rdata(scenario: Scenario, code: str, rest: str) -> Rdata:
     raise ValueError(f"{scenario.name}: no such record: {code} {rest}")
 
 
-def _tlsa(text: str, issued: Issued) -> Rdata:
-    """A TLSA record as `Host.tlsa` describes it."""
-    usage, selector, matching_type, source = text.split()
-    return records.tlsa(
-        int(usage),
-        int(selector),
-        int(matching_type),
-        _association(source, int(selector), int(matching_type), issued),
-    )
-
-
-def _association(source: str, selector: int, matching_type: int, issued: Issued) -> bytes:
-    if source == "empty":
-        return b""
-    if source == "nothing":
-        return hashlib.new({1: "sha256", 2: "sha512"}[matching_type]).digest()
-    if source.startswith("hex:"):
-        return bytes.fromhex(source[4:])
-    part, *as_if = source.split("/")
-    if as_if:
-        selector, matching_type = map(int, as_if)
-    return association(issued.parts[part], selector, matching_type)
-
-
-def by_name_server(plan: Plan) -> Iterator[tuple[str, tuple[str, ...], dict[str, list[Line]]]]:
+def by_name_server(plan: Plan) -> Iterator[tuple[str, tuple[str, ...], Zones]]:
     """(name, addresses, zones) of each NSD. Three, so that none answers for another's zones."""
     yield "root", (addresses.ROOT,), plan.root
     yield "tld", addresses.TLD, plan.tlds

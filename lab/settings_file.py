@@ -54,7 +54,7 @@ path = {path}
 """
 
 
-def write(path: Path, directory: Path, zones: Mapping[str, Path]) -> None:
+def write(path: Path, directory: Path, zones: Mapping[str, str]) -> None:
     """Writes the settings of a survey whose intake reads `zones` (origin to file)."""
     state = os.environ.get("DANESURVEY_STATE_DIR") or str(directory / "state")
     text = _TEMPLATE.format(

@@ -75,14 +75,14 @@ class Line:
         return f"{absolute(self.owner)} {self.ttl_s} IN {mnemonic} {self.rdata.text}"
 
 
-def lines(zone: Zone) -> list[Line]:
+def unsigned(zone: Zone) -> Iterator[Line]:
     """The zone without any signature."""
-    return [
-        Line(owner, zone.ttl_s, one) for (owner, _), rdata in zone.rrsets.items() for one in rdata
-    ]
+    for (owner, _), rdata in zone.rrsets.items():
+        for one in rdata:
+            yield Line(owner, zone.ttl_s, one)
 
 
-def sign(zone: Zone, key: ZoneKey, denial: Nsec3 | None, validity: Validity) -> list[Line]:
+def sign(zone: Zone, key: ZoneKey, denial: Nsec3 | None, validity: Validity) -> Iterator[Line]:
     """The zone with DNSKEY, RRSIG and its denial chain; `denial` None means NSEC."""
     signed = Zone(zone.origin, zone.ttl_s, dict(zone.rrsets))
     signed.rrsets[zone.origin, records.DNSKEY] = [key.rdata]
@@ -96,18 +96,17 @@ def sign(zone: Zone, key: ZoneKey, denial: Nsec3 | None, validity: Validity) -> 
             types.setdefault(owner, set()).add(code)
     for owner in cuts & types.keys():  # glue at the cut itself is not of this zone
         types[owner] &= {records.NS, records.DS}
-    if denial is None:
-        _add_nsec(signed, types)
-    else:
-        _add_nsec3(signed, types, denial, cuts)
 
     signer = _Rrsig(key, zone.origin, validity)
-    out: list[Line] = []
     for (owner, code), rdata in signed.rrsets.items():
-        out.extend(Line(owner, zone.ttl_s, one) for one in rdata)
+        for one in rdata:
+            yield Line(owner, zone.ttl_s, one)
         if code in types.get(owner, ()) and not (code == records.NS and owner in cuts):
-            out.append(Line(owner, zone.ttl_s, signer.over(owner, zone.ttl_s, rdata), code))
-    return out
+            yield Line(owner, zone.ttl_s, signer.over(owner, zone.ttl_s, rdata), code)
+    chain = _nsec(types) if denial is None else _nsec3(zone.origin, types, denial, cuts)
+    for owner, one in chain:
+        yield Line(owner, zone.ttl_s, one)
+        yield Line(owner, zone.ttl_s, signer.over(owner, zone.ttl_s, [one]), one.type)
 
 
 def rrsig(
@@ -177,15 +176,16 @@ def _below_a_cut(owner: str, origin: str, cuts: set[str]) -> bool:
     return bool(cuts) and any(parent in cuts for parent in _parents(owner, origin))
 
 
-def _add_nsec(zone: Zone, types: dict[str, set[int]]) -> None:
+def _nsec(types: dict[str, set[int]]) -> Iterator[tuple[str, Rdata]]:
     """The chain in canonical order (RFC 4034 section 6.1), back to the apex."""
     ordered = sorted(types, key=lambda name: to_labels(name)[::-1])
     for owner, following in zip(ordered, ordered[1:] + ordered[:1], strict=True):
-        types[owner] |= {records.NSEC, records.RRSIG}
-        zone.rrsets[owner, records.NSEC] = [records.nsec(following, types[owner])]
+        yield owner, records.nsec(following, types[owner] | {records.NSEC, records.RRSIG})
 
 
-def _add_nsec3(zone: Zone, types: dict[str, set[int]], denial: Nsec3, cuts: set[str]) -> None:
+def _nsec3(
+    origin: str, types: dict[str, set[int]], denial: Nsec3, cuts: set[str]
+) -> Iterator[tuple[str, Rdata]]:
     """The hashed chain, empty non-terminals included (RFC 5155 section 7.1)."""
     covered = {
         owner: codes
@@ -193,22 +193,21 @@ def _add_nsec3(zone: Zone, types: dict[str, set[int]], denial: Nsec3, cuts: set[
         if not (denial.opt_out and owner in cuts and records.DS not in codes)
     }
     for owner in list(covered):
-        for parent in _parents(owner, zone.origin):
+        for parent in _parents(owner, origin):
             covered.setdefault(parent, set())
     hashed = sorted((denial.hash(owner), owner) for owner in covered)
-    suffix = "" if zone.origin == "." else f".{zone.origin}"
+    suffix = "" if origin == "." else f".{origin}"
     for (digest, owner), (following, _) in zip(hashed, hashed[1:] + hashed[:1], strict=True):
-        codes = set(covered[owner])
+        codes = covered[owner]
         if codes and codes != {records.NS}:
-            codes.add(records.RRSIG)
-        name = records.base32hex(digest) + suffix
-        zone.rrsets[name, records.NSEC3] = [
+            codes = codes | {records.RRSIG}
+        yield (
+            records.base32hex(digest) + suffix,
             records.nsec3(
                 opt_out=denial.opt_out,
                 iterations=denial.iterations,
                 salt=denial.salt,
                 next_hash=following,
                 types=codes,
-            )
-        ]
-        types[name] = {records.NSEC3}
+            ),
+        )

@@ -21,6 +21,7 @@ import trio
 
 from dane.faults import Fault, LocalTrouble
 from lab import addresses, mailserver, nameserver, namespace, nsd
+from lab.certificates import Certificates
 from lab.plan import MailServer, OddNameServer
 
 PROCESS_FILE = "supervisor.pid"
@@ -47,6 +48,8 @@ class Work:
     authoritative: Sequence[AuthoritativeServer]
     mail: Sequence[MailServer]
     odd: Sequence[OddNameServer]
+    seed: int
+    now: float
 
 
 async def supervise(work: Work) -> None:
@@ -58,7 +61,8 @@ async def supervise(work: Work) -> None:
         with trio.fail_after(_START_S):
             for server in work.authoritative:
                 nursery.start_soon(_authoritative, server)
-            await nursery.start(mailserver.serve, work.mail)
+            certificates = Certificates(work.seed, work.now)
+            await nursery.start(mailserver.serve, work.mail, certificates)
             await nursery.start(nameserver.serve, work.odd)
             for server in work.authoritative:
                 await _answers(server)

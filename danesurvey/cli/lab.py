@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
         help="A miniature Internet: real name servers, mail servers, every way to be broken.",
         no_args_is_help=True,
     )
+    lab.command(epilog="Example: danesurvey lab demo")(demo)
     lab.command(epilog="Example: danesurvey lab up --zone gov.zone.gz")(up)
     lab.command(epilog="Example: danesurvey lab down")(down)
     lab.command(
@@ -33,20 +34,39 @@ def register(app: typer.Typer) -> None:
     app.add_typer(lab, name="lab")
 
 
+def _directory(given: Path | None) -> Path:
+    return given or default_state_directory() / "lab"
+
+
 def _lab(directory: Path | None) -> "Lab":
     from lab.internet import Lab
 
-    return Lab(directory or default_state_directory() / "lab")
+    return Lab(_directory(directory))
 
 
-def up(directory: Directory = None) -> None:
+def demo(directory: Directory = None) -> None:
+    """Bring a lab up, survey it, print the post and the broken domains, take it down."""
+    from danesurvey.demo import demo as run
+
+    raise typer.Exit(run(directory or default_state_directory() / "demo"))
+
+
+def up(
+    directory: Directory = None,
+    zone: Annotated[
+        Path | None,
+        typer.Option(help="A zone file whose delegations are served, in place of the catalogue."),
+    ] = None,
+    domains: Annotated[
+        int, typer.Option(min=0, help="Signed domains to make up, in place of the catalogue.")
+    ] = 0,
+) -> None:
     """Bring the lab up; it stays until `lab down`. Prints the settings file of a survey of it."""
-    lab = _lab(directory)
+    from lab.internet import Lab
+
+    lab = Lab(_directory(directory), zone=zone, domains=domains)
     lab.up(attached=False)
-    print(
-        f"the lab is up ({lab.isolation} isolation): {len(lab.scenarios)} scenarios",
-        file=sys.stderr,
-    )
+    print(f"the lab is up ({lab.isolation} isolation)", file=sys.stderr)
     print(lab.settings_file)
 
 

@@ -96,6 +96,7 @@ class Signing:
     servers: tuple[Behaviour, ...] = ()
 
 
+RIGHT = Signing()
 UNSIGNED = Signing(signed=False, ds="none")
 
 

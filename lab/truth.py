@@ -1,0 +1,30 @@
+"""The ground truth of made-up domains, as Parquet beside the lab's zones."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lab.population import Truth
+
+_COLUMNS: "list[pa.Field[Any]]" = [
+    pa.field("domain", pa.string(), nullable=False),
+    pa.field("recipe", pa.string(), nullable=False),  # a scenario's name, or `hosted`
+    # of domain_verdict
+    pa.field("status", pa.string(), nullable=False),
+    pa.field("stage", pa.string()),
+    pa.field("reason", pa.string()),
+    pa.field("level", pa.string()),
+    pa.field("mx_secure", pa.bool_(), nullable=False),
+    pa.field("dane_primary", pa.bool_(), nullable=False),
+    pa.field("deliverable", pa.bool_()),
+]
+SCHEMA = pa.schema(_COLUMNS)
+
+
+def write(path: Path, truths: Iterable[Truth]) -> None:
+    """Writes them in order."""
+    rows = [{"domain": one.domain, "recipe": one.recipe, **one.verdict} for one in truths]
+    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), path)
