@@ -4,6 +4,7 @@ On stderr, for stdout is data.
 """
 
 import asyncio
+import contextlib
 import json
 import sys
 import time
@@ -48,7 +49,10 @@ async def _lines(engine: Engine) -> None:
     told: list[dict[str, Any]] = []
     try:
         while True:
-            await asyncio.sleep(EVERY_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(EVERY_S):
+                    await engine.pass_began.wait()
+            engine.pass_began.clear()
             told = _tell(engine, told)
     finally:
         _tell(engine, told)

@@ -104,6 +104,7 @@ class Engine:
         self.settings = settings
         self.parallel = parallel  # scans at once: processes times threads
         self.passes: list[StagePass] = []
+        self.pass_began = asyncio.Event()  # cleared by whoever shows it
         self._workers = workers
         self._resolvers = resolvers
         self._stopping = stopping
@@ -145,6 +146,7 @@ class Engine:
         back_off_s = BACK_OFF_S
         state = StagePass(work.stage, number)
         self.passes.append(state)
+        self.pass_began.set()
         if rest_s:
             state.resting_until = time.time() + rest_s
             await self.rest(rest_s)
