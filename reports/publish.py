@@ -37,11 +37,13 @@ from reports.dictionary import (
 from reports.settings import PublishSettings
 from reports.views import open_views
 from storage import run as runs
-from storage.database import Connection, Pool
+from storage.database import Connection
 from storage.export import export
 from storage.run import Run, RunKind
 
 _EXPORTED = (MX_HOSTS, ADDRESSES, PROBES)
+_COUNTED = {DOMAINS: "domain_verdict", MX_HOSTS: "host_verdict", PROBES: "smtp_probe"}
+"""Published tables that have the rows of a run table, no more and no fewer."""
 _SEEN = pa.schema([CERTIFICATES.schema.field(name) for name in ("sha256", "der", "first_run")])
 """What PostgreSQL knows of a certificate."""
 
@@ -56,7 +58,7 @@ class Published:
 
 
 async def publish(
-    connection: "Connection | Pool",
+    connection: Connection,
     run_id: int,
     settings: PublishSettings,
     directory: Path,
@@ -66,28 +68,33 @@ async def publish(
 ) -> Published:
     """Publish a run whose verdicts are complete into `directory`/dataset.
 
-    Publishing a run again gives the same bytes. `url` is the connection's database. The
-    database's own mark that the run is published is the caller's.
+    Publishing a run again gives the same bytes. `url` is the connection's database, which
+    is told when the files are there and have as many rows as it has.
 
     Raises Refused, with every reason, for a run that should not be published; `force`
     overrules all reasons but missing verdicts. Raises LocalTrouble for a database, disk or
     memory that does not suffice; the data set is then as it was.
     """
-    run = await runs.get(connection, run_id)  # type: ignore[arg-type]
+    run = await runs.get(connection, run_id)
+    if run.dropped:
+        raise Refused(f"run {run_id}: its rows were dropped on {run.dropped:%Y-%m-%d}")
     dataset = Dataset(directory / "dataset")
     if unassessed := await _unassessed(connection, run):
         raise Refused(f"run {run_id} is not assessed: {unassessed} domains have no verdict")
     reasons = await objections(connection, run, settings, manifest.runs(dataset))
     if reasons and not force:
         raise Refused(f"run {run_id} is not published: {'; '.join(reasons)}")
-    domains = await connection.fetchval(
-        "SELECT count(*) FROM domain_verdict WHERE run_id = $1", run_id
-    )
-    return await asyncio.to_thread(_write, dataset, run, settings, url, domains)
+    expected = {
+        table: await connection.fetchval(f"SELECT count(*) FROM {source} WHERE run_id = $1", run_id)
+        for table, source in _COUNTED.items()
+    }
+    published = await asyncio.to_thread(_write, dataset, run, settings, url, expected)
+    await runs.publish(connection, run_id)
+    return published
 
 
 async def objections(
-    connection: "Connection | Pool",
+    connection: Connection,
     run: Run,
     settings: PublishSettings,
     published: Sequence[manifest.RunEntry],
@@ -113,7 +120,7 @@ async def objections(
     return reasons
 
 
-async def _unassessed(connection: "Connection | Pool", run: Run) -> int:
+async def _unassessed(connection: Connection, run: Run) -> int:
     found = await connection.fetchrow(
         "SELECT (SELECT count(*) FROM domain_mx WHERE run_id = $1)"
         " - (SELECT count(*) FROM domain_verdict WHERE run_id = $1) AS missing",
@@ -123,18 +130,28 @@ async def _unassessed(connection: "Connection | Pool", run: Run) -> int:
 
 
 def _write(
-    dataset: Dataset, run: Run, settings: PublishSettings, url: str, domains: int
+    dataset: Dataset,
+    run: Run,
+    settings: PublishSettings,
+    url: str,
+    expected: Mapping[PublishedTable, int],
 ) -> Published:
     """Blocking: everything but the database's own record that it was published."""
     key = RunKey(month_of(run.started), run.run_id)
     published = manifest.runs(dataset)
     staged = dataset.stage(key)
     try:
-        _export(staged, run.run_id, url, domains)
+        _export(staged, run.run_id, url, expected[DOMAINS])
         write_table(staged, ZONES, [_zones(run)])
         _derive(staged, dataset, run, settings, published)
         files = {table: manifest.file_entries(staged, table) for table in TABLES}
         rows = {_name(table): sum(one["rows"] for one in files[table]) for table in TABLES}
+        for table, count in expected.items():
+            if rows[_name(table)] != count:
+                raise Refused(
+                    f"run {run.run_id}: {rows[_name(table)]} rows of {table.name} were exported, "
+                    f"{count} are in the database; is the run still going on?"
+                )
         entry = manifest.run_entry(
             key,
             kind=run.kind,

@@ -348,6 +348,18 @@ async def test_a_run_without_verdicts_is_never_published(
         await published(connection, database_url, run, tmp_path, force=True)
 
 
+async def test_a_dropped_run_does_not_replace_its_files(
+    connection: Connection, database_url: str, tmp_path: Path
+) -> None:
+    run = await a_run(connection, database_url)
+    await published(connection, database_url, run, tmp_path)
+    first = tree(tmp_path)
+    assert await runs.drop_old(connection, {RunKind.FULL: 0}) == [run.run_id]
+    with pytest.raises(Refused, match="dropped"):
+        await published(connection, database_url, run, tmp_path, force=True)
+    assert tree(tmp_path) == first
+
+
 async def test_what_fails_midway_changes_nothing(
     connection: Connection, database_url: str, tmp_path: Path
 ) -> None:
