@@ -102,6 +102,7 @@ def scan(
     families: Iterable[Family] = (4, 6),
     resolver: Resolvers | None = None,
     client: ClientSettings | None = None,
+    at: datetime | None = None,
 ) -> tuple[pa.RecordBatch, pa.RecordBatch]:
     """Probe every row of `shard`: (rows of `smtp_probe`, rows of `certificate`).
 
@@ -110,7 +111,8 @@ def scan(
     `new_per_s` is this worker's share of `probe.new_per_s`, by default all of it.
     `families` are those that this machine had at the run's start; rows of another are
     `unprobed`. With `resolver` answers that are too old are asked for again, and a mismatch is
-    matched with fresh records before it counts. After `crawler.scan.stop` only the finished
+    matched with fresh records before it counts. `at` is when certificates must be valid, by
+    default the moment of the connection. After `crawler.scan.stop` only the finished
     rows are returned.
     Raises UsageFault without an identity, or for a bad opt-out list.
     """
@@ -120,6 +122,7 @@ def scan(
         probe,
         new_per_s or probe.new_per_s,
         frozenset(families),
+        at,
     )
     crawler.scan.run(partial(probing.run, resolver, client or ClientSettings()))
     if probing.fault is not None:
@@ -146,7 +149,9 @@ class _Probing:
         settings: ProbeSettings,
         new_per_s: float,
         families: frozenset[Family],
+        at: datetime | None,
     ) -> None:
+        self.at = at
         self.keys = keys
         self.settings = settings
         self.families = families
@@ -264,7 +269,7 @@ class _Probing:
 
     async def judge(self, row: int, talks: Sequence[Conversation]) -> tuple[_Judged, set[Defect]]:
         """As `judge`; what the certificate decides against the server, with fresh records too."""
-        found = judge(talks, self.keys[row].records, datetime.now(UTC))
+        found = judge(talks, self.keys[row].records, self.at or datetime.now(UTC))
         blamed = found[0].verification and HOST_CLASS[found[0].status] is HostClass.F
         if self.recheck is None or not blamed:
             return found
@@ -275,7 +280,7 @@ class _Probing:
         if fresh.withdrawn is not None:
             return _untouched(HostStatus.UNPROBED, fresh.withdrawn), set()
         self.keys[row] = replace(key, tlsa=fresh.tlsa, dns_asked=fresh.asked)
-        return judge(talks, self.keys[row].records, datetime.now(UTC))
+        return judge(talks, self.keys[row].records, self.at or datetime.now(UTC))
 
     def finish(
         self,

@@ -1,0 +1,167 @@
+"""`danesurvey check`: one domain live, explained."""
+
+import itertools
+import json
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, NamedTuple
+
+import typer
+
+from dane.faults import Fault, UsageFault
+from dane.names import NameFault, canonical
+from danesurvey.check.advice import EXIT_CODE, NAGIOS_CODE, WORSE_LAST, Severity
+from danesurvey.cli.context import settings_of
+from danesurvey.settings import Settings
+
+AT_ONCE = 50
+"""Domains that are measured together when there are many."""
+
+_EXAMPLE = "Example: danesurvey check example.org"
+
+
+class Form(NamedTuple):
+    """How to print."""
+
+    json: bool
+    quiet: bool
+    nagios: bool
+
+
+def register(app: typer.Typer) -> None:
+    app.command("check", epilog=_EXAMPLE)(check)
+
+
+def check(
+    context: typer.Context,
+    domains: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="DOMAIN…", help="Mail domains; `-` or none: one a line on stdin."),
+    ] = None,
+    print_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object a domain and line.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
+    nagios: Annotated[
+        bool, typer.Option("--nagios", help="One line and exit code for a monitoring system.")
+    ] = False,
+    only_4: Annotated[bool, typer.Option("--4", help="Only IPv4 addresses.")] = False,
+    only_6: Annotated[bool, typer.Option("--6", help="Only IPv6 addresses.")] = False,
+    mx: Annotated[
+        str | None,
+        typer.Option(metavar="HOST", help="This MX host instead of the domain's own."),
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="When certificates must be valid, ISO 8601. Default: now."
+        ),
+    ] = None,
+    resolver: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDR[@PORT]", help="A validating resolver on loopback. Default: a fresh one."
+        ),
+    ] = None,
+) -> None:
+    """Check the DANE of mail domains now, and explain what is found.
+
+    Exit code: 0 nothing is broken, 1 a domain is broken or its lookups fail, 2 wrong usage, 3
+    trouble on this side. With --nagios: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
+    """
+    form = Form(print_json, quiet, nagios)
+    try:
+        if only_4 and only_6:
+            raise UsageFault("--4 and --6 exclude each other")
+        code = _check(
+            settings_of(context),
+            _names(domains or ["-"]),
+            form,
+            families=frozenset({4} if only_4 else {6} if only_6 else {4, 6}),
+            mx=_name(mx) if mx else None,
+            at=_moment(at) if at else None,
+            resolver=resolver,
+        )
+    except Fault as fault:
+        if not nagios:
+            raise
+        print(f"DANE UNKNOWN - {fault}")
+        code = NAGIOS_CODE[Severity.UNKNOWN]
+    raise typer.Exit(code)
+
+
+def _check(
+    settings: Settings,
+    names: Iterator[str],
+    form: Form,
+    *,
+    families: frozenset[Literal[4, 6]],
+    mx: str | None,
+    at: datetime | None,
+    resolver: str | None,
+) -> int:
+    """Print each domain's result as soon as it is there; the exit code of the worst."""
+    # Heavy imports are for this verb alone.
+    from danesurvey.check.document import document
+    from danesurvey.check.measure import Checker, Request, resolver_address
+
+    address = resolver_address(resolver) if resolver else None
+    request = Request(families=families, mx=mx, at=at, resolver=address)
+    first = next(names, None)
+    if first is None:
+        raise UsageFault("no domain to check")
+    worst = Severity.OK
+    with Checker(settings, request) as checker:
+        remaining = itertools.chain([first], names)
+        while some := list(itertools.islice(remaining, AT_ONCE)):
+            for measured in checker.measure(some):
+                found = document(measured, at)
+                worst = max(worst, found["verdict"]["severity"], key=WORSE_LAST.index)
+                _show(found, form)
+    return (NAGIOS_CODE if form.nagios else EXIT_CODE)[worst]
+
+
+def _show(found: dict[str, Any], form: Form) -> None:
+    from rich.console import Console
+
+    from danesurvey.check import terminal
+
+    if form.quiet:
+        return
+    if form.json:
+        print(json.dumps(found), flush=True)
+    elif form.nagios:
+        print(terminal.nagios(found), flush=True)
+    else:
+        terminal.show(Console(), found)
+
+
+def _names(arguments: list[str]) -> Iterator[str]:
+    """The domains as keys; `-` stands for the lines of standard input."""
+    for argument in arguments:
+        if argument != "-":
+            yield _name(argument)
+            continue
+        for line in sys.stdin:
+            text = line.partition("#")[0].strip()
+            if text:
+                yield _name(text)
+
+
+def _name(text: str) -> str:
+    """The key of a domain name; one in Unicode by Python's codec (IDNA 2003)."""
+    try:
+        if not text.isascii():
+            text = text.encode("idna").decode("ascii")
+        return canonical(text)
+    except (NameFault, UnicodeError) as fault:
+        raise UsageFault(f"{text!r} is not a domain name: {fault}") from None
+
+
+def _moment(text: str) -> datetime:
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageFault(f"--at {text}: {error}") from None
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
