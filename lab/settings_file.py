@@ -22,6 +22,7 @@ query_localhost = true
 ipv6 = false
 
 [client]
+questions_per_s_per_name_server_set = 100000.0
 passes_s = [0.5, 1.0, 2.0]
 
 [canaries]

@@ -4,8 +4,6 @@ Only this makes a DNS operator's list something that they can act on (measuremen
 section 2): our resolver hides the cause behind SERVFAIL.
 """
 
-from dataclasses import replace
-
 from crawler.dns.client import Resolvers
 from crawler.scan import authority as authority_scan
 from crawler.survey.engine import Engine, Work
@@ -20,13 +18,12 @@ async def authority(engine: Engine, resolvers: Resolvers) -> None:
     lab = (
         ("127.0.0.0/8", *settings.probe.lab_addresses) if settings.resolver.query_localhost else ()
     )
-    share = settings.client.questions_per_s_per_name_server_set / engine.parallel
     work = Work(
         stage="authority",
         scan=authority_scan.scan,
         options={
             "schema": AUTHORITY.schema,
-            "client": replace(engine.client, questions_per_s_per_name_server_set=share),
+            "client": engine.client,
             "resolver": resolvers,
             "run_id": run.run_id,
             "lab_addresses": lab,

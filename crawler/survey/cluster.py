@@ -102,7 +102,7 @@ async def _remote(settings: SurveySettings) -> AsyncIterator[distributed.Client]
         )
     except (OSError, TimeoutError) as error:
         raise LocalTrouble(
-            f"scheduler {address}: {error or 'no answer'}; `danesurvey scheduler` starts one"
+            f"scheduler {address}: {str(error) or 'no answer'}; `danesurvey scheduler` starts one"
         ) from None
     try:
         await client.register_plugin(ScanNode())

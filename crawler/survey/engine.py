@@ -274,9 +274,14 @@ class Engine:
 
     @property
     def client(self) -> ClientSettings:
-        """The DNS client's settings for one scan: its share of the worker's window."""
+        """The DNS client's settings for one scan: its share of what all of them may do."""
         client = self.settings.client
-        return dataclasses.replace(client, window=max(1, client.window // THREADS_PER_WORKER))
+        per_s = client.questions_per_s_per_name_server_set / self.parallel
+        return dataclasses.replace(
+            client,
+            window=max(1, client.window // THREADS_PER_WORKER),
+            questions_per_s_per_name_server_set=per_s,
+        )
 
 
 async def _any(shards: AsyncIterator[Shard]) -> bool:
