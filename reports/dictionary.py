@@ -10,8 +10,7 @@ registries give their zones forbid to pass on; `public` ones name MX hosts, oper
 zones, and count the rest.
 """
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -28,6 +27,7 @@ from dane.outcomes import (
     LookupStage,
     MismatchCause,
     NoMailReason,
+    RecordResult,
 )
 from storage.schemas import (
     CERTIFICATE,
@@ -363,7 +363,7 @@ PROBES = PublishedTable(
             SMTP_PROBE,
             "record_result",
             "What each record came to.",
-            words=("match", "unusable", *MismatchCause),
+            words=(*RecordResult, *MismatchCause),
         ),
         _of(SMTP_PROBE, "matched_record", "Index of the record that matches, from 0."),
         _of(SMTP_PROBE, "matched_depth", "Depth of the certificate that it matches; 0: leaf."),
@@ -510,7 +510,11 @@ STATISTICS = PublishedTable(
         Column("dimension", pa.string(), "By what it is split; `all`: not split."),
         Column("key", pa.string(), "The member of the dimension; empty if not split."),
         Column("value", pa.float64(), "The number; percentages truncated to two decimals."),
-        Column("unit", pa.string(), "domains, hosts, records, percent, …"),
+        Column(
+            "unit",
+            pa.string(),
+            "What the number counts: domains, hosts, records, percent and so on.",
+        ),
     ),
 )
 
@@ -525,25 +529,3 @@ TABLES: tuple[PublishedTable, ...] = (
     CONFIRMED_BREAKAGES,
     STATISTICS,
 )
-
-
-def _markdown_type(kind: pa.DataType) -> str:
-    if pa.types.is_list(kind):
-        return f"list of {kind.value_type}"
-    return re.sub(r"\[us, tz=UTC\]", " (µs, UTC)", str(kind))
-
-
-def markdown(tables: Sequence[PublishedTable] = TABLES) -> str:
-    """The tables' part of docs/dataset.md."""
-    lines: list[str] = []
-    for table in tables:
-        lines += [f"### `{table.access}/{table.name}`", "", table.description, ""]
-        lines += [f"Key and order: {', '.join(f'`{part}`' for part in table.key)}.", ""]
-        lines += ["| column | type | null | meaning |", "|---|---|---|---|"]
-        for column in table.columns:
-            meaning = column.description.replace("|", "\\|")
-            null = "" if column.required else "yes"
-            kind = _markdown_type(column.type)
-            lines.append(f"| `{column.name}` | {kind} | {null} | {meaning} |")
-        lines.append("")
-    return "\n".join(lines)
