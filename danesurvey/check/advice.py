@@ -102,7 +102,7 @@ SENDER: dict[DomainStatus, str] = {
     DomainStatus.INSECURE: "delivers as to any domain: TLS if offered, nobody authenticated",
     DomainStatus.NO_MAIL: "returns mail for this domain at once",
     DomainStatus.UNREACHABLE: "tries again later, as any sender does",
-    DomainStatus.INDETERMINATE: "does not depend on what this machine could not find out",
+    DomainStatus.INDETERMINATE: "may deliver or not: it cannot be told from here",
 }
 """What a sender that enforces DANE does, where `deliverable` makes no difference."""
 
@@ -213,7 +213,7 @@ REPAIR_HOST: dict[HostStatus, str] = {
     "remove the TLSA records at {tlsa_name}.",
     HostStatus.UNUSABLE: "Replace the records of {host} by one that senders can use:",
     HostStatus.TLSA_FAILED: "Have every name server of {tlsa_name} answer TLSA questions, with "
-    "signatures that hold or a signed denial.",
+    "records or a denial whose signatures hold.",
     HostStatus.ADDRESS_FAILED: "Have the name servers of {host} answer for its addresses.",
     HostStatus.ABSENT: "To protect mail to {host}, publish `3 1 1` and the SHA-256 digest of its "
     "key: openssl x509 -in CERTIFICATE -noout -pubkey | openssl pkey -pubin -outform DER | "
@@ -229,7 +229,7 @@ REPAIR_DOMAIN: dict[tuple[DomainStatus, Detail], str] = {
 
 ROLLOVER = (
     "Before {host} gets a new key, publish its record beside the present one, wait {wait}, "
-    "change the key, and remove the old record then. Two records at all times, the present "
-    "key's and the next one's, make that a habit."
+    "change the key, and only then remove the old record. Best keep two records at all times: "
+    "the present key's and the next one's."
 )
-ROLLOVER_NO_TTL = "twice the records' TTL"
+ROLLOVER_WAIT = "at least twice the records' TTL"

@@ -5,14 +5,16 @@ in UTC, words those of `dane.outcomes`. Text from strangers is without control c
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
 from dane import tlsa
 from dane.certificate import read_certificate
 from dane.outcomes import (
+    FAILED,
     HOST_CLASS,
+    AuthorityResult,
     Defect,
     DomainStatus,
     HostClass,
@@ -23,13 +25,14 @@ from dane.outcomes import (
 )
 from dane.verify import verify
 from danesurvey.check.advice import (
+    AUTHORITY,
     CAUSE,
     DEFECT,
     INFORMATION,
     REPAIR_DOMAIN,
     REPAIR_HOST,
     ROLLOVER,
-    ROLLOVER_NO_TTL,
+    ROLLOVER_WAIT,
     SENDER,
     SENDER_FAILING,
     SENTENCE,
@@ -65,13 +68,16 @@ def document(measured: Measured, at: datetime | None) -> Document:
             **{key: verdict[key] for key in ("mx_secure", "dane_primary", "deliverable")},
             "severity": severity,
             "sentence": _sentence(verdict, hosts),
-            "sender": "A sender that enforces DANE " + _sender(verdict) + ".",
+            "sender": f"A sender that enforces DANE {_sender(verdict)}.",
             "defects": _defects(verdict["defects"]),
         },
         "dnssec": _dnssec(measured.domain_mx),
         "hosts": hosts,
         "authority": [_authority(row) for row in measured.authority],
-        "causes": [line for host in hosts for line in _causes(host)],
+        "causes": [
+            *_lookup_causes(measured),
+            *(line for host in hosts for line in _host_causes(host, _time(at))),
+        ],
         "repairs": _repairs(measured, hosts),
         "advice": [line for host in hosts for line in _advice(measured, host)],
     }
@@ -272,7 +278,32 @@ def _certificate(der: bytes) -> Document:
 # --- causes, repairs, advice ------------------------------------------------------------------
 
 
-def _causes(host: Document) -> list[str]:
+def _lookup_causes(measured: Measured) -> list[str]:
+    """What the resolver says of failing lookups, and what the name servers' answers show."""
+    lines: dict[str, None] = {}
+    rows = [(measured.domain, measured.domain_mx), *measured.hosts.items()]
+    for name, row in rows:
+        outcomes = {
+            row.get(key) for key in ("outcome", "a_outcome", "aaaa_outcome", "tlsa_outcome")
+        }
+        if outcomes & FAILED and row["ede_text"]:
+            lines[f"{name}: {_printable(row['ede_text'])}"] = None
+    for row in measured.authority:
+        about = f"{row['name']} {row['rrtype']}"
+        bad: dict[str, dict[str, None]] = {}
+        for server, question, result in zip(
+            row["server"], row["question"], row["result"], strict=True
+        ):
+            if question == row["rrtype"] and result != AuthorityResult.ANSWER:
+                bad.setdefault(result, {})[server] = None
+        for result, servers in bad.items():
+            lines[f"{about}: {_and(list(servers))} {AUTHORITY[AuthorityResult(result)]}"] = None
+        if row["note"]:
+            lines[f"{about}: {_printable(row['note'])}"] = None
+    return list(lines)
+
+
+def _host_causes(host: Document, at: str | None) -> list[str]:
     """Why a host fails, address by address where they differ."""
     if host["class"] != HostClass.F:
         return []
@@ -293,7 +324,8 @@ def _causes(host: Document) -> list[str]:
             ]
             lines[f"{where}: outside its dates in the chain {', '.join(bad)}"] = None
         elif address["status"] and HOST_CLASS[HostStatus(address["status"])] is HostClass.F:
-            said = address.get("error") or f"{address['smtp_code']} {address['smtp_text']}"
+            reply = f"{address['smtp_code']} {address['smtp_text']}".replace("\n", " / ")
+            said = address.get("error") or f"it says {reply}"
             lines[f"{where}: {said}"] = None
     return list(lines)
 
@@ -328,13 +360,21 @@ def _records_for_keys_seen(host: Document) -> list[str]:
 
 
 def _advice(measured: Measured, host: Document) -> list[str]:
-    if Defect.SINGLE_RECORD not in {one["defect"] for one in host["defects"]}:
+    """How to change the key without an outage, where there is only one record."""
+    defects = {one["defect"] for one in host["defects"]}
+    if Defect.SINGLE_RECORD not in defects or host["class"] not in (HostClass.P, HostClass.F):
         return []
     ttl_s = measured.hosts[host["host"]]["rrsig_original_ttl"]
-    wait = str(timedelta(seconds=2 * ttl_s)) if ttl_s else ROLLOVER_NO_TTL
-    if ttl_s:
-        wait = f"{wait} hours ({ROLLOVER_NO_TTL})"
+    wait = f"{ROLLOVER_WAIT}, {_span(2 * ttl_s)}" if ttl_s else ROLLOVER_WAIT
     return [ROLLOVER.format(host=host["host"], wait=wait)]
+
+
+def _span(seconds: int) -> str:
+    """A time for people, rounded up to whole units."""
+    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{-(-seconds // length)} {unit}"
+    return f"{seconds} seconds"
 
 
 def _time(when: datetime | None) -> str | None:
@@ -347,4 +387,4 @@ def _printable(text: str | None) -> str | None:
     """Without control characters and other surprises for a terminal."""
     if text is None:
         return None
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -24,6 +24,7 @@ from crawler.smtp.etiquette import require_identity
 from dane.faults import LocalTrouble
 from dane.names import bucket, operator
 from dane.outcomes import FAILED, LOCAL, HostStatus, LookupOutcome
+from danesurvey.resolvers import resolvers_of, running
 from danesurvey.settings import Settings
 from storage.schemas import (
     AUTHORITY,
@@ -127,26 +128,19 @@ class Checker:
     def _start(self, stack: contextlib.ExitStack) -> Resolvers:
         if self._request.resolver is not None:
             return Resolvers(first=(self._request.resolver,))
-        settings = self._settings.resolver
-        if settings.address is None:
+        resolver = self._settings.resolver
+        if resolver.address is None:
             first, second = _free_ports()
-            settings = replace(settings, port=first, second_look_port=second, threads=1)
+            resolver = replace(resolver, port=first, second_look_port=second, threads=1)
         directory = self._settings.state_dir / "check"
         try:
             directory.mkdir(parents=True, exist_ok=True)
             scratch = stack.enter_context(tempfile.TemporaryDirectory(dir=directory))
         except OSError as error:
             raise LocalTrouble(f"{directory}: {error.strerror}") from None
-        for second_look in (False, True):
-            if second_look and settings.address and not settings.second_look_address:
-                break
-            unbound = Unbound(settings, Path(scratch), second_look=second_look)
-            self._unbounds.append(stack.enter_context(unbound))
-        return Resolvers(
-            first=(self._unbounds[0].address,),
-            second=tuple(one.address for one in self._unbounds[1:]),
-            control=tuple(one.control.path for one in self._unbounds),
-        )
+        own = {"state_dir": Path(scratch), "resolver": resolver}
+        self._unbounds = stack.enter_context(running(self._settings.model_copy(update=own)))
+        return resolvers_of(self._unbounds)
 
     def measure(self, domains: Sequence[str]) -> list[Measured]:
         """Measure some domains (keys of `dane.names`) at once; in their order."""

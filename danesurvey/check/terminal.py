@@ -163,8 +163,6 @@ def _authority(row: Document) -> Iterator[Line]:
         result = AuthorityResult(one["result"])
         yield (
             4,
-            f"{one['server']} [{one['address']}] {one['transport']}: {result}, {AUTHORITY[result]}",
+            f"{one['server']} [{one['address']}] {one['transport']}: {AUTHORITY[result]}",
             "" if result is AuthorityResult.ANSWER else "red",
         )
-    if row["note"]:
-        yield 4, row["note"], "yellow"

@@ -4,6 +4,7 @@ import itertools
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -115,11 +116,21 @@ def _check(
     with Checker(settings, request) as checker:
         remaining = itertools.chain([first], names)
         while some := list(itertools.islice(remaining, AT_ONCE)):
-            for measured in checker.measure(some):
+            with _talking(f"checking {some[0]}" + (" and others" if some[1:] else "")):
+                results = checker.measure(some)
+            for measured in results:
                 found = document(measured, at)
                 worst = max(worst, found["verdict"]["severity"], key=WORSE_LAST.index)
                 _show(found, form)
     return (NAGIOS_CODE if form.nagios else EXIT_CODE)[worst]
+
+
+def _talking(text: str) -> AbstractContextManager[object]:
+    """A sign of life on a terminal: failing lookups take a minute."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    return console.status(text) if console.is_terminal else nullcontext()
 
 
 def _show(found: dict[str, Any], form: Form) -> None:
