@@ -7,7 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from reports.dataset import Files, RunKey, write_table
+from reports import manifest
+from reports.dataset import Dataset, Files, RunKey, write_table
 from reports.dictionary import TABLES, PublishedTable
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -66,3 +67,29 @@ def domain(
         "host_class": [one[3] for one in hosts],
         **more,
     }
+
+
+def publish(
+    directory: Path,
+    rows: Mapping[PublishedTable, Iterable[Mapping[str, Any]]],
+    key: RunKey = KEY,
+    *,
+    kind: str = "full",
+    started: datetime = NOON,
+    vantage: str = "here",
+) -> Dataset:
+    """A data set at `directory`/dataset with this run in its manifest."""
+    dataset = Dataset(directory / "dataset")
+    files = write(dataset.directory, rows, key)
+    listed = {table: manifest.file_entries(files, table) for table in TABLES}
+    entry = manifest.run_entry(
+        key,
+        kind=kind,
+        started=started,
+        vantage=vantage,
+        record={},
+        sources=[],
+        rows={f"{one.access}/{one.name}": sum(f["rows"] for f in listed[one]) for one in TABLES},
+    )
+    manifest.add(dataset, entry, listed)
+    return dataset

@@ -1,0 +1,198 @@
+"""Who may be excepted from DANE, for how long, on whose word."""
+
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dane.faults import Refused, UsageFault
+from reports.dictionary import BREAKAGES, CONFIRMED_BREAKAGES, DOMAINS
+from reports.exceptions import Action, Approval, Grounds, as_postfix, entries, read_approvals
+from reports.library import Library
+from reports.settings import PublishSettings
+from reports.views import open_views
+from tests.published_rows import NOON, domain, publish, write
+
+TODAY = NOON.date()
+SETTINGS = PublishSettings()
+
+
+def broken(name: str, host: str, status: str = "mismatch", **more: Any) -> dict[str, Any]:
+    return {
+        "operator_kind": "mx",
+        "operator": "provider.example",
+        "host": host,
+        "domain": name,
+        "status": status,
+        "state": "confirmed",
+        "last_look": NOON,
+        **more,
+    }
+
+
+def approval(host: str, **more: Any) -> Approval:
+    given = {
+        "approver": "Jo Doe",
+        "grounds": Grounds.OPERATOR,
+        "reference": "mail",
+        "begins": TODAY,
+        "until": TODAY + timedelta(days=9),
+    }
+    return Approval(host=host, **(given | more))
+
+
+def excepted(
+    tmp_path: Path,
+    breakages: list[dict[str, Any]],
+    approvals: list[Approval],
+    *,
+    deliverable: bool | None = False,
+    today: date = TODAY,
+    **options: Any,
+) -> list[tuple[str, Action]]:
+    names = {row["domain"] for row in breakages}
+    rows = {
+        DOMAINS: [domain(name, "broken", deliverable=deliverable) for name in sorted(names)],
+        BREAKAGES: breakages,
+    }
+    with open_views("500MB", write(tmp_path, rows)) as views:
+        found = entries(views, approvals, today=today, **options)
+    return [(one.domain, one.action) for one in found]
+
+
+@pytest.mark.parametrize(
+    ("status", "action"),
+    [
+        ("mismatch", Action.ENCRYPT),
+        ("name_mismatch", Action.ENCRYPT),
+        ("ta_expired", Action.ENCRYPT),
+        ("no_starttls", Action.MAY),
+        ("starttls_rejected", Action.MAY),
+        ("tls_failed", Action.MAY),
+    ],
+)
+def test_what_postfix_is_told(tmp_path: Path, status: str, action: Action) -> None:
+    rows = [broken("a.example", "mx.example", status)]
+    assert excepted(tmp_path, rows, [approval("mx.example")]) == [("a.example", action)]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"breakages": [broken("a.example", "mx.example", state="suspected")]},
+        {"approvals": []},
+        {"approvals": [approval("other.example")]},
+        {"deliverable": True},
+        {"deliverable": None},
+        {"today": TODAY + timedelta(days=10)},
+        {"today": TODAY - timedelta(days=1)},
+        {"approvals": [approval("mx.example", grounds=Grounds.VANTAGE)]},
+        {"breakages": [broken("a.example", "mx.example", last_look=NOON - timedelta(days=3))]},
+        {"breakages": [broken("a.example", "", "bogus", operator_kind="dns", stage="mx")]},
+        # another broken host of the domain that nobody approved
+        {"breakages": [broken("a.example", "mx.example"), broken("a.example", "mx2.example")]},
+    ],
+    ids=str,
+)
+def test_no_exception(tmp_path: Path, case: dict[str, Any]) -> None:
+    given = {
+        "breakages": [broken("a.example", "mx.example")],
+        "approvals": [approval("mx.example")],
+    }
+    assert excepted(tmp_path, **(given | case)) == []
+
+
+def test_a_second_vantage_counts_for_the_hosts_that_it_saw(tmp_path: Path) -> None:
+    rows = [broken("a.example", "mx.example"), broken("b.example", "mx2.example")]
+    words = [approval(one["host"], grounds=Grounds.VANTAGE) for one in rows]
+    found = excepted(tmp_path, rows, words, second_vantage=frozenset({"mx.example"}))
+    assert found == [("a.example", Action.ENCRYPT)]
+
+
+def test_the_weakest_action_of_a_domain(tmp_path: Path) -> None:
+    rows = [broken("a.example", "mx.example"), broken("a.example", "mx2.example", "tls_failed")]
+    found = excepted(tmp_path, rows, [approval("mx.example"), approval("mx2.example")])
+    assert found == [("a.example", Action.MAY)]
+
+
+def test_postfix_table(tmp_path: Path) -> None:
+    rows = {
+        DOMAINS: [domain("a.example", "broken", deliverable=False)],
+        BREAKAGES: [broken("a.example", "mx.example")],
+    }
+    with open_views("500MB", write(tmp_path, rows)) as views:
+        found = entries(
+            views, [approval("mx.example", approver="J\nroot.example may")], today=TODAY
+        )
+    lines = as_postfix(found, today=TODAY).splitlines()
+    assert [line for line in lines if not line.startswith("#")] == ["a.example encrypt"]
+    assert "after 2026-11-10" in lines[1]
+    assert as_postfix([], today=TODAY).count("\n") == 2
+
+
+GOOD = """
+[[exception]]
+host = "MX.Example."
+approver = "Jo Doe"
+grounds = "operator"
+reference = "their mail"
+from = 2026-11-01
+until = 2026-11-14
+"""
+
+
+def test_an_approval_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "approvals.toml"
+    path.write_text(GOOD)
+    (found,) = read_approvals(path, max_days=14)
+    assert (found.host, found.until) == ("mx.example", date(2026, 11, 14))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("2026-11-14", "2026-11-15", "15 days"),
+        ("2026-11-14", "2026-10-31", "0 days"),
+        ('approver = "Jo Doe"', "", "approver is needed"),
+        ('"Jo Doe"', '"  "', "approver is needed"),
+        ('"operator"', '"hearsay"', "hearsay"),
+        ('"MX.Example."', '"a..b"', "empty label"),
+        ("until", "expires", "no such key: expires"),
+        ("2026-11-14", '"soon"', "until is needed"),
+        ("2026-11-14", "2026-11-14T00:00:00", "until is needed"),
+        ("[[exception]]", "[exception]", "only [[exception]]"),
+        ("[[exception]]", "[[exceptions]]", "only [[exception]]"),
+        ("=", "", "approvals"),
+    ],
+)
+def test_an_approval_against_the_rules(tmp_path: Path, old: str, new: str, said: str) -> None:
+    path = tmp_path / "approvals.toml"
+    path.write_text(GOOD.replace(old, new))
+    with pytest.raises(UsageFault) as caught:
+        read_approvals(path, max_days=14)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_approvals_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageFault, match="No such file"):
+        read_approvals(tmp_path / "none.toml", max_days=14)
+
+
+def test_second_vantage_is_another_network_at_the_same_time(tmp_path: Path) -> None:
+    ours = Library(publish(tmp_path / "ours", {}), SETTINGS)
+    seen = {"operator_kind": "mx", "operator": "p.example", "host": "mx.example"}
+    rows = {CONFIRMED_BREAKAGES: [seen, {**seen, "operator_kind": "dns", "host": "dns.example"}]}
+    theirs = publish(tmp_path / "theirs", rows, vantage="there")
+    assert ours.confirmed_elsewhere(theirs.directory) == {"mx.example"}
+    for name, options in {
+        "same": {"vantage": "here"},
+        "unnamed": {"vantage": ""},
+        "old": {"vantage": "there", "started": NOON - timedelta(days=3)},
+    }.items():
+        other = publish(tmp_path / name, rows, **options)
+        with pytest.raises(Refused, match="second vantage"):
+            ours.confirmed_elsewhere(other.directory)
+    with pytest.raises(UsageFault, match="no such directory"):
+        ours.confirmed_elsewhere(tmp_path / "nowhere")
