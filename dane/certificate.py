@@ -99,6 +99,7 @@ _DSA = frozenset(
 )
 
 
+_HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.*")
 _MOST_BYTES_KEPT = 8192
 
 
@@ -326,6 +327,14 @@ def _read(parsed: x509.Certificate) -> Facts:
             constraints = value
         if extension.critical and extension.oid not in _UNDERSTOOD:
             understood = False
+    common_names = [
+        one.value
+        for one in parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        if isinstance(one.value, str)
+    ]
+    if not dns_ids:
+        # Where the CN stands in for a DNS-ID, constraints on DNS-IDs hold for it too.
+        general_names.extend(x509.DNSName(one) for one in common_names if _is_host_name(one))
     return Facts(
         not_before=parsed.not_valid_before_utc,
         not_after=parsed.not_valid_after_utc,
@@ -337,14 +346,14 @@ def _read(parsed: x509.Certificate) -> Facts:
         server_purpose=server_purpose,
         understood=understood,
         dns_ids=tuple(dns_ids),
-        common_names=tuple(
-            presented_name(one.value)
-            for one in parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-            if isinstance(one.value, str)
-        ),
+        common_names=tuple(map(presented_name, common_names)),
         general_names=tuple(general_names),
         constraints=constraints,
     )
+
+
+def _is_host_name(text: str) -> bool:
+    return "." in text and text.isascii() and _HOST_CHARACTERS.issuperset(text.lower())
 
 
 def _comparable(certificate: Certificate, which: str) -> tuple[object, ...] | bytes:

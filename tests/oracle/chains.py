@@ -29,6 +29,11 @@ _DATES = {
     "future": (AT + 30 * _DAY, AT + 60 * _DAY),
 }
 _KEYS = ("rsa", "rsa-weak", "rsa-pss", "p256", "p384", "ed25519", "ed448", "dsa")
+_PURPOSES = {
+    "server": ExtendedKeyUsageOID.SERVER_AUTH,
+    "client": ExtendedKeyUsageOID.CLIENT_AUTH,
+    "any": ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
+}
 _UNKNOWN_EXTENSION = x509.UnrecognizedExtension(
     x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"\x05\x00"
 )
@@ -70,13 +75,15 @@ class Authority:
 
 @dataclass(frozen=True)
 class Leaf:
-    key: str
-    issuer: int | None  # None: self-signed
-    dates: str
-    names: tuple[str, ...]
-    common_name: str
-    serves: bool | None
-    purposes: tuple[str, ...]
+    """How the server's own certificate is made. `issuer`: None for a self-signed one."""
+
+    key: str = "p256"
+    issuer: int | None = 0
+    dates: str = "now"
+    names: tuple[str, ...] = (BASE,)
+    common_name: str = "leaf"
+    serves: bool | None = True  # keyUsage digitalSignature; None: no keyUsage
+    purposes: tuple[str, ...] = ("server",)
 
 
 @dataclass(frozen=True)
@@ -87,14 +94,16 @@ class RecordPlan:
     selector: int
     matching_type: int
     target: int
-    skew: str
+    skew: str = ""
 
 
 @dataclass(frozen=True)
 class Plan:
+    """`sent`: after the leaf, of all certificates (the leaf is 0), by index; repeats allowed."""
+
     leaf: Leaf
     authorities: tuple[Authority, ...]
-    sent: tuple[int, ...]  # of all certificates but the leaf, by index; repeats allowed
+    sent: tuple[int, ...]
     records: tuple[RecordPlan, ...]
     names: tuple[str, ...]
 
@@ -234,8 +243,7 @@ def _sign(builder: x509.CertificateBuilder, kind: str, number: int) -> x509.Cert
 
 
 def _purpose_extension(purposes: Sequence[str]) -> x509.ExtendedKeyUsage:
-    oids = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
-    return x509.ExtendedKeyUsage([oids[one] for one in purposes])
+    return x509.ExtendedKeyUsage([_PURPOSES[one] for one in purposes])
 
 
 def _key_usage(*, signs: bool, serves: bool) -> x509.KeyUsage:
