@@ -54,6 +54,11 @@ def loopback(text: str) -> tuple[str, int]:
     return str(address), number
 
 
+def home(directory: Path, *, second_look: bool) -> Path:
+    """Where below `directory` one of the two lives."""
+    return directory / ("second" if second_look else "first")
+
+
 class Unbound:
     """One running resolver. Methods are synchronous, and any thread may call them."""
 
@@ -62,7 +67,7 @@ class Unbound:
     ) -> None:
         self._settings = settings
         self._second_look = second_look
-        self._directory = directory / ("second" if second_look else "first")
+        self._directory = home(directory, second_look=second_look)
         self._keeper: _Keeper | None = None
         given = settings.second_look_address if second_look else settings.address
         if given is None:
