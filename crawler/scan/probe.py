@@ -8,6 +8,7 @@ status; an exception of ours is that row's `local_error_smtp`, and no other row'
 
 import hashlib
 import math
+import resource
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
@@ -46,6 +47,8 @@ _STATUS: dict[Verdict, HostStatus] = {
 _OTHER_KEY: dict[str, Offer] = {"rsa": Offer.ECDSA, "ecdsa": Offer.RSA}
 
 _LAB_EHLO_NAME = "lab.invalid"
+_SCANS_AT_ONCE = 2  # in one worker process
+_OTHER_FILES = 512
 _MAX_STORED = 64 * 1024
 """Bytes of one chain whose certificates are kept; of the rest only the digests are."""
 
@@ -157,8 +160,11 @@ class _Probing:
         self.families = families
         self.addresses = Addresses(settings.lab_addresses)
         self.opt_out = OptOut(settings.opt_out)
+        sessions, slow_sessions = _within_open_files(settings.sessions, settings.slow_sessions)
         self.schedule: Schedule[_Target] = Schedule(
-            sessions=settings.sessions,
+            sessions=sessions,
+            slow_sessions=slow_sessions,
+            slow_after_s=settings.slow_after_s,
             new_per_s=new_per_s,
             per_operator=settings.per_operator,
             address_interval_s=settings.address_interval_s,
@@ -373,3 +379,20 @@ def _untouched(status: HostStatus, reason: str) -> _Judged:
         duration_ms=0,
     )
     return _Judged(talk, status)
+
+
+def _within_open_files(sessions: int, slow_sessions: int) -> tuple[int, int]:
+    """As many as this process may have sockets, with the limit raised as far as allowed.
+
+    Two scans share a worker process, and the rest of it needs descriptors too.
+    """
+    wanted = _SCANS_AT_ONCE * (sessions + slow_sessions) + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return sessions, slow_sessions
+    possible = max(2, (soft - _OTHER_FILES) // _SCANS_AT_ONCE)
+    sessions = min(sessions, possible // 2)
+    return sessions, min(slow_sessions, possible - sessions)

@@ -8,6 +8,9 @@ reads a clock. It keeps, whatever the order of the targets:
 - a number of connections at once to one operator and to one network (/24, /48);
 - a number of connections at once in all, and of new ones a second.
 
+Servers that keep us waiting on purpose must not hold up the others: a connection older than
+`slow_after_s` gives its place in the number at once to another, up to a number of its own.
+
 Its limits hold for one worker: the coordinator never gives an operator or a network to
 two workers at once, and shares the rate out (docs/ethics.md).
 """
@@ -15,6 +18,7 @@ two workers at once, and shares the rate out (docs/ethics.md).
 import heapq
 import ipaddress
 import itertools
+import math
 from collections import Counter, deque
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -67,8 +71,12 @@ class Schedule(Generic[T]):
         new_per_s: float,
         per_operator: int,
         address_interval_s: float,
+        slow_after_s: float = math.inf,
+        slow_sessions: int = 0,
     ) -> None:
         self._sessions = sessions
+        self._slow_after_s = slow_after_s
+        self._slow_sessions = slow_sessions
         self._spacing_s = 1.0 / new_per_s
         self._per_group = per_operator
         self._interval_s = address_interval_s
@@ -77,17 +85,18 @@ class Schedule(Generic[T]):
         self._free: list[tuple[float, int, str]] = []
         self._order = itertools.count()
         self._running: dict[T, _Visit[T]] = {}
+        self._young: dict[T, float] = {}  # of the running ones, by start, oldest first
         self._busy: Counter[Hashable] = Counter()
         # Addresses that are due and wait for a connection of a group to end.
         self._blocked: dict[Hashable, deque[str]] = {}
-        self._next_start = float("-inf")
+        self._next_start = -math.inf
 
     def add(self, target: T, address: str, operator: str) -> None:
         """Plan a visit. All are planned before the first is taken."""
         visit = _Visit(target, address, (operator, ("network", network(address))))
         queue = self._queues.setdefault(address, deque())
         if not queue:
-            heapq.heappush(self._free, (float("-inf"), next(self._order), address))
+            heapq.heappush(self._free, (-math.inf, next(self._order), address))
         queue.append(visit)
 
     @property
@@ -96,7 +105,7 @@ class Schedule(Generic[T]):
 
     def take(self, now: float) -> T | None:
         """A target to connect to now, or None: see `wait_s`."""
-        if len(self._running) >= self._sessions or now < self._next_start:
+        if self._places_free_at(now) > now or now < self._next_start:
             return None
         while self._free and self._free[0][0] <= now:
             address = heapq.heappop(self._free)[2]
@@ -111,6 +120,7 @@ class Schedule(Generic[T]):
                 continue
             self._queues[address].popleft()
             self._running[visit.target] = visit
+            self._young[visit.target] = now
             self._busy.update(visit.groups)
             self._next_start = now + self._spacing_s
             return visit.target
@@ -118,13 +128,30 @@ class Schedule(Generic[T]):
 
     def wait_s(self, now: float) -> float | None:
         """Seconds until `take` may give one; None: not before a running one is finished."""
-        if len(self._running) >= self._sessions or not self._free:
+        free_at = self._places_free_at(now)
+        if free_at == math.inf or not self._free:
             return None
-        return max(0.0, self._free[0][0] - now, self._next_start - now)
+        return max(0.0, self._free[0][0] - now, self._next_start - now, free_at - now)
+
+    def _places_free_at(self, now: float) -> float:
+        """When there is a place among the sessions, if none ends before: now, later, never."""
+        while self._young:
+            target, started = next(iter(self._young.items()))
+            if now < started + self._slow_after_s:
+                break
+            del self._young[target]
+        slow = len(self._running) - len(self._young)
+        beyond = max(0, slow - self._slow_sessions)
+        if len(self._young) + beyond < self._sessions:
+            return now
+        if slow >= self._slow_sessions or not self._young:
+            return math.inf
+        return next(iter(self._young.values())) + self._slow_after_s
 
     def finished(self, target: T, now: float, again: T | None = None) -> None:
         """The connection to a target has ended; `again` is to be visited before others there."""
         visit = self._running.pop(target)
+        self._young.pop(target, None)
         self._busy.subtract(visit.groups)
         queue = self._queues[visit.address]
         if again is not None:

@@ -15,7 +15,14 @@ from dane.faults import UsageFault
 
 Visit = tuple[int, str, str]  # number, address, operator
 
-LIMITS = {"sessions": 4, "new_per_s": 2.0, "per_operator": 2, "address_interval_s": 60.0}
+LIMITS = {
+    "sessions": 4,
+    "new_per_s": 2.0,
+    "per_operator": 2,
+    "address_interval_s": 60.0,
+    "slow_after_s": 30.0,
+    "slow_sessions": 3,
+}
 
 
 def schedule_of(visits: list[Visit], **changed: float) -> Schedule[Visit]:
@@ -47,6 +54,7 @@ def test_limits_hold_in_any_order_and_all_are_visited(
     schedule = schedule_of(visits)
     now, last_start = 0.0, float("-inf")
     running: dict[Visit, float] = {}
+    started: dict[Visit, float] = {}
     ended: dict[str, float] = {}
     visited: Counter[int] = Counter()
     while not schedule.done:
@@ -59,7 +67,10 @@ def test_limits_hold_in_any_order_and_all_are_visited(
             last_start = now
             visited[number] += 1
             running[visit] = now + lengths[number % 1000]
-            assert len(running) <= LIMITS["sessions"]
+            started[visit] = now
+            slow = sum(now - started[one] >= LIMITS["slow_after_s"] for one in running)
+            beside = min(slow, LIMITS["slow_sessions"])
+            assert len(running) - beside <= LIMITS["sessions"]
             assert max(Counter(v[2] for v in running).values()) <= LIMITS["per_operator"]
             assert max(Counter(network(v[1]) for v in running).values()) <= LIMITS["per_operator"]
             continue
@@ -105,6 +116,24 @@ def test_nobody_waits_for_a_place_that_is_free() -> None:
     schedule.finished(visits[0], now)
     taken, now = take_all(schedule, now)
     assert taken == [4]
+
+
+def test_slow_ones_give_their_place_away() -> None:
+    """Two places, one slow one besides: the third and fourth wait for time or for an end."""
+    visits = [(n, f"192.0.{n}.1", f"{n}.example") for n in range(5)]
+    schedule = schedule_of(visits, sessions=2, slow_sessions=1, slow_after_s=5.0, new_per_s=10.0)
+    taken, now = [], 0.0
+    for _ in range(3):
+        now += schedule.wait_s(now) or 0.0
+        visit = schedule.take(now)
+        assert visit is not None
+        taken.append((visit[0], round(now, 3)))
+    assert taken == [(0, 0.0), (1, 0.1), (2, 5.0)]
+    assert schedule.wait_s(now) is None, "one slow one is all that is allowed"
+    assert schedule.take(now + 60.0) is None
+    schedule.finished(visits[0], 70.0)
+    assert schedule.wait_s(70.0) == 0.0
+    assert schedule.take(70.0) == visits[3]
 
 
 def test_networks() -> None:
