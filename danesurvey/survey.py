@@ -34,6 +34,7 @@ from crawler.survey.resolve import resolve
 from dane.faults import UsageFault
 from dane.names import operator
 from danesurvey import display, embedded
+from danesurvey.doctor import refuse_falsified
 from danesurvey.resolvers import resolvers_of, running
 from danesurvey.settings import Settings
 from reports.publish import Published, publish
@@ -95,12 +96,13 @@ def database_url(settings: Settings) -> Iterator[str]:
 
 
 def survey(settings: Settings, request: Request) -> Done:
-    """Do what `request` says. Raises Stopped, and the Faults of the parts."""
+    """Do what `request` says. Raises Stopped, Refused by the preflight, the parts' Faults."""
     with contextlib.ExitStack() as stack:
         url = stack.enter_context(database_url(settings))
         unbounds: list[Unbound] = []
         if _DNS_STAGES & set(request.stages):
             unbounds = stack.enter_context(running(settings))
+            refuse_falsified(settings, unbounds, probing="probe" in request.stages)
         return asyncio.run(_survey(settings, request, url, unbounds))
 
 
