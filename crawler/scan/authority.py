@@ -11,12 +11,14 @@ import trio
 
 from crawler.addresses import Addresses
 from crawler.dns.authority import Authorities, Findings
-from crawler.dns.client import Resolvers
-from crawler.dns.settings import ClientSettings
+from crawler.dns.canaries import Canaries, Health
+from crawler.dns.client import Client, Resolvers
+from crawler.dns.settings import CanarySettings, ClientSettings
 from crawler.scan import run
 from crawler.scan.columns import batch
 
 AT_ONCE = 100  # names; each asks all its addresses at once
+PORTION = 500  # names between two looks at the canaries: a minute or so
 
 _COLUMNS = (
     *("run_id", "bucket", "name", "rrtype"),
@@ -29,6 +31,7 @@ def scan(
     *,
     schema: pa.Schema,
     client: ClientSettings,
+    canaries: CanarySettings,
     resolver: Resolvers,
     run_id: int,
     lab_addresses: tuple[str, ...] = (),
@@ -40,7 +43,8 @@ def scan(
                    process: where several work at once, each gets its part of it
     lab_addresses  networks of a lab's name servers; else only public ones are asked
 
-    After `crawler.scan.stop` the names that were not finished have no row.
+    Canaries are looked at before and after each PORTION of names. After a bad look, or after
+    `crawler.scan.stop`, the names of that portion and the rest have no row.
     """
     names: list[tuple[int, str, str]] = list(
         zip(*(shard.column(c).to_pylist() for c in ("bucket", "name", "rrtype")), strict=True)
@@ -48,18 +52,27 @@ def scan(
     authorities = Authorities(resolver.first[0], Addresses(lab_addresses), client)
     rows: list[tuple[Any, ...]] = []
 
-    async def examine(bucket: int, name: str, rrtype: str) -> None:
-        findings = await authorities.examine(name, rrtype)
-        rows.append((run_id, bucket, name, rrtype, *_lists(findings)))
-
-    async def work(remaining: list[tuple[int, str, str]]) -> None:
+    async def work(remaining: list[tuple[int, str, str]], done: list[tuple[Any, ...]]) -> None:
         while remaining:
-            await examine(*remaining.pop())
+            bucket, name, rrtype = remaining.pop()
+            findings = await authorities.examine(name, rrtype)
+            done.append((run_id, bucket, name, rrtype, *_lists(findings)))
 
     async def main() -> None:
-        async with trio.open_nursery() as nursery:
-            for _ in range(min(AT_ONCE, len(names))):
-                nursery.start_soon(work, names)
+        async with Client(resolver, client, try_s=client.try_s).serving() as asker:
+            watch = Canaries(asker, canaries)
+            for start in range(0, len(names), PORTION):
+                portion = names[start : start + PORTION]
+                done: list[tuple[Any, ...]] = []
+                if start == 0 and await watch.look() is not Health.GOOD:
+                    return
+                async with trio.open_nursery() as nursery:
+                    for _ in range(min(AT_ONCE, len(portion))):
+                        nursery.start_soon(work, portion, done)
+                # else these time-outs may be our own network's
+                if await watch.look() is not Health.GOOD:
+                    return
+                rows.extend(done)
 
     run(main)
     return batch(_COLUMNS, rows, schema)

@@ -24,6 +24,7 @@ async def authority(engine: Engine, resolvers: Resolvers) -> None:
         options={
             "schema": AUTHORITY.schema,
             "client": engine.client,
+            "canaries": settings.canaries,
             "resolver": resolvers,
             "run_id": run.run_id,
             "lab_addresses": lab,

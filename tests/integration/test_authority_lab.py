@@ -1,6 +1,7 @@
 """Every result that a direct question to an authoritative server can have, on real servers."""
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -97,7 +98,7 @@ QUESTIONS = [
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, str], Row]]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     spoil.FAULTS.update(FAULTS)
     try:
         internet = Lab(tmp_path_factory.mktemp("lab"), SCENARIOS)
@@ -105,20 +106,35 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, s
         pytest.skip(str(trouble))
     try:
         with internet:
-            state = tmp_path_factory.mktemp("resolver")
-            argv = [sys.executable, "-m", "tests.authority_run"]
-            done = internet.exec(
-                [*argv, str(internet.settings_file), str(state)],
-                input=json.dumps(QUESTIONS),
-                stdout=-1,
-                text=True,
-                cwd=ROOT,
-                check=True,
-            )
-        yield {(row["name"], row["rrtype"]): row for row in json.loads(done.stdout)}
+            yield internet
     finally:
         for fault in FAULTS:
             del spoil.FAULTS[fault]
+
+
+def asked(lab: Lab, state: Path, questions: list[tuple[str, str]], *flags: str) -> list[Row]:
+    argv = [sys.executable, "-m", "tests.authority_run", str(lab.settings_file), str(state)]
+    done = lab.exec(
+        [*argv, *flags],
+        input=json.dumps(questions),
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        check=True,
+    )
+    rows: list[Row] = json.loads(done.stdout)
+    return rows
+
+
+@pytest.fixture(scope="module")
+def rows(world: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Row]:
+    found = asked(world, tmp_path_factory.mktemp("resolver"), QUESTIONS)
+    return {(row["name"], row["rrtype"]): row for row in found}
+
+
+def test_nothing_is_said_of_them_while_our_own_canaries_fail(world: Lab, tmp_path: Path) -> None:
+    question = [("auth-refused.plain", "MX")]
+    assert asked(world, tmp_path, question, "canaries.signed=auth-expired.plain") == []
 
 
 def results(row: Row) -> dict[tuple[str, str], set[str]]:
