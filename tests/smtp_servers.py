@@ -93,7 +93,11 @@ class SMTP:
         assert self.context is not None
         tls = trio.SSLStream(stream, self.context, server_side=True, https_compatible=True)
         await tls.do_handshake()
+        await self.inside(tls)
         await self._commands(tls)
+
+    async def inside(self, stream: trio.abc.Stream) -> None:
+        """Once the handshake is done, before the commands inside TLS."""
 
     async def _commands(self, stream: trio.abc.Stream) -> bool:
         """Answer until QUIT (False) or an agreed STARTTLS (True)."""

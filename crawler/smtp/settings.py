@@ -18,7 +18,7 @@ class ProbeSettings:
     tls_s: float = 30.0
     session_s: float = 180.0
     sessions: int = 500  # at once in a worker, but for slow ones
-    slow_after_s: float = 5.0  # a session that is older holds up no other
+    slow_after_s: float = 1.0  # a session that is older holds up no other
     slow_sessions: int = 2000  # at once in a worker, besides
     new_per_s: float = 20.0  # in all
     per_operator: int = 2  # connections at once

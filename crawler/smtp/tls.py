@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, Literal
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
+
+from dane.certificate import read_certificate
 
 _SNI_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_.")
 
@@ -179,9 +179,8 @@ def key_type(certificate: bytes) -> tuple[KeyFamily, str] | None:
 
     None if the certificate or its key cannot be read.
     """
-    try:
-        key = x509.load_der_x509_certificate(certificate).public_key()
-    except (ValueError, UnsupportedAlgorithm):
+    key = read_certificate(certificate).key
+    if key is None:
         return None
     if isinstance(key, rsa.RSAPublicKey):
         return "rsa", f"rsa-{key.key_size}"

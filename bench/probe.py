@@ -1,0 +1,207 @@
+"""The SMTP probe: sessions a second, CPU a session, memory at 500 at once, and tarpits.
+
+Everything is on loopback: servers in a process of their own, each at its own address, and
+the scan in another, so that its CPU time and memory are its own. The reference for the CPU
+of a session is `openssl s_client -starttls smtp` against the same servers.
+"""
+
+import json
+import random
+import resource
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from hashlib import sha256
+
+import pyarrow as pa
+import trio
+import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from crawler.scan import probe
+from crawler.smtp.settings import ProbeSettings
+from dane import tlsa
+from storage.schemas import CERTIFICATE, SMTP_PROBE
+from tests.smtp_servers import SMTP, Town, never_answers, tls_context
+
+GOOD = 2000
+TARPITS = 1000
+AT_ONCE = 500
+SETTINGS = ProbeSettings(
+    ehlo_name="bench.example",
+    contact="bench@bench.example",
+    information_page="https://bench.example/",
+    lab_addresses=("127.0.0.0/8",),
+    new_per_s=1e6,
+    reply_s=15.0,
+)
+
+
+def address(number: int) -> str:
+    """Each in a /24 of its own, as strangers' servers mostly are."""
+    return f"127.{100 + number // 250}.{number % 250 + 1}.1"
+
+
+def serve(good: int, tarpits: int, hold: int) -> None:
+    """Servers until standard input ends. The first `hold` wait for each other inside TLS."""
+    leaf = trustme.CA().issue_cert("mx.example")
+    key = x509.load_pem_x509_certificate(leaf.cert_chain_pems[0].bytes()).public_key()
+    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    context = tls_context(leaf)
+    _allow_files()
+    town = Town()
+    together = Together(context, hold)
+    for number in range(good + tarpits):
+        server = together if hold else SMTP(context) if number < good else never_answers
+        town.add(server, address(number))
+    with town:
+        print(json.dumps({"port": town.port, "record": f"3 1 1 {sha256(spki).hexdigest()}"}))
+        sys.stdout.flush()
+        sys.stdin.read()
+
+
+class Together(SMTP):
+    """Answers the EHLO inside TLS only when so many sessions are there."""
+
+    def __init__(self, context: ssl.SSLContext, count: int) -> None:
+        super().__init__(context)
+        self._missing = count
+        self._all_here = trio.Event()
+
+    async def inside(self, stream: trio.abc.Stream) -> None:
+        self._missing -= 1
+        if self._missing <= 0:
+            self._all_here.set()
+        await self._all_here.wait()
+
+
+def client(port: int, record: str, good: int, tarpits: int) -> None:
+    """One scan; prints what it took as JSON."""
+    digest = tlsa.rrset_digest([tlsa.parse_text(record)])
+    numbers = list(range(good + tarpits))
+    random.Random(1).shuffle(numbers)
+    names = ("bucket", "address", "tlsa_digest", "operator", "sni", "host", "tlsa", "dns_asked")
+    shard = pa.RecordBatch.from_pylist(
+        [
+            {
+                "bucket": 1,
+                "address": address(number),
+                "tlsa_digest": digest,
+                "operator": f"{number}.example",
+                "sni": "mx.example",
+                "host": "mx.example",
+                "tlsa": [record],
+                "dns_asked": datetime.now(UTC),
+            }
+            for number in numbers
+        ],
+        schema=pa.schema([SMTP_PROBE.schema.field(name) for name in names]),
+    )
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    settings = replace(SETTINGS, port=port)
+    cpu, began = time.process_time(), datetime.now(UTC)
+    rows, _ = probe.scan(
+        shard,
+        schema=SMTP_PROBE.schema,
+        certificate_schema=CERTIFICATE.schema,
+        probe=settings,
+        run_id=1,
+        attempt=1,
+    )
+    cpu = time.process_time() - cpu
+    passed = [row for row in rows.to_pylist() if row["status"] == "pass"]
+    assert len(passed) == good, f"{len(passed)} of {good} good sessions"
+    last = max((r["connected"] - began).total_seconds() + r["duration_ms"] / 1e3 for r in passed)
+    after_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(
+        json.dumps(
+            {
+                "good_s": last,
+                "cpu_ms": 1e3 * cpu / (good + tarpits),
+                "mib": after_kib / 1024,
+                "mib_before": before_kib / 1024,
+            }
+        )
+    )
+
+
+def _allow_files() -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+@contextmanager
+def servers(good: int, tarpits: int, hold: int = 0) -> Iterator[tuple[int, str]]:
+    command = [sys.executable, "-m", "bench.probe", "serve", *map(str, (good, tarpits, hold))]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        ready = json.loads(process.stdout.readline())
+        yield ready["port"], ready["record"]
+        process.stdin.close()
+
+
+def scan(port: int, record: str, good: int, tarpits: int) -> dict[str, float]:
+    arguments = map(str, (port, record, good, tarpits))
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.probe", "client", *arguments],
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
+    )
+    figures: dict[str, float] = json.loads(done.stdout)
+    return figures
+
+
+def openssl_cpu_ms(port: int, count: int = 20) -> float:
+    """CPU of one session of `openssl s_client`, process start included."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    for number in range(count):
+        command = ["openssl", "s_client", "-starttls", "smtp", "-brief", "-connect"]
+        subprocess.run(
+            [*command, f"{address(number)}:{port}"],
+            input=b"QUIT\r\n",
+            capture_output=True,
+            check=True,
+        )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return 1e3 * used / count
+
+
+def main() -> None:
+    with servers(GOOD, TARPITS) as (port, record):
+        alone = scan(port, record, GOOD, 0)
+        beside = scan(port, record, GOOD, TARPITS)
+        reference_ms = openssl_cpu_ms(port)
+    with servers(AT_ONCE, 0, AT_ONCE) as (port, record):
+        together = scan(port, record, AT_ONCE, 0)
+    slower = beside["good_s"] / alone["good_s"]
+    cheaper = alone["cpu_ms"] / reference_ms
+    added = together["mib"] - together["mib_before"]
+    print(f"good servers            {GOOD / alone['good_s']:8.0f} sessions/s, one process")
+    print(
+        f"beside {TARPITS} tarpits    {GOOD / beside['good_s']:8.0f} sessions/s  ratio {slower:.2f}"
+    )
+    print(f"CPU a session           {alone['cpu_ms']:8.2f} ms")
+    print(f"openssl s_client        {reference_ms:8.2f} ms  ratio {cheaper:.2f}")
+    print(
+        f"{AT_ONCE} sessions at once    {together['mib']:8.0f} MiB resident, {added:.0f} for them"
+    )
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["serve", *numbers]:
+            serve(*map(int, numbers))
+        case ["client", port, record, good, tarpits]:
+            client(int(port), record, int(good), int(tarpits))
+        case _:
+            main()
