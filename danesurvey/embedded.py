@@ -25,6 +25,7 @@ user cannot reach keeps its data in /var/lib/danesurvey/elsewhere instead; modes
 directories that we did not make are never changed.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import importlib.metadata
@@ -39,7 +40,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -146,7 +146,7 @@ class _Place:
         return f"postgresql://{_ACCOUNT}@/{_ACCOUNT}?host={quote(str(self.socket), safe='')}"
 
 
-@contextmanager
+@contextlib.contextmanager
 def running(state_dir: Path) -> Iterator[str]:
     """The URL of the database in `state_dir`, whose server runs at least until the exit.
 
@@ -164,7 +164,7 @@ def running(state_dir: Path) -> Iterator[str]:
         _leave(place, users)
 
 
-@contextmanager
+@contextlib.contextmanager
 def database(settings: Settings) -> Iterator[str]:
     """The URL of the survey's database: the one that is set, else the embedded one."""
     if settings.database.url is not None:
@@ -212,7 +212,7 @@ def _leave(place: _Place, users: int) -> None:
         _reap(place)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _door(place: _Place) -> Iterator[None]:
     door = _open_lock(place.home / "door.lock")
     try:
@@ -236,17 +236,16 @@ def _try_exclusive(lock: int) -> bool:
 
 def _ready(place: _Place) -> None:
     """Return when the server takes connections, having started it if there was none."""
-    started = False
+    log_start: int | None = None
     deadline = time.monotonic() + _SILENT_S
     while True:
         alive = _open_lock(place.home / "alive.lock")
         try:
             if _try_exclusive(alive):
-                if started:
+                if log_start is not None:
                     _reap(place)
-                    raise LocalTrouble(_why_not(place))
-                _start(place, alive)
-                started = True
+                    raise LocalTrouble(_why_not(place, log_start))
+                log_start = _start(place, alive)
         finally:
             # Not unlocked: the keeper shares it by now.
             os.close(alive)
@@ -275,8 +274,11 @@ def _reap(place: _Place) -> None:
 # Starting
 
 
-def _start(place: _Place, alive: int) -> None:
-    """Start a keeper with its server; the caller holds the door and `alive` exclusively."""
+def _start(place: _Place, alive: int) -> int:
+    """Start a keeper with its server; the size of the log before it.
+
+    The caller holds the door and `alive` exclusively.
+    """
     _reap(place)
     if not place.data.exists():
         _initialise(place)
@@ -287,8 +289,10 @@ def _start(place: _Place, alive: int) -> None:
     if os.lstat(socket).st_uid not in (os.geteuid(), place.account.uid):
         raise LocalTrouble(f"{socket} belongs to somebody else: remove it")
     place.account.owns(socket)
-    if place.log.exists() and place.log.stat().st_size > _LONGEST_LOG:
+    log_start = place.log.stat().st_size if place.log.exists() else 0
+    if log_start > _LONGEST_LOG:
         place.log.unlink()
+        log_start = 0
     settings = {"unix_socket_directories": str(socket), **_SETTINGS}
     command = [str(place.binaries / "postgres"), "-D", str(place.data)]
     for name, value in settings.items():
@@ -314,6 +318,7 @@ def _start(place: _Place, alive: int) -> None:
         ],
         setsid=True,
     )
+    return log_start
 
 
 def _initialise(place: _Place) -> None:
@@ -322,42 +327,30 @@ def _initialise(place: _Place) -> None:
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(mode=0o700)
     place.account.owns(new)
-    _succeed(
-        place.account.run(
-            place.binaries / "initdb",
-            "--locale=C",
-            "--encoding=UTF8",
-            "--auth=trust",
-            f"--username={_ACCOUNT}",
-            "--no-instructions",
-            "-D",
-            new,
-        )
+    initdb = (
+        place.binaries / "initdb",
+        "--locale=C",
+        "--encoding=UTF8",
+        "--auth=trust",
+        f"--username={_ACCOUNT}",
+        "--no-instructions",
+        "-D",
+        new,
     )
-    _succeed(
-        place.account.run(
-            place.binaries / "postgres",
-            "--single",
-            "-j",
-            "-D",
-            new,
-            "postgres",
-            input=f"CREATE DATABASE {_ACCOUNT};\n\n",
-        )
-    )
+    # A server of one user on its standard input: no socket, no other process.
+    single = (place.binaries / "postgres", "--single", "-j", "-D", new, "postgres")
+    for program, said in ((initdb, ""), (single, f"CREATE DATABASE {_ACCOUNT};\n\n")):
+        done = place.account.run(*program, input=said)
+        if done.returncode != 0:
+            shutil.rmtree(new, ignore_errors=True)
+            reason = _reason(done.stderr or done.stdout)
+            raise LocalTrouble(f"the embedded PostgreSQL cannot be set up: {reason}")
     new.rename(place.data)
     directory = os.open(place.home, os.O_RDONLY)
     try:
         os.fsync(directory)
     finally:
         os.close(directory)
-
-
-def _succeed(done: subprocess.CompletedProcess[str]) -> None:
-    if done.returncode != 0:
-        raise LocalTrouble(
-            f"the embedded PostgreSQL cannot be set up: {_reason(done.stderr or done.stdout)}"
-        )
 
 
 def _check_version(place: _Place) -> None:
@@ -386,19 +379,20 @@ def _clear_stale(place: _Place) -> None:
         (place.socket / name).unlink(missing_ok=True)
 
 
-def _why_not(place: _Place) -> str:
-    try:
-        tail = place.log.read_bytes()[-8192:].decode("utf-8", "replace")
-    except FileNotFoundError:
-        tail = ""
-    return f"the embedded PostgreSQL did not start: {_reason(tail)} (see {place.log})"
+def _why_not(place: _Place, since: int) -> str:
+    """What the log says from byte `since` on: what this start wrote."""
+    with contextlib.suppress(FileNotFoundError), place.log.open("rb") as log:
+        log.seek(since)
+        said = log.read(65536).decode("utf-8", "replace")
+        return f"the embedded PostgreSQL did not start: {_reason(said)} (see {place.log})"
+    return "the embedded PostgreSQL did not start, and left no log"
 
 
 def _reason(output: str) -> str:
-    """The line of a PostgreSQL program's output that says what went wrong."""
+    """The first line of a PostgreSQL program's output that says what went wrong."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    for mark in ("PANIC:", "FATAL:", "error:", "ERROR:", "could not"):
-        for line in reversed(lines):
+    for line in lines:
+        for mark in ("PANIC:", "FATAL:", "ERROR:", "error:"):
             if mark in line:
                 return line[line.index(mark) :]
     return lines[-1] if lines else "no reason given"

@@ -42,12 +42,13 @@ _TROUBLE = (
     "55P03",  # lock not available
 )
 
-_LOST_EXCEPTIONS = (
-    OSError,
-    asyncpg.ConnectionDoesNotExistError,
+# What asyncpg raises when the server is unreachable or goes away; `lost` looks closer. An
+# operation on a connection that is just going may meet asyncpg's own state machine.
+CLIENT_FAULTS = (
+    asyncpg.PostgresError,
     asyncpg.InterfaceError,
-    asyncpg.CannotConnectNowError,
-    TimeoutError,
+    asyncpg.InternalClientError,
+    OSError,  # time-outs and name resolution too
 )
 
 
@@ -73,45 +74,55 @@ def is_trouble(sqlstate: str | None) -> bool:
     return sqlstate is not None and sqlstate.startswith(_TROUBLE)
 
 
+def lost(fault: BaseException) -> bool:
+    """Is this the end of a connection, such that another one may do better?"""
+    if isinstance(fault, asyncpg.PostgresError):
+        return is_lost(fault.sqlstate)
+    if isinstance(fault, asyncpg.InterfaceError):
+        return "connection" in str(fault) and "closed" in str(fault)
+    return isinstance(fault, (OSError, asyncpg.InternalClientError))
+
+
 @contextmanager
 def trouble(url: str | None = None) -> Iterator[None]:
     """Turn what is the world's fault into LocalTrouble; bugs pass as they are."""
     where = "" if url is None else f" {whereabouts(url)}"
     try:
         yield
-    except asyncpg.PostgresError as fault:
-        if not is_trouble(fault.sqlstate):
+    except CLIENT_FAULTS as fault:
+        if lost(fault):
+            reason = f"the database{where} cannot be reached: {_one_line(fault)}"
+        elif isinstance(fault, asyncpg.PostgresError) and is_trouble(fault.sqlstate):
+            reason = f"database{where}: {_one_line(fault)}"
+        else:
             raise
-        raise LocalTrouble(f"database{where}: {_one_line(fault)}") from None
-    except (ConnectionError, FileNotFoundError, PermissionError, TimeoutError) as fault:
-        raise LocalTrouble(f"the database{where} cannot be reached: {_one_line(fault)}") from None
-    except asyncpg.InterfaceError as fault:
-        if "closed" not in str(fault):
-            raise
-        raise LocalTrouble(f"the database{where} went away") from None
+        raise LocalTrouble(reason) from None
 
 
 def _one_line(fault: BaseException) -> str:
     return " ".join(str(fault).split()) or type(fault).__name__
 
 
-def _check_url(url: str) -> None:
-    if not url.startswith(("postgresql://", "postgres://")):
-        raise UsageFault("database.url must begin with postgresql://")
-
-
 async def open_connection(url: str) -> Connection:
-    """One connection. Raises LocalTrouble when there is no database to be had."""
-    _check_url(url)
-    with trouble(url):
+    """One connection. Raises LocalTrouble when there is no database, UsageFault for a bad URL."""
+    with trouble(url), _readable():
         return await asyncpg.connect(url, timeout=_CONNECT_S)
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """UsageFault for a URL that cannot be parsed, without quoting it."""
+    try:
+        yield
+    except (ValueError, asyncpg.ClientConfigurationError):
+        raise UsageFault("database.url is no URL such as postgresql://user@host/name") from None
 
 
 async def close_connection(opened: Connection) -> None:
     """Close it, also when the server is gone already."""
     try:
         await opened.close(timeout=_CONNECT_S)
-    except (TimeoutError, *_LOST_EXCEPTIONS):
+    except CLIENT_FAULTS:
         opened.terminate()
 
 
@@ -128,11 +139,12 @@ async def connection(url: str) -> AsyncIterator[Connection]:
 @asynccontextmanager
 async def pool(url: str, *, connections: int = 8) -> AsyncIterator[Pool]:
     """At most `connections` connections, opened as they are needed, the first one now."""
-    _check_url(url)
-    with trouble(url):
+    with trouble(url), _readable():
         opened = await asyncpg.create_pool(
-            url, min_size=1, max_size=connections, timeout=_CONNECT_S
+            url, min_size=0, max_size=connections, timeout=_CONNECT_S
         )
+        async with opened.acquire():
+            pass
     try:
         yield opened
     finally:
@@ -155,22 +167,11 @@ async def patiently(
         try:
             async with pool.acquire(timeout=_CONNECT_S) as held:
                 return await operation(held)  # type: ignore[arg-type]
-        except (asyncpg.PostgresError, *_LOST_EXCEPTIONS) as fault:
-            if not lost(fault):
+        except CLIENT_FAULTS as fault:
+            if not lost(fault) or time.monotonic() > deadline:
                 with trouble():
                     raise
-            if time.monotonic() > deadline:
-                raise LocalTrouble(f"the database went away: {_one_line(fault)}") from None
         await asyncio.sleep(_PAUSE_S)
-
-
-def lost(fault: BaseException) -> bool:
-    """Is this the end of a connection, such that another one may do better?"""
-    if isinstance(fault, asyncpg.PostgresError):
-        return is_lost(fault.sqlstate)
-    if isinstance(fault, asyncpg.InterfaceError):
-        return "closed" in str(fault)
-    return isinstance(fault, (ConnectionError, FileNotFoundError, TimeoutError))
 
 
 def is_adbc_lost(fault: adbc_driver_manager.Error) -> bool:

@@ -15,7 +15,13 @@ from typing import Any
 import asyncpg
 
 from dane.faults import LocalTrouble
-from storage.database import Connection, close_connection, lost, open_connection
+from storage.database import (
+    CLIENT_FAULTS,
+    Connection,
+    close_connection,
+    lost,
+    open_connection,
+)
 from storage.schemas import OBSERVATIONS
 
 LOCK = 0x44414E45_00000002
@@ -57,7 +63,7 @@ class Coordination:
         if self._connection is not None:
             try:
                 await self._connection.execute("SELECT 1")
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as fault:
+            except CLIENT_FAULTS as fault:
                 if not lost(fault):
                     raise
                 await self.release()

@@ -44,13 +44,23 @@ def test_a_refused_connection_is_one_line_without_the_password() -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_another_kind_of_url_is_a_usage_fault() -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://u:secret@127.0.0.1/survey",
+        "survey",
+        "postgresql://u:secret@h:port/x",
+        "postgresql://u:secret@[::1/x",
+    ],
+)
+def test_what_is_no_url_is_a_usage_fault(url: str) -> None:
     async def connect() -> None:
-        async with connection("mysql://u:secret@127.0.0.1/survey"):
+        async with connection(url):
             raise AssertionError("connected")
 
-    with pytest.raises(UsageFault, match="postgresql://"):
+    with pytest.raises(UsageFault, match="postgresql://") as caught:
         asyncio.run(connect())
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
