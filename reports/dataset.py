@@ -119,10 +119,11 @@ class Dataset:
         return Files(self.directory, key)
 
     def stage(self, key: RunKey) -> Files:
-        """An empty staging directory for the run; what an earlier attempt left is removed."""
+        """An empty staging directory for the run; what earlier attempts left is removed."""
         staging = self.directory / f".staging-{key.month}-{key.run_id}"
         try:
-            shutil.rmtree(staging, ignore_errors=True)
+            for left in self.directory.glob(".staging-*"):
+                shutil.rmtree(left)
             staging.mkdir(parents=True)
         except OSError as error:
             raise LocalTrouble(f"cannot write to {self.directory}: {error.strerror}") from error

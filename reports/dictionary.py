@@ -7,11 +7,13 @@ reader who has only the files.
 
 Access: `restricted` tables hold names of domains, which the contracts under which
 registries give their zones forbid to pass on; `public` ones name MX hosts, operators and
-zones, and count the rest.
+zones, and count the rest. An MX host that is itself a surveyed domain (with an implicit
+MX, every domain is) would name that domain: its rows are in the restricted part of the
+same table. The two parts together are the table.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -518,11 +520,20 @@ STATISTICS = PublishedTable(
     ),
 )
 
+
+def _restricted_part(table: PublishedTable) -> PublishedTable:
+    said = "Likewise, for MX hosts that are surveyed domains themselves."
+    return replace(table, access=Access.RESTRICTED, description=said)
+
+
+SPLIT: dict[PublishedTable, PublishedTable] = {
+    table: _restricted_part(table) for table in (MX_HOSTS, ADDRESSES, PROBES)
+}
+"""Tables in two parts: the public one, and the restricted one of the same name."""
+
 TABLES: tuple[PublishedTable, ...] = (
     DOMAINS,
-    MX_HOSTS,
-    ADDRESSES,
-    PROBES,
+    *(part for parts in SPLIT.items() for part in parts),
     CERTIFICATES,
     ZONES,
     BREAKAGES,

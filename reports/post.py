@@ -40,10 +40,11 @@ class Numbers:
         return self._split.get((metric, "all"), {}).get("")
 
     def split(self, metric: str, by: str) -> list[tuple[str, int]]:
-        """(key, count), the largest first, equal ones by key."""
+        """(key, count), the largest first, equal ones by key; named members only."""
         found = self._split.get((metric, by), {})
         return sorted(
-            ((key, int(value)) for key, value in found.items()), key=lambda one: (-one[1], one[0])
+            ((key, int(value)) for key, value in found.items() if not key.startswith("(")),
+            key=lambda one: (-one[1], one[0]),
         )
 
 

@@ -9,12 +9,14 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from importlib.resources import files as package_files
 from math import ceil
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dane.faults import LocalTrouble, Refused
@@ -22,13 +24,13 @@ from dane.names import BUCKETS
 from reports import breakage, certificates, manifest, statistics
 from reports.dataset import PART_ROWS, Dataset, Files, RunKey, month_of, months_before, write_table
 from reports.dictionary import (
-    ADDRESSES,
     BREAKAGES,
     CERTIFICATES,
     CONFIRMED_BREAKAGES,
     DOMAINS,
     MX_HOSTS,
     PROBES,
+    SPLIT,
     STATISTICS,
     TABLES,
     ZONES,
@@ -38,14 +40,15 @@ from reports.settings import PublishSettings
 from reports.views import open_views
 from storage import run as runs
 from storage.database import Connection
-from storage.export import export
+from storage.export import ROW_GROUP, export
 from storage.run import Run, RunKind
 
-_EXPORTED = (MX_HOSTS, ADDRESSES, PROBES)
 _COUNTED = {DOMAINS: "domain_verdict", MX_HOSTS: "host_verdict", PROBES: "smtp_probe"}
 """Published tables that have the rows of a run table, no more and no fewer."""
 _SEEN = pa.schema([CERTIFICATES.schema.field(name) for name in ("sha256", "der", "first_run")])
 """What PostgreSQL knows of a certificate."""
+_IS_DOMAIN = pa.field("is_domain", pa.bool_(), nullable=False)
+"""Beside the rows of a table in two parts: they name a surveyed domain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +150,10 @@ def _write(
         files = {table: manifest.file_entries(staged, table) for table in TABLES}
         rows = {_name(table): sum(one["rows"] for one in files[table]) for table in TABLES}
         for table, count in expected.items():
-            if rows[_name(table)] != count:
+            exported = sum(rows[_name(one)] for one in TABLES if one.name == table.name)
+            if exported != count:
                 raise Refused(
-                    f"run {run.run_id}: {rows[_name(table)]} rows of {table.name} were exported, "
+                    f"run {run.run_id}: {exported} rows of {table.name} were exported, "
                     f"{count} are in the database; is the run still going on?"
                 )
         entry = manifest.run_entry(
@@ -176,14 +180,29 @@ def _export(staged: Files, run_id: int, url: str, domains: int) -> None:
         part = staged.directory(DOMAINS) / f"part-{number}.parquet"
         arguments = (run_id, buckets.start, buckets.stop)
         export(url, _selection(DOMAINS), arguments, part, DOMAINS.schema)
-    for table in _EXPORTED:
-        part = staged.directory(table) / "part-0.parquet"
-        export(url, _selection(table), (run_id,), part, table.schema)
-    seen = staged.root / "seen-certificates.parquet"
-    export(url, _selection(CERTIFICATES, _SEEN.names), (run_id,), seen, _SEEN)
+    for public, restricted in SPLIT.items():
+        both = _export_aside(staged, public, public.schema.append(_IS_DOMAIN), run_id, url)
+        for table, is_domain in ((public, False), (restricted, True)):
+            batches = pq.ParquetFile(both).iter_batches(ROW_GROUP)
+            write_table(staged, table, map(partial(_chosen, is_domain), batches))
+        both.unlink()
+    seen = _export_aside(staged, CERTIFICATES, _SEEN, run_id, url)
     batches = pq.ParquetFile(seen).iter_batches(4096)
     write_table(staged, CERTIFICATES, map(certificates.describe, batches))
     seen.unlink()
+
+
+def _chosen(is_domain: bool, rows: pa.RecordBatch) -> pa.RecordBatch:
+    return rows.filter(pc.equal(rows.column(_IS_DOMAIN.name), pa.scalar(is_domain)))
+
+
+def _export_aside(
+    staged: Files, table: PublishedTable, schema: pa.Schema, run_id: int, url: str
+) -> Path:
+    """Rows that are not published as they are, in a file of their own."""
+    path = staged.root / f"{table.name}.parquet"
+    export(url, _selection(table, schema.names), (run_id,), path, schema)
+    return path
 
 
 def _selection(table: PublishedTable, columns: Sequence[str] = ()) -> str:
@@ -212,10 +231,10 @@ def _derive(
         "previous_run": dataset.files(before.key) if before else None,
         "previous_month": dataset.files(month_before.key) if month_before else None,
     }
-    with open_views(settings.memory_limit, staged, **previous) as views:
+    with open_views(settings.memory_limit, staged, scratch=staged.root, **previous) as views:
         write_table(staged, BREAKAGES, breakage.find(views, settings.confirmation))
     # opened again, now with the breakages
-    with open_views(settings.memory_limit, staged, **previous) as views:
+    with open_views(settings.memory_limit, staged, scratch=staged.root, **previous) as views:
         write_table(staged, CONFIRMED_BREAKAGES, [breakage.confirmed(views)])
         write_table(staged, STATISTICS, [statistics.compute(views)])
 

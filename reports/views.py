@@ -1,8 +1,9 @@
 """The Parquet files of one run as DuckDB views: what every statistic is asked of.
 
-Views: one a published table of the run, under the table's name (`breakages` is the
-restricted one); `previous_month_domains`, of the last full run of the month before;
-`previous_run_breakages`, of the run before. Where there is no such run they have no rows.
+Views: one a published table of the run, under the table's name and with both its parts
+(`breakages` is the restricted one); `previous_month_domains`, of the last full run of the
+month before; `previous_run_breakages`, of the run before. Where there is no such run they
+have no rows.
 DuckDB gets a memory limit and spills to a directory of its own, loads no extension, and
 reads nothing but the files that are named here.
 """
@@ -18,17 +19,15 @@ import pyarrow as pa
 from dane.faults import LocalTrouble, UsageFault
 from reports.dataset import Files
 from reports.dictionary import (
-    ADDRESSES,
     BREAKAGES,
     CERTIFICATES,
     DOMAINS,
-    MX_HOSTS,
-    PROBES,
+    SPLIT,
     ZONES,
     PublishedTable,
 )
 
-_VIEWS = (DOMAINS, MX_HOSTS, ADDRESSES, PROBES, CERTIFICATES, ZONES, BREAKAGES)
+_VIEWS = (DOMAINS, *SPLIT, CERTIFICATES, ZONES, BREAKAGES)
 
 
 @contextmanager
@@ -38,19 +37,20 @@ def open_views(
     *,
     previous_month: Files | None = None,
     previous_run: Files | None = None,
+    scratch: Path | None = None,
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB connection with the views of a run.
+    """A DuckDB connection with the views of a run; it spills below `scratch`, by default
+    the system's directory for temporary files.
 
     Raises UsageFault for a memory limit that DuckDB does not understand; inside the block,
     LocalTrouble when memory and disk do not suffice.
     """
-    files.root.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".duckdb-", dir=files.root) as scratch:
+    with TemporaryDirectory(prefix="duckdb-", dir=scratch) as spill:
         try:
             connection = duckdb.connect(
                 config={
                     "memory_limit": memory_limit,
-                    "temp_directory": scratch,
+                    "temp_directory": spill,
                     "preserve_insertion_order": False,
                     # what is built in suffices; never fetch one from the network
                     "autoinstall_known_extensions": False,
@@ -61,7 +61,8 @@ def open_views(
             raise UsageFault(f"publish.memory_limit: {_one_line(error)}") from error
         try:
             for table in _VIEWS:
-                _create_view(connection, table.name, table, files.parts(table))
+                own = files.parts(SPLIT[table]) if table in SPLIT else []
+                _create_view(connection, table.name, table, files.parts(table) + own)
             for name, table, earlier in (
                 ("previous_month_domains", DOMAINS, previous_month),
                 ("previous_run_breakages", BREAKAGES, previous_run),

@@ -1,4 +1,5 @@
--- Broken domains by what is broken. By operator only what is confirmed: these rows are public.
+-- Broken domains by what is broken. By operator only what is confirmed: these rows are
+-- public. Operators that serve nobody but themselves are counted together.
 WITH host AS (
     SELECT DISTINCT hash(domain) AS domain, host_status
     FROM (
@@ -18,7 +19,15 @@ UNION ALL
 SELECT 'affected_domains', 'state', state, count(DISTINCT domain), 'domains'
 FROM breakages GROUP BY state
 UNION ALL
-SELECT CASE operator_kind WHEN 'mx' THEN 'confirmed_broken_domains'
-        ELSE 'confirmed_failing_domains' END,
-    operator_kind || '_operator', operator, count(DISTINCT domain), 'domains'
-FROM breakages WHERE state = 'confirmed' GROUP BY operator_kind, operator
+SELECT metric, dimension, key, sum(domains), 'domains'
+FROM (
+    SELECT CASE operator_kind WHEN 'mx' THEN 'confirmed_broken_domains'
+            ELSE 'confirmed_failing_domains' END AS metric,
+        operator_kind || '_operator' AS dimension,
+        CASE WHEN bool_and(domain = operator) THEN '(their own only)' ELSE operator END AS key,
+        count(DISTINCT domain) AS domains
+    FROM breakages
+    WHERE state = 'confirmed'
+    GROUP BY operator_kind, operator
+)
+GROUP BY metric, dimension, key

@@ -1,7 +1,8 @@
--- DANE domains by operator of the MX hosts that carry the claim: the most preferred ones.
--- A domain counts once for each operator; nearly all have one, which needs no join.
+-- DANE domains by operator of the MX hosts that carry the claim: the most preferred ones. A
+-- domain counts once for each operator; nearly all have one, which needs no join. Operators
+-- that serve nobody but themselves are counted together: their names are domains' names.
 WITH dane AS (
-    SELECT hash(domain) AS domain, mx_host, mx_preference, host_class, mx_operator
+    SELECT domain, mx_host, mx_preference, host_class, mx_operator
     FROM domains
     WHERE dane_primary
 ),
@@ -24,13 +25,20 @@ pair AS (
     JOIN mx_hosts h USING (host)
     WHERE s.preference = s.primary_preference
 ),
-counted AS (
-    SELECT mx_operator[1] AS operator, count(*) AS domains
+part AS (
+    SELECT mx_operator[1] AS operator, count(*) AS domains,
+        bool_and(domain = mx_operator[1]) AS alone
     FROM dane WHERE len(mx_operator) = 1 GROUP BY 1
     UNION ALL
-    SELECT operator, count(*) FROM pair GROUP BY 1
+    SELECT operator, count(*), bool_and(domain = operator) FROM pair GROUP BY 1
+),
+counted AS (
+    SELECT CASE WHEN bool_and(alone) THEN '(their own only)' ELSE operator END AS key,
+        sum(domains) AS domains
+    FROM part
+    GROUP BY operator
 )
-SELECT 'dane_domains' AS metric, 'mx_operator' AS dimension, operator AS key,
+SELECT 'dane_domains' AS metric, 'mx_operator' AS dimension, key,
     sum(domains) AS value, 'domains' AS unit
 FROM counted
-GROUP BY operator
+GROUP BY key

@@ -33,9 +33,12 @@ SELECT v.bucket, v.host, v.operator, v.status, v.class, v.usable, v.inferred,
     h.passes, h.questions, h.first_asked, h.last_asked, h.ede_code, h.ede_text,
     h.rrsig_signer, h.rrsig_algorithm, h.rrsig_key_tag, h.rrsig_labels,
     h.rrsig_original_ttl, h.rrsig_inception, h.rrsig_expiration, h.nsec3_iterations,
-    coalesce(tlsa_asked.answers, host_asked.answers, '{}') AS authority
+    coalesce(tlsa_asked.answers, host_asked.answers, '{}') AS authority,
+    own.domain IS NOT NULL AS is_domain
 FROM host_verdict v
 JOIN mx_host h USING (run_id, bucket, host)
+LEFT JOIN domain_verdict own
+    ON own.run_id = $1 AND own.bucket = v.bucket AND own.domain = v.host
 LEFT JOIN pointing p ON p.host = v.host
 LEFT JOIN domain_verdict z
     ON z.run_id = $1 AND z.domain = coalesce(h.rrsig_signer, v.operator)

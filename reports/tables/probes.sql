@@ -1,6 +1,11 @@
 -- $1 run
-SELECT address, tlsa_digest, operator, sni, attempt, host, status, tlsa, record_result,
-    matched_record, matched_depth, name_decides, leaf_names, chain, tls_version, cipher,
-    key_type, smtp_code, smtp_text, error, defects, dns_asked, connected, duration_ms
-FROM smtp_probe
-WHERE run_id = $1
+SELECT p.address, p.tlsa_digest, p.operator, p.sni, p.attempt, p.host, p.status, p.tlsa,
+    p.record_result, p.matched_record, p.matched_depth, p.name_decides, p.leaf_names, p.chain,
+    p.tls_version, p.cipher, p.key_type, p.smtp_code, p.smtp_text, p.error, p.defects,
+    p.dns_asked, p.connected, p.duration_ms,
+    own.domain IS NOT NULL AS is_domain
+FROM smtp_probe p
+LEFT JOIN host_verdict v ON v.run_id = $1 AND v.host = p.host
+LEFT JOIN domain_verdict own
+    ON own.run_id = $1 AND own.bucket = v.bucket AND own.domain = v.host
+WHERE p.run_id = $1

@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from dane.faults import LocalTrouble, Refused
 from reports import publish as publishing
-from reports.dictionary import DOMAINS, SCHEMA_VERSION, TABLES, Access
+from reports.dictionary import CERTIFICATES, DOMAINS, MX_HOSTS, SCHEMA_VERSION, TABLES, Access
 from reports.library import Library
 from reports.publish import Published, bucket_ranges, objections, publish
 from reports.settings import PublishSettings
@@ -134,6 +134,9 @@ async def a_run(
         "passes": 4, "ede_code": 7, "ede_text": HOSTILE,
         "first_asked": ASKED - timedelta(hours=1),
     }  # fmt: skip
+    implicit = names[2]
+    looked_up[2] |= {"outcome": "nodata", "mx_host": [implicit], "mx_preference": [0]}
+    verdicts[2] |= {"host": [implicit], "host_preference": [0], "mx_operator": [implicit]}
     session = {
         "address": "192.0.2.1", "tlsa_digest": "d1", "operator": "bad.example", "sni": bad,
         "host": bad, "status": "mismatch", "tlsa": ["3 1 1 00"], "record_result": ["unknown"],
@@ -147,6 +150,7 @@ async def a_run(
              "a_outcome": "secure", "a_secure": True, "addresses": ["192.0.2.2"]},
             {"host": bad, "tlsa": ["3 1 1 00"], "tlsa_digest": "d1", "tlsa_outcome": "secure",
              "tlsa_base": bad, "addresses": ["192.0.2.1"]},
+            {"host": implicit, "tlsa": ["3 1 1 bb"], "tlsa_digest": "d2"},
         ]),
         (HOST_VERDICT, [
             {"host": good, "status": "pass", "class": "P", "usable": True,
@@ -155,10 +159,15 @@ async def a_run(
             {"host": bad, "status": "mismatch", "class": "F", "usable": True,
              "operator": "bad.example", "address": ["192.0.2.1"],
              "address_status": ["mismatch"], "address_names": [""], "causes": ["unknown"]},
+            {"host": implicit, "status": "pass", "class": "P", "usable": True,
+             "operator": implicit, "address": ["192.0.2.3"], "address_status": ["pass"],
+             "address_names": [""]},
         ]),
         (SMTP_PROBE, [
             {**session, "attempt": 1, "connected": ASKED - timedelta(hours=1)},
             {**session, "attempt": 2},
+            {"address": "192.0.2.3", "tlsa_digest": "d2", "operator": implicit, "sni": implicit,
+             "host": implicit, "attempt": 1, "status": "pass"},
         ]),
         (AUTHORITY, [
             {"name": names[1], "rrtype": "MX", "server": ["ns1.dns.example"],
@@ -200,6 +209,8 @@ async def test_every_table_is_there_and_listed(
     assert done.rows["public/mx_hosts"] == 2
     assert done.rows["public/addresses"] == 2
     assert done.rows["public/probes"] == 2
+    for name in ("mx_hosts", "addresses", "probes"):
+        assert done.rows[f"restricted/{name}"] == 1, "the host that is a domain itself"
     assert done.rows["public/certificates"] == 1
     assert done.rows["restricted/breakages"] == 2
     assert done.rows["public/breakages"] == 0
@@ -231,14 +242,13 @@ async def test_rows_carry_what_was_measured(
     domains = {row["domain"]: row for row in files.read(DOMAINS).to_pylist()}
     assert domains["d1.example"]["authority"] == ["ns1.dns.example 192.0.2.53 udp MX no_rrsig"]
     assert domains["d1.example"]["ede_text"] == HOSTILE
-    assert domains["d2.example"]["mx_host"] == ["mx.good.example"]
+    assert domains["d3.example"]["mx_host"] == ["mx.good.example"]
     keys = [(row["bucket"], row["domain"]) for row in files.read(DOMAINS).to_pylist()]
     assert keys == sorted(keys)
-    by_name = {table.name: table for table in TABLES}
-    hosts = {row["host"]: row for row in files.read(by_name["mx_hosts"]).to_pylist()}
-    assert hosts["mx.good.example"]["domains"] == 18
+    hosts = {row["host"]: row for row in files.read(MX_HOSTS).to_pylist()}
+    assert hosts["mx.good.example"]["domains"] == 17
     assert hosts["mx.bad.example"]["primary_domains"] == 1
-    certificate = files.read(by_name["certificates"]).to_pylist()[0]
+    certificate = files.read(CERTIFICATES).to_pylist()[0]
     assert certificate["names"] == ["mx.bad.example"]
     assert certificate["subject"] == certificate["issuer"] == "CN=mx.bad.example"
     assert x509.load_der_x509_certificate(certificate["der"])
