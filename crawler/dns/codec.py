@@ -13,6 +13,8 @@ dataclasses, whose construction costs as much as the parsing, and one long loop.
 """
 
 import struct
+from collections.abc import Sequence
+from functools import lru_cache
 
 from crawler.dns.rdata import (
     CNAME,
@@ -42,7 +44,7 @@ UDP_PAYLOAD = 1232  # what we take by UDP (dnsflagday.net/2020): no fragments
 
 _IN = 1
 _EDE = 15  # option code (RFC 8914 section 2)
-_HEADER = struct.Struct(">HHHHHH")
+_COUNTS = struct.Struct(">HHH")  # of answer, authority and additional records, at offset 6
 _FIXED = struct.Struct(">HHIH")  # type, class, TTL, RDLENGTH: what follows an owner name
 _SIGNATURE = struct.Struct(">HBBIIIH")  # RRSIG rdata before the signer (RFC 4034 section 3.1)
 _U16 = struct.Struct(">H")
@@ -53,6 +55,7 @@ _AFTER_ID = {
     cd: struct.Struct(">HHHHH").pack(0x0110 if cd else 0x0100, 1, 0, 0, 1) for cd in (0, 1)
 }
 _CLASS_IN = {kind: struct.Struct(">HH").pack(kind, _IN) for kind in range(256)}
+_LABEL_LENGTH = {length: bytes((length,)) for length in range(1, 64)}
 _DENYING = frozenset({SOA, NSEC, NSEC3})
 _MAX_CHAIN = 16  # as dnspython; Unbound itself stops at 11
 
@@ -80,47 +83,33 @@ class Question:
 class Response:
     """A decoded response. With `flaw` only `rcode`, `ad` and `tc` may be relied on."""
 
-    __slots__ = (
-        "ad",
-        "chain",
-        "denial",
-        "ede_code",
-        "ede_text",
-        "flaw",
-        "owner",
-        "rcode",
-        "records",
-        "signature",
-        "tc",
-    )
+    # Most responses need few of these: the defaults stand in the class.
+    flaw: Flaw | None = None
+    ede_code: int | None = None
+    ede_text: str | None = None
+    chain: tuple[str, ...] = ()  # CNAME targets in order
+    # One entry a record: what READERS has for the asked type, else its rdata as it stands.
+    records: Sequence[Record] = ()
+    owner: str  # of the records: the question's name or the chain's end
+    signature: Signature | None = None
+    denial: Denial | None = None
 
-    def __init__(self, rcode: int, ad: bool, tc: bool) -> None:
+    def __init__(self, name: str, rcode: int, ad: bool, tc: bool) -> None:
+        self.owner = name
         self.rcode = rcode
         self.ad = ad
         self.tc = tc
-        self.flaw: Flaw | None = None
-        self.ede_code: int | None = None
-        self.ede_text: str | None = None
-        self.chain: tuple[str, ...] = ()  # CNAME targets in order
-        self.owner = ""  # of the records: the question's name or the chain's end
-        # One entry a record: what READERS has for the asked type, else its rdata as it stands.
-        self.records: list[Record] = []
-        self.signature: Signature | None = None
-        self.denial: Denial | None = None
 
 
+@lru_cache(maxsize=4096)  # a name is asked for several types in a row
 def _qname(key: str) -> bytes:
     """`names.to_wire`, at a third of its cost for names without escapes."""
-    if "\\" in key or key == ".":
+    if "\\" in key or key == "." or len(key) > 253:
         return names.to_wire(key)
-    labels = key.encode("ascii").split(b".")
-    lengths = bytes(map(len, labels))
-    if 0 in lengths or max(lengths) > 63 or len(key) > 253:
+    try:
+        return b"".join([_LABEL_LENGTH[len(one)] + one for one in key.encode().split(b".")]) + b"\0"
+    except KeyError:
         return names.to_wire(key)  # which names the fault
-    wire = b""
-    for length, label in zip(lengths, labels, strict=True):
-        wire += b"%c%b" % (length, label)
-    return wire + b"\0"
 
 
 def answers(wire: bytes, question: Question) -> bool:
@@ -128,20 +117,21 @@ def answers(wire: bytes, question: Question) -> bool:
     if len(wire) < QNAME_AT or not wire[2] & 0x80 or wire[4:6] != b"\0\1":
         return False
     asked = question.wire
-    end = QNAME_AT + len(asked)
-    got = wire[QNAME_AT:end]
+    if wire.startswith(asked, QNAME_AT):
+        return True
     # Case may differ (RFC 4343); the type and class at the end are numbers, not letters.
-    return got == asked or (got[-4:] == asked[-4:] and got[:-4].lower() == asked[:-4])
+    got = wire[QNAME_AT : QNAME_AT + len(asked)]
+    return got[-4:] == asked[-4:] and got[:-4].lower() == asked[:-4]
 
 
 def decode(wire: bytes, question: Question) -> Response:
     """Read one message as the response to `question`. Never raises for any bytes."""
     if len(wire) < QNAME_AT:
-        response = Response(FORMERR, False, False)
+        response = Response(question.name, FORMERR, False, False)
         response.flaw = Flaw.SHORT
         return response
     high, low = wire[2], wire[3]
-    response = Response(low & 15, low & 0x20 != 0, high & 2 != 0)
+    response = Response(question.name, low & 15, low & 0x20 != 0, high & 2 != 0)
     if high & 0xF8 != 0x80:
         response.flaw = Flaw.NOT_A_RESPONSE
     elif not answers(wire, question):
@@ -159,22 +149,31 @@ def decode(wire: bytes, question: Question) -> Response:
 def _read(wire: bytes, question: Question, response: Response) -> None:
     want = question.rdtype
     name = question.name
-    _, _, _, answer_count, authority_count, additional_count = _HEADER.unpack_from(wire)
+    asked = "" if "\\" in name or name == "." else name
+    answer_count, authority_count, additional_count = _COUNTS.unpack_from(wire, 6)
     authority = answer_count + authority_count
     position = QNAME_AT + len(question.wire)
     size = len(wire)
     found: list[tuple[str, int, int]] = []  # owner, start, end of the asked type's rdata
     signatures: list[tuple[str, int, int]] = []
     targets: dict[str, str] | None = None
-    denials: list[tuple[str, int, int, int]] | None = None
+    denials: list[tuple[int, int, int, int]] | None = None  # owner's place, type, start, end
     edns = False
     for index in range(authority + additional_count):
-        if wire[position] == 0xC0 and wire[position + 1] == QNAME_AT:
-            owner, position = name, position + 2
-        elif wire[position] == 0:
-            owner, position = ".", position + 1
+        begin = position
+        length = wire[position]
+        if index >= answer_count:  # whose owner hardly matters
+            while 0 < length < 64:
+                position += length + 1
+                length = wire[position]
+            if 0 < length < 192:
+                raise Malformed(Flaw.BAD_NAME)
+            position += 2 if length else 1
+        elif length == 0xC0 and wire[position + 1] == QNAME_AT:
+            owner = name
+            position += 2
         else:
-            owner, position = read_name(wire, position)
+            owner, position = read_name(wire, position, asked)
         rdtype, rdclass, ttl, length = _FIXED.unpack_from(wire, position)
         start = position + 10
         position = start + length
@@ -188,7 +187,7 @@ def _read(wire: bytes, question: Question, response: Response) -> None:
             elif rdtype == RRSIG:
                 signatures.append((owner, start, position))
             elif rdtype == CNAME:
-                target, end = read_name(wire, start)
+                target, end = read_name(wire, start, asked)
                 if end != position:
                     raise Malformed(Flaw.BAD_RDATA)
                 if targets is None:
@@ -197,9 +196,9 @@ def _read(wire: bytes, question: Question, response: Response) -> None:
         elif index < authority and not found and rdtype in _DENYING and rdclass == _IN:
             if denials is None:
                 denials = []
-            denials.append((owner, rdtype, start, position))
+            denials.append((begin, rdtype, start, position))
         if rdtype == OPT:
-            if edns or owner != "." or index < authority:
+            if edns or wire[begin] or index < authority:
                 raise Malformed(Flaw.BAD_OPT)
             edns = True
             response.rcode |= ttl >> 24 << 4
@@ -210,15 +209,16 @@ def _read(wire: bytes, question: Question, response: Response) -> None:
     if targets is not None:
         response.chain = _follow(name, targets, {owner for owner, _, _ in found})
         if response.chain:
-            name = response.chain[-1]
-    response.owner = name
+            response.owner = name = response.chain[-1]
     if found:
         read = READERS.get(want, data)
-        response.records = [read(wire, start, end) for owner, start, end in found if owner == name]
+        response.records = [
+            read(wire, start, end, asked) for owner, start, end in found if owner == name
+        ]
         if signatures and response.records:
-            response.signature = _signature(wire, signatures, name, want)
+            response.signature = _signature(wire, signatures, name, question)
     if denials is not None and not response.records:
-        response.denial = _denial(wire, denials)
+        response.denial = _denial(wire, denials, asked)
 
 
 def _follow(name: str, targets: dict[str, str], owners: set[str]) -> tuple[str, ...]:
@@ -250,20 +250,26 @@ def _options(wire: bytes, position: int, end: int, response: Response) -> None:
 
 
 def _signature(
-    wire: bytes, signatures: list[tuple[str, int, int]], name: str, covered: int
+    wire: bytes, signatures: list[tuple[str, int, int]], name: str, question: Question
 ) -> Signature | None:
     """Of the RRSIGs over the records the one that expires last: any valid one suffices."""
     best: Signature | None = None
+    covered = question.rdtype
+    qname = question.wire[:-4]
     for owner, start, end in signatures:
-        if owner != name or wire[start : start + 2] != _U16.pack(covered):
+        if owner != name or wire[start] << 8 | wire[start + 1] != covered:
             continue
         _, algorithm, labels, ttl, expiration, inception, tag = _SIGNATURE.unpack_from(wire, start)
-        signer, after = read_name(wire, start + 18)
+        position = start + 18
+        if wire.startswith(qname, position):  # an apex: the signer, never compressed, is asked for
+            signer, after = question.name, position + len(qname)
+        else:
+            signer, after = read_name(wire, position)
         if after > end:
             raise Malformed(Flaw.BAD_RDATA)
         bits = (end - after) * 8
         one = Signature(signer, algorithm, tag, labels, ttl, inception, expiration, bits)
-        if best is None or (one.expiration, one.algorithm, one.key_tag) > (
+        if best is None or (expiration, algorithm, tag) > (
             best.expiration,
             best.algorithm,
             best.key_tag,
@@ -272,18 +278,19 @@ def _signature(
     return best
 
 
-def _denial(wire: bytes, records: list[tuple[str, int, int, int]]) -> Denial:
+def _denial(wire: bytes, records: list[tuple[int, int, int, int]], asked: str) -> Denial:
     soa: StartOfAuthority | None = None
     nsec = False
     nsec3: Nsec3Parameters | None = None
-    for owner, rdtype, start, end in records:
+    for begin, rdtype, start, end in records:
         if rdtype == SOA:
+            zone, _ = read_name(wire, begin, asked)
             _, position = read_name(wire, start)
             _, position = read_name(wire, position)
             if position + 20 != end:
                 raise Malformed(Flaw.BAD_RDATA)
             serial = _U32.unpack_from(wire, position)[0]
-            soa = StartOfAuthority(owner, serial, _U32.unpack_from(wire, position + 16)[0])
+            soa = StartOfAuthority(zone, serial, _U32.unpack_from(wire, position + 16)[0])
         elif rdtype == NSEC:
             nsec = True
         else:

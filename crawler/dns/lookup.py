@@ -16,7 +16,7 @@ Lookup = Generator[Question, Response | None, T]
 
 FIRST, SECOND_LOOK = 0, 1  # `Question.resolver`
 
-_NOTHING = Response(SERVFAIL, False, False)  # stands for the reply that did not come
+_NOTHING = Response("", SERVFAIL, False, False)  # stands for the reply that did not come
 
 
 class Answer:

@@ -55,11 +55,6 @@ class Signature(NamedTuple):
     bits: int  # length of the signature; for RSA that of the key
 
 
-class MailExchange(NamedTuple):
-    preference: int
-    host: str
-
-
 class DelegationSigner(NamedTuple):
     key_tag: int
     algorithm: int
@@ -98,20 +93,26 @@ class Denial(NamedTuple):
     nsec3: Nsec3Parameters | None  # of the first; opt_out if any has the flag
 
 
+MailExchange = tuple[int, str]
+"""Preference and host; a plain tuple, for a tenth of a named one's price."""
+
 Record = str | bytes | int | MailExchange | DelegationSigner | Key | Nsec3Parameters
 
 
-def read_name(wire: bytes, position: int) -> tuple[str, int]:
+def read_name(wire: bytes, position: int, asked: str = "") -> tuple[str, int]:
     """The key of the name at `position`, and where what follows it begins.
 
     Pointers must lead back before where the name (or the last pointer's target) began, so
-    that every loop ends.
+    that every loop ends. `asked` is the question's name if its key has no escapes: then a
+    pointer into it, the most frequent kind by far, is a slice of that key, since each byte
+    of the question's wire form stands for one character of it.
     """
     labels: list[bytes] = []
     after = 0
     limit = position
     pointers = 0
     total = 1
+    suffix = ""
     while length := wire[position]:
         if length < 64:
             start = position + 1
@@ -125,55 +126,64 @@ def read_name(wire: bytes, position: int) -> tuple[str, int]:
                 raise Malformed(Flaw.BAD_NAME)
             if not after:
                 after = position + 2
+            offset = target - QNAME_AT
+            if offset < len(asked) and (not offset or asked[offset - 1] == "."):
+                suffix = asked[offset:]
+                total += len(suffix) + 1
+                break
             limit = position = target
         else:
             raise Malformed(Flaw.BAD_NAME)
     if total > 255:
         raise Malformed(Flaw.BAD_NAME)
+    if suffix and not labels:
+        return suffix, after
     text = b".".join(labels).lower()
     if text.translate(None, _KEY_BYTES) or text.count(b".") != len(labels) - 1:
-        return names.from_labels(labels), after or position + 1
-    return text.decode("ascii"), after or position + 1
+        key = names.from_labels(labels)
+    else:
+        key = text.decode("ascii")
+    return f"{key}.{suffix}" if suffix else key, after or position + 1
 
 
-def data(wire: bytes, start: int, end: int) -> bytes:
+def data(wire: bytes, start: int, end: int, _: str) -> bytes:
     return wire[start:end]
 
 
-def _ipv4(wire: bytes, start: int, end: int) -> bytes:
+def _ipv4(wire: bytes, start: int, end: int, _: str) -> bytes:
     if end - start != 4:
         raise Malformed(Flaw.BAD_RDATA)
     return wire[start:end]
 
 
-def _ipv6(wire: bytes, start: int, end: int) -> bytes:
+def _ipv6(wire: bytes, start: int, end: int, _: str) -> bytes:
     if end - start != 16:
         raise Malformed(Flaw.BAD_RDATA)
     return wire[start:end]
 
 
-def _whole_name(wire: bytes, start: int, end: int) -> str:
-    key, after = read_name(wire, start)
+def _whole_name(wire: bytes, start: int, end: int, asked: str) -> str:
+    key, after = read_name(wire, start, asked)
     if after != end:
         raise Malformed(Flaw.BAD_RDATA)
     return key
 
 
-def _mx(wire: bytes, start: int, end: int) -> MailExchange:
-    host, after = read_name(wire, start + 2)
+def _mx(wire: bytes, start: int, end: int, asked: str) -> MailExchange:
+    host, after = read_name(wire, start + 2, asked)
     if after != end:
         raise Malformed(Flaw.BAD_RDATA)
-    return MailExchange(wire[start] << 8 | wire[start + 1], host)
+    return wire[start] << 8 | wire[start + 1], host
 
 
-def _ds(wire: bytes, start: int, end: int) -> DelegationSigner:
+def _ds(wire: bytes, start: int, end: int, _: str) -> DelegationSigner:
     if end - start < 4:
         raise Malformed(Flaw.BAD_RDATA)
     tag = _U16.unpack_from(wire, start)[0]
     return DelegationSigner(tag, wire[start + 2], wire[start + 3], wire[start + 4 : end])
 
 
-def _dnskey(wire: bytes, start: int, end: int) -> Key:
+def _dnskey(wire: bytes, start: int, end: int, _: str) -> Key:
     if end - start < 4:
         raise Malformed(Flaw.BAD_RDATA)
     algorithm = wire[start + 3]
@@ -190,14 +200,14 @@ def _rsa_bits(key: bytes) -> int:
     return int.from_bytes(modulus, "big").bit_length()
 
 
-def nsec3_parameters(wire: bytes, start: int, end: int) -> Nsec3Parameters:
+def nsec3_parameters(wire: bytes, start: int, end: int, _: str = "") -> Nsec3Parameters:
     if end - start < 5 or end - start < 5 + wire[start + 4]:
         raise Malformed(Flaw.BAD_RDATA)
     iterations = _U16.unpack_from(wire, start + 2)[0]
     return Nsec3Parameters(wire[start], iterations, wire[start + 4], wire[start + 1] & 1 != 0)
 
 
-READERS: dict[int, Callable[[bytes, int, int], Record]] = {
+READERS: dict[int, Callable[[bytes, int, int, str], Record]] = {
     A: _ipv4,
     NS: _whole_name,
     CNAME: _whole_name,

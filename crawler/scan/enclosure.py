@@ -9,7 +9,7 @@ rest is simply still missing.
 
 from collections import deque
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import trio
 
@@ -22,14 +22,18 @@ from crawler.dns.window import Times, Window
 from dane.faults import LocalTrouble
 
 T = TypeVar("T")
+Row = tuple[Any, ...]
 _SHARE_OF = 2000  # names whose share of SERVFAIL is watched
 _MAX_SERVFAIL_SHARE = 0.05
 
 
 class Enclosure(Generic[T]):
-    """Looks up `count` names. What is believed is in `rows`: index -> (result, times).
+    """Looks up `count` names. `rows` has what is believed.
 
     begin, servers     as for `Window`
+    row                makes the row of a result: a tuple that holds only plain values and
+                       tuples, for the garbage collector need not look at those again and again
+                       (lists and objects for 20 000 names would double the CPU time)
     servfail           whether a result is a failure of theirs
     last_pass          every try then waits `last_try_s`
     usual_share        of failures in the last run; None: failures are expected (later passes)
@@ -39,6 +43,7 @@ class Enclosure(Generic[T]):
         self,
         count: int,
         begin: Callable[[int], Lookup[T]],
+        row: Callable[[int, T, Times], Row],
         *,
         client: ClientSettings,
         canaries: CanarySettings,
@@ -48,9 +53,10 @@ class Enclosure(Generic[T]):
         usual_share: float | None,
         servers: Callable[[int], Hashable | None] = lambda _: None,
     ) -> None:
-        self.rows: dict[int, tuple[T, Times]] = {}
+        self.rows: list[Row] = []
         self._count = count
         self._begin = begin
+        self._row = row
         self._servers = servers
         self._client_settings = client
         self._settings = canaries
@@ -60,7 +66,7 @@ class Enclosure(Generic[T]):
         self._share = None if usual_share is None else max(_MAX_SERVFAIL_SHARE, 3 * usual_share)
         self._recent: deque[bool] = deque()
         self._failures = 0  # among `_recent`
-        self._unconfirmed: list[tuple[int, T, Times]] = []
+        self._unconfirmed: list[tuple[int, Row]] = []
         self._hurry = trio.CancelScope()  # around the wait for the next round
 
     async def run(self) -> None:
@@ -94,7 +100,7 @@ class Enclosure(Generic[T]):
                     return
 
     def _done(self, index: int, result: T, times: Times) -> None:
-        self._unconfirmed.append((index, result, times))
+        self._unconfirmed.append((index, self._row(index, result, times)))
         if self._share is not None:
             failure = self._servfail(result)
             self._recent.append(failure)
@@ -116,15 +122,14 @@ class Enclosure(Generic[T]):
         suspicious = self._too_many_fail()
         enclosed = len(self._unconfirmed)
         if await canaries.look() is Health.GOOD and not suspicious:
-            for index, result, times in self._unconfirmed[:enclosed]:
-                self.rows[index] = result, times
+            self.rows.extend(row for _, row in self._unconfirmed[:enclosed])
             del self._unconfirmed[:enclosed]
             return True
         if suspicious:
             # Asked again after a flush with good canaries on both sides, it is theirs.
             self._share = None
         window.pause()
-        window.ask_again([index for index, _, _ in self._unconfirmed])
+        window.ask_again([index for index, _ in self._unconfirmed])
         self._unconfirmed.clear()
         self._recent.clear()
         self._failures = 0

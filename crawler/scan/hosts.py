@@ -83,9 +83,19 @@ def scan(
     `local_error` also stands for what was not answered within `client.try_s`.
     """
     hosts: list[Any] = shard.column("host").to_pylist()
+    buckets = shard.column("bucket").to_pylist()
+    earlier = Earlier(shard, passes)
     enclosure = Enclosure(
         len(hosts),
         lambda index: _look_up(hosts[index], last_pass, second_look=bool(resolver.second)),
+        lambda index, host, times: (
+            run_id,
+            buckets[index],
+            host.name,
+            host.status,
+            *earlier.asked(index, times, _telling(host)),
+            *_facts(host, times),
+        ),
         client=client,
         canaries=canaries,
         resolvers=resolver,
@@ -96,13 +106,7 @@ def scan(
         servers=lambda index: hosts[index].partition(".")[2],
     )
     run(enclosure.run)
-    earlier = Earlier(shard, passes)
-    buckets = shard.column("bucket").to_pylist()
-    rows = [
-        (run_id, buckets[index], hosts[index], *_row(host, times, index, earlier))
-        for index, (host, times) in enclosure.rows.items()
-    ]
-    return batch(_COLUMNS, rows, schema)
+    return batch(_COLUMNS, enclosure.rows, schema)
 
 
 def _look_up(name: str, last_pass: bool, *, second_look: bool) -> Lookup[_Host]:
@@ -250,15 +254,15 @@ def _telling(host: _Host) -> Response:
     for answer in host.answers:
         if answer.failed or answer.local:
             return answer.response
-    return host.answers[0].response if host.answers else Response(SERVFAIL, False, False)
+    return host.answers[0].response if host.answers else Response("", SERVFAIL, False, False)
 
 
 def _outcome(answer: Answer | None) -> tuple[LookupOutcome | None, bool]:
     return (None, False) if answer is None else (answer.outcome, answer.secure)
 
 
-def _row(host: _Host, times: Times, index: int, earlier: Earlier) -> tuple[Any, ...]:
-    """The columns from `status` on."""
+def _facts(host: _Host, times: Times) -> tuple[Any, ...]:
+    """The columns from `a_outcome` on."""
     addresses = _addresses(host)
     chain = _chain(host)
     records = []
@@ -277,22 +281,20 @@ def _row(host: _Host, times: Times, index: int, earlier: Earlier) -> tuple[Any, 
     if any(iterations):
         host.defects.add(Defect.NSEC3_ITERATIONS)
     return (
-        host.status,
-        *earlier.asked(index, times, _telling(host)),
         *_outcome(host.a),
         *_outcome(host.aaaa),
-        addresses[:MOST_ADDRESSES],
+        tuple(addresses[:MOST_ADDRESSES]),
         len(addresses),
-        list(chain),
+        chain,
         bool(chain) and any(a.secure for a in (host.a, host.aaaa) if a and a.response.chain),
         None if host.first_cname is None else host.first_cname.outcome is LookupOutcome.SECURE,
         host.base,
         host.tlsa.outcome if host.tlsa else None,
-        sorted(record.text() for record in records),
+        tuple(sorted(record.text() for record in records)),
         tlsa.rrset_digest(records) if records else None,
         sum(map(tlsa.usable, records)),
         host.second_look,
-        sorted(host.defects),
+        tuple(sorted(host.defects)),
         *signature(_signature(host)),
         max(iterations, default=None),
     )

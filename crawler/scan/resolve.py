@@ -5,9 +5,9 @@ What fails is asked once more of the second resolver. Addresses and TLSA are ask
 `crawler.scan.hosts`, once a host and run.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pyarrow as pa
 
@@ -15,6 +15,7 @@ from crawler.dns.client import Resolvers
 from crawler.dns.lookup import SECOND_LOOK, Answer, Lookup, lookup
 from crawler.dns.rdata import DNSKEY, MX, NSEC3PARAM, Key, MailExchange, Nsec3Parameters
 from crawler.dns.settings import CanarySettings, ClientSettings
+from crawler.dns.window import Times
 from crawler.scan import run
 from crawler.scan.columns import batch
 from crawler.scan.earlier import ASKED, Earlier
@@ -69,22 +70,11 @@ def scan(
     def servers(index: int) -> Hashable | None:
         return tuple(sets[index]) if sets and sets[index] else None
 
-    enclosure = Enclosure(
-        len(domains),
-        lambda index: _resolve(domains[index], last_pass, second_look=bool(resolver.second)),
-        client=client,
-        canaries=canaries,
-        resolvers=resolver,
-        last_pass=last_pass,
-        servfail=lambda found: found.mx.failed,
-        usual_share=usual_servfail_share if passes == 1 else None,
-        servers=servers,
-    )
-    run(enclosure.run)
-    earlier = Earlier(shard, passes)
     buckets = shard.column("bucket").to_pylist()
-    rows = [
-        (
+    earlier = Earlier(shard, passes)
+
+    def row(index: int, found: _Found, times: Times) -> tuple[Any, ...]:
+        return (
             run_id,
             buckets[index],
             domains[index],
@@ -97,9 +87,21 @@ def scan(
             *_zone(found),
             found.second_look,
         )
-        for index, (found, times) in enclosure.rows.items()
-    ]
-    return batch(_COLUMNS, rows, schema)
+
+    enclosure = Enclosure(
+        len(domains),
+        lambda index: _resolve(domains[index], last_pass, second_look=bool(resolver.second)),
+        row,
+        client=client,
+        canaries=canaries,
+        resolvers=resolver,
+        last_pass=last_pass,
+        servfail=lambda found: found.mx.failed,
+        usual_share=usual_servfail_share if passes == 1 else None,
+        servers=servers,
+    )
+    run(enclosure.run)
+    return batch(_COLUMNS, enclosure.rows, schema)
 
 
 def _resolve(domain: str, last_pass: bool, *, second_look: bool) -> Lookup[_Found]:
@@ -116,18 +118,17 @@ def _resolve(domain: str, last_pass: bool, *, second_look: bool) -> Lookup[_Foun
     return _Found(mx, dnskey, nsec3param)
 
 
-def _mail(domain: str, mx: Answer) -> tuple[list[int], list[str], int, str | None]:
+def _mail(domain: str, mx: Answer) -> tuple[tuple[int, ...], tuple[str, ...], int, str | None]:
     """mx_preference, mx_host, mx_total, cname_target."""
     chain = mx.response.chain
     target = chain[-1] if chain else None
     if mx.outcome is LookupOutcome.NODATA:  # implicit MX (RFC 5321 section 5.1)
-        return [0], [target or domain], 1, target
+        return (0,), (target or domain,), 1, target
     preferences: dict[str, int] = {}
-    for exchange in sorted(mx.response.records):
-        assert isinstance(exchange, MailExchange)
-        preferences.setdefault(exchange.host, exchange.preference)  # the lowest of each host
-    hosts = list(preferences)
-    return list(preferences.values())[:MOST_HOSTS], hosts[:MOST_HOSTS], len(hosts), target
+    for preference, host in sorted(cast(Sequence[MailExchange], mx.response.records)):
+        preferences.setdefault(host, preference)  # the lowest of each
+    hosts = tuple(preferences)
+    return tuple(preferences.values())[:MOST_HOSTS], hosts[:MOST_HOSTS], len(hosts), target
 
 
 def _denial(mx: Answer) -> tuple[int | None, int | None, bool | None]:
@@ -140,20 +141,15 @@ def _denial(mx: Answer) -> tuple[int | None, int | None, bool | None]:
 
 def _zone(found: _Found) -> tuple[Any, ...]:
     """The dnskey and nsec3param columns."""
-    outcome = found.dnskey.outcome if found.dnskey else None
-    keys = (
-        [one for one in found.dnskey.response.records if isinstance(one, Key)]
-        if found.dnskey
-        else []
-    )
-    keys.sort()
-    parameters = found.nsec3param.response.records if found.nsec3param else []
-    first = min((one for one in parameters if isinstance(one, Nsec3Parameters)), default=None)
+    if found.dnskey is None or found.nsec3param is None:
+        return None, (), (), (), None, None
+    keys = sorted(one for one in found.dnskey.response.records if isinstance(one, Key))
+    records = found.nsec3param.response.records
+    parameters = min((one for one in records if isinstance(one, Nsec3Parameters)), default=None)
     return (
-        outcome,
-        [key.algorithm for key in keys],
-        [key.bits for key in keys],
-        [key.flags for key in keys],
-        first.iterations if first else None,
-        first.salt_length if first else None,
+        found.dnskey.outcome,
+        tuple(key.algorithm for key in keys),
+        tuple(key.bits for key in keys),
+        tuple(key.flags for key in keys),
+        *((None, None) if parameters is None else parameters[1:3]),
     )

@@ -21,7 +21,7 @@ from crawler.dns.client import Resolvers
 from crawler.dns.settings import CanarySettings, ClientSettings, ResolverSettings
 from crawler.dns.unbound import Unbound
 from lab import keys, nsd, records
-from lab.signer import DAY_S, Nsec3, Validity, Zone, lines, sign
+from lab.signer import DAY_S, Nsec3, Validity, Zone, sign, unsigned
 
 TLD = "world"
 _NET = f"127.77.{os.getpid() % 250 + 1}"
@@ -78,11 +78,11 @@ def _domains() -> Iterator[tuple[Zone, Nsec3 | None, Validity | None, str]]:
     null = _zone(f"null.{TLD}")
     null.add(null.origin, records.mx(0, "."))
     yield null, None, Validity.around(now, after_s=DAY_S), SERVER
-    unsigned = _zone(f"unsigned.{TLD}")
-    unsigned.add(unsigned.origin, records.mx(10, f"mx.{unsigned.origin}"))
-    unsigned.add(f"mx.{unsigned.origin}", records.a("127.30.0.6"))
-    unsigned.add(f"_25._tcp.mx.{unsigned.origin}", records.tlsa(3, 1, 1, TLSA_DATA))
-    yield unsigned, None, None, SERVER
+    plain = _zone(f"unsigned.{TLD}")
+    plain.add(plain.origin, records.mx(10, f"mx.{plain.origin}"))
+    plain.add(f"mx.{plain.origin}", records.a("127.30.0.6"))
+    plain.add(f"_25._tcp.mx.{plain.origin}", records.tlsa(3, 1, 1, TLSA_DATA))
+    yield plain, None, None, SERVER
     bogus = _zone(f"bogus.{TLD}")
     bogus.add(bogus.origin, records.mx(10, f"mx.{bogus.origin}"))
     yield bogus, None, Validity(int(now) - 20 * DAY_S, int(now) - 5 * DAY_S), SERVER
@@ -101,7 +101,7 @@ def world(directory: Path) -> Iterator[World]:
     for zone, denial, validity, server in _domains():
         key = keys.zone_key(1, zone.origin)
         if server == SERVER:
-            zones[zone.origin] = sign(zone, key, denial, validity) if validity else lines(zone)
+            zones[zone.origin] = sign(zone, key, denial, validity) if validity else unsigned(zone)
         tld.add(zone.origin, records.ns(f"ns.{zone.origin}"))
         tld.add(f"ns.{zone.origin}", records.a(server))
         if validity:
@@ -129,7 +129,8 @@ def world(directory: Path) -> Iterator[World]:
         silent = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         silent.bind((SILENT, 53))
         for name, address, content in (("nsd", SERVER, zones), ("empty", SERVFAILING, {})):
-            process = subprocess.Popen(nsd.command(nsd.write(directory / name, [address], content)))
+            configuration, _ = nsd.write(directory / name, [address], content.items())
+            process = subprocess.Popen(nsd.command(configuration))
             stack.callback(process.wait)
             stack.callback(process.terminate)
             _await_server(address)

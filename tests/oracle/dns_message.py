@@ -16,7 +16,6 @@ from crawler.dns import rdata
 from crawler.dns.codec import Question, Response
 from crawler.dns.rdata import (
     DelegationSigner,
-    MailExchange,
     Nsec3Parameters,
     Record,
     Signature,
@@ -83,13 +82,13 @@ def _nsec3(one: dns.rdata.Rdata) -> Nsec3Parameters:
 def _record(one: dns.rdata.Rdata) -> Record:
     match one.rdtype:
         case dns.rdatatype.MX:
-            return MailExchange(one.preference, key(one.exchange))
+            return one.preference, key(one.exchange)
         case dns.rdatatype.CNAME | dns.rdatatype.NS:
             return key(one.target)
         case dns.rdatatype.DS:
             return DelegationSigner(one.key_tag, one.algorithm, one.digest_type, one.digest)
         case dns.rdatatype.DNSKEY:
-            return rdata.READERS[rdata.DNSKEY](wire := one.to_wire(), 0, len(wire))
+            return rdata.READERS[rdata.DNSKEY](wire := one.to_wire(), 0, len(wire), "")
         case dns.rdatatype.NSEC3PARAM:
             return _nsec3(one)
     return one.to_wire()

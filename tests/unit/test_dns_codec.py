@@ -23,7 +23,6 @@ from crawler.dns.rdata import (
     A,
     Flaw,
     Key,
-    MailExchange,
 )
 from dane.names import NameFault, canonical, from_labels, to_wire
 from tests.fuzz import dns_codec as fuzz
@@ -277,7 +276,7 @@ def test_a_long_chain_of_pointers_costs_little() -> None:
 def test_case_of_the_echoed_question_does_not_matter() -> None:
     wire = response(MX_QUESTION, GOOD_MX, counts=(1, 0, 0)).replace(b"example", b"eXaMpLe", 1)
     assert answers(wire, MX_QUESTION)
-    assert decode(wire, MX_QUESTION).records == [MailExchange(10, "mx.example.com")]
+    assert decode(wire, MX_QUESTION).records == [(10, "mx.example.com")]
 
 
 def test_type_bytes_are_numbers_not_letters() -> None:
@@ -290,12 +289,12 @@ def test_odd_bytes_in_names_stay_apart() -> None:
     question = Question("example.com", MX)
     data = b"\0\1" + b"\3a.b\0", b"\0\1" + b"\1a\1b\0"
     wire = response(question, *(record(OWNER, MX, one) for one in data), counts=(2, 0, 0))
-    assert [one.host for one in decode(wire, question).records] == [r"a\046b", "a.b"]
+    assert [host for _, host in decode(wire, question).records] == [r"a\046b", "a.b"]
 
 
 def test_records_of_another_class_are_not_answers() -> None:
     wire = response(MX_QUESTION, record(OWNER, MX, b"\0\1\0", rdclass=3), counts=(1, 0, 0))
-    assert decode(wire, MX_QUESTION).records == []
+    assert not decode(wire, MX_QUESTION).records
 
 
 def test_key_sizes() -> None:
