@@ -55,7 +55,7 @@ _SYSTEM_STATE = Path("/var/lib/danesurvey")
 _PORT = 5432  # part of the socket's name only
 _LONGEST_SOCKET = 107  # bytes of sun_path without its NUL, unix(7)
 _SILENT_S = 60.0  # a server that says nothing for so long is given up
-_STOP_S = 180.0
+_STOP_S = 60.0
 _LOOK_S = 0.02  # between two looks at a server that comes or goes
 _LONGEST_LOG = 16 << 20  # bytes; a longer log starts anew
 

@@ -34,7 +34,7 @@ _CAME_UP_S = 2.0  # a first start that lives shorter has failed; the command tel
 _HEALTHY_S = 10.0  # a server that lived longer may be started again as often as before
 _RESTARTS = 20  # without a healthy life in between
 _PAUSE_S = 0.5  # processes of a killed server need a moment to notice and go
-_FAST_SHUTDOWN_S = 120.0  # with its checkpoint; then immediate shutdown and recovery later
+_FAST_SHUTDOWN_S = 4.0  # then immediate shutdown, and recovery at the next start
 
 
 class Keeper:
