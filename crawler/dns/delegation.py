@@ -24,6 +24,7 @@ from dns.rdtypes.ANY.NS import NS
 from dane.names import from_labels
 
 MOST_SERVERS = 16
+MOST_ADDRESSES_EACH = 8
 MOST_ADDRESSES = 32
 _MOST_REFERRALS = 4  # from the deepest zone that the resolver knows
 _MOST_ASKED = 3  # of a parent's servers, until one gives a referral
@@ -76,7 +77,7 @@ async def find(name: dns.name.Name, resolve: Resolve, ask: AskServer) -> Delegat
         found.ds = rrset_of(reply.answer, cut.zone, RdataType.DS)
     servers = await _addresses(cut, resolve)
     for server in sorted(cut.names)[:MOST_SERVERS]:
-        addresses = sorted(servers[server])
+        addresses = sorted(servers[server])[:MOST_ADDRESSES_EACH]
         key = from_labels(list(server.labels[:-1]))
         found.servers += ((key, address) for address in addresses)
         if not addresses:

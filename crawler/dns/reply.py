@@ -5,8 +5,9 @@ that a validator could accept; the note says what is wrong beside the result, in
 that the server's operator can act on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import dns.flags
 import dns.message
@@ -30,6 +31,8 @@ _BY_RCODE = {
     dns.rcode.BADVERS: AuthorityResult.FORMERR,  # it does not know EDNS
 }
 _PLAIN = frozenset({dns.rcode.FORMERR, dns.rcode.SERVFAIL, dns.rcode.NOTIMP, dns.rcode.REFUSED})
+
+_MOST_RRSETS = 16  # of a section: a denial needs 4, the longest honest chain of aliases 9
 
 Judged = tuple[AuthorityResult, str | None]
 
@@ -85,9 +88,7 @@ def _answer_flaw(reply: dns.message.Message, zone: Zone) -> Judged | None:
     """What is wrong with the records of the answer section that are of this zone."""
     if not zone.signed:
         return None
-    for rrset in reply.answer:
-        if rrset.rdtype == RdataType.RRSIG or not rrset.name.is_subdomain(zone.name):
-            continue
+    for rrset in _of_zone(reply.answer, zone):
         made_from = signatures.signatures_of(reply.answer, rrset)
         if not made_from:
             if _follows_from_dname(reply.answer, rrset):
@@ -97,10 +98,21 @@ def _answer_flaw(reply: dns.message.Message, zone: Zone) -> Judged | None:
             return AuthorityResult.ANSWER, note
         labels = made_from[0].labels
         if labels < len(rrset.name.labels) - 1 - (rrset.name.labels[0] == b"*"):
-            note = denial.expansion_defect(reply.authority, rrset.name, labels, zone.name)
+            proof, note = _proof(reply, zone)
+            note = note or denial.expansion_defect(proof, rrset.name, labels, zone.name)
             if note:
                 return AuthorityResult.BAD_DENIAL, note
     return None
+
+
+def _of_zone(section: Iterable[dns.rrset.RRset], zone: Zone) -> list[dns.rrset.RRset]:
+    """What this zone has signed, or should have; at most as much as is looked at."""
+    signed = (
+        rrset
+        for rrset in section
+        if rrset.rdtype != RdataType.RRSIG and rrset.name.is_subdomain(zone.name)
+    )
+    return list(islice(signed, _MOST_RRSETS))
 
 
 def _follows_from_dname(answer: Sequence[dns.rrset.RRset], rrset: dns.rrset.RRset) -> bool:
@@ -124,12 +136,16 @@ def _judge_denial(
         return result, None
     if not any(rrset.rdtype == RdataType.RRSIG for rrset in reply.authority):
         return AuthorityResult.NO_RRSIG, "no RRSIG with the denial"
-    for rrset in reply.authority:
-        if rrset.rdtype == RdataType.RRSIG or not rrset.name.is_subdomain(zone.name):
-            continue
+    proof, note = _proof(reply, zone)
+    note = note or denial.defect(proof, name, rdtype, zone.name, exists=exists)
+    return (AuthorityResult.BAD_DENIAL, note) if note else (result, None)
+
+
+def _proof(reply: dns.message.Message, zone: Zone) -> tuple[list[dns.rrset.RRset], str | None]:
+    """What the authority section proves with, and what is wrong with its signatures."""
+    found = _of_zone(reply.authority, zone)
+    for rrset in found:
         made_from = signatures.signatures_of(reply.authority, rrset)
         if note := signatures.defect(rrset, made_from, zone.name, zone.keys, zone.at):
-            return AuthorityResult.BAD_DENIAL, note
-    if note := denial.defect(reply.authority, name, rdtype, zone.name, exists=exists):
-        return AuthorityResult.BAD_DENIAL, note
-    return result, None
+            return found, note
+    return found, None

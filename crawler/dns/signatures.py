@@ -3,10 +3,14 @@
 Pure, over dnspython's records, for the direct questions to authoritative servers: every
 reason is a phrase that the zone's operator can act on. Whether a *name* is secure is the
 resolver's word alone.
+
+A hostile server can have every signature tried with every key of one key tag
+(CVE-2023-50387): only the first few of each are.
 """
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 
 import dns.dnssec
 import dns.exception
@@ -16,6 +20,11 @@ import dns.rdatatype
 import dns.rrset
 from dns.rdtypes.ANY.DS import DS
 from dns.rdtypes.ANY.RRSIG import RRSIG
+
+_MOST_SIGNATURES = 4  # of one RRset; more than one algorithm is rare, three are unheard of
+_MOST_KEYS = 2  # with one key tag
+_MOST_DS = 8
+_MOST_DNSKEYS = 32
 
 SERIAL_RAISED = "SOA signed before the serial was raised"
 
@@ -42,6 +51,7 @@ def defect(
 
     keys    the zone's DNSKEY RRset as this server gives it; without one only dates are judged
     """
+    signatures = signatures[:_MOST_SIGNATURES]
     reasons = [_signature_defect(rrset, one, zone, keys, at) for one in signatures]
     if not reasons:
         return f"no RRSIG with {rrset.rdtype.name}"
@@ -70,10 +80,12 @@ def _signature_defect(
         return f"RRSIG of {kind} not valid before {_day(signature.inception)}"
     if keys is None:
         return None
-    if not any(dns.dnssec.key_id(key) == signature.key_tag for key in keys):
+    makers = [key for key in keys if dns.dnssec.key_id(key) == signature.key_tag][:_MOST_KEYS]
+    if not makers:
         return f"RRSIG of {kind} by key {signature.key_tag}, which is not in the DNSKEY RRset"
+    candidates = dns.rrset.from_rdata_list(zone, keys.ttl, makers)
     try:
-        dns.dnssec.validate_rrsig(rrset, signature, {zone: keys}, now=at)
+        dns.dnssec.validate_rrsig(rrset, signature, {zone: candidates}, now=at)
     except dns.exception.UnsupportedAlgorithm:
         return None  # validators call it insecure, not bogus
     except (dns.exception.DNSException, ValueError):
@@ -92,7 +104,11 @@ def keys_defect(
     keys: dns.rrset.RRset, signatures: Sequence[RRSIG], ds: dns.rrset.RRset, at: float
 ) -> str | None:
     """Why the DNSKEY RRset does not follow from the parent's DS RRset; None if it does."""
-    trusted = [key for key in keys for one in ds if _fits(keys.name, key, one)]
+    trusted = [
+        key
+        for key in islice(keys, _MOST_DNSKEYS)
+        if any(_fits(keys.name, key, one) for one in islice(ds, _MOST_DS))
+    ]
     if not trusted:
         return "no DNSKEY fits the DS at the parent"
     anchor = dns.rrset.from_rdata_list(keys.name, keys.ttl, trusted)

@@ -114,6 +114,21 @@ def test_an_soa_signed_before_the_serial_was_raised() -> None:
         assert signatures.defect(raised, list(signature), ORIGIN, KEYS, NOW) == expected
 
 
+def test_hundreds_of_keys_and_signatures_are_not_all_tried() -> None:
+    """KeyTrap (CVE-2023-50387): 65 000 products of a key and a signature with its tag."""
+    key = KEYS[0].key
+    same_tag = [
+        KEYS[0].replace(key=key[:i] + key[i + 2 : i + 4] + key[i : i + 2] + key[i + 4 :])
+        for i in range(0, len(key) - 4, 2)
+    ]
+    keys = dns.rrset.from_rdata_list(ORIGIN, 300, same_tag * 8)
+    mx = next(r for r in ZONE if r.rdtype == RdataType.MX and r.name == ORIGIN)
+    good = signatures.signatures_of(ZONE, mx)[0]
+    forged = [good.replace(signature=bytes((i % 256, i // 256)) * 32) for i in range(2000)]
+    assert signatures.defect(mx, forged, ORIGIN, keys, NOW) == "RRSIG of MX does not verify"
+    assert signatures.defect(mx, [good], ORIGIN, KEYS, NOW) is None
+
+
 @pytest.mark.parametrize("kind", GOOD)
 def test_no_mutation_is_more_than_a_result(kind: str) -> None:
     message, name = GOOD[kind]
