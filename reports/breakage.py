@@ -109,7 +109,8 @@ def as_text(breakages: Sequence[Breakage], *, all_domains: bool = False) -> str:
     """The list for a person, by kind of operator, operator, and host or failing lookup."""
     if not breakages:
         return "Nothing is broken.\n"
-    lines: list[str] = []
+    states = [one.state for one in breakages]
+    lines = [", ".join(f"{states.count(state)} {state}" for state in BreakageState) + ".", ""]
     for kind in OperatorKind:
         of_kind = [one for one in breakages if one.operator_kind is kind]
         if of_kind:
@@ -136,25 +137,32 @@ def _what(one: Breakage) -> tuple[str, str, str, str]:
 def _case(
     host: str, stage: str, status: str, state: str, cases: list[Breakage], all_domains: bool
 ) -> Iterator[str]:
-    """One host or lookup, its evidence, and the domains that suffer."""
-    first = cases[0]
+    """One host or lookup with the domains that suffer, and its evidence: the host's, or, where
+    the domain's own lookup fails, each domain's."""
     subject = " ".join(filter(None, (printable(host), stage and f"{stage} lookup")))
     yield f"  {subject}: {status}, {state}, {_count(len(cases))}"
-    notes = [
-        f"looks: {first.looks}, since {first.first_look:%Y-%m-%d %H:%M} UTC",
-        *(["rollover in progress"] if first.rollover_in_progress else []),
-        *([f"causes: {', '.join(first.causes)}"] if first.causes else []),
-        *([f"defects: {', '.join(first.defects)}"] if first.defects else []),
-        *map(printable, first.evidence[:_EVIDENCE_SHOWN]),
-    ]
-    if len(first.evidence) > _EVIDENCE_SHOWN:
-        notes.append(f"({len(first.evidence) - _EVIDENCE_SHOWN} more; see --json)")
-    yield from (f"    {note}" for note in notes)
+    if host:
+        yield from (f"    {note}" for note in _notes(cases[0]))
     shown = cases if all_domains else cases[:_DOMAINS_SHOWN]
     for one in shown:
         yield f"    domain {printable(one.domain)}" + (f" ({one.level} MX)" if one.level else "")
+        if not host:
+            yield from (f"      {note}" for note in _notes(one))
     if len(shown) < len(cases):
         yield f"    ({len(cases) - len(shown)} more domains; see --all)"
+
+
+def _notes(one: Breakage) -> Iterator[str]:
+    yield f"looks in a row: {one.looks}, since {one.first_look:%Y-%m-%d %H:%M} UTC"
+    if one.rollover_in_progress:
+        yield "rollover in progress"
+    if one.causes:
+        yield f"causes: {', '.join(one.causes)}"
+    if one.defects:
+        yield f"defects: {', '.join(one.defects)}"
+    yield from map(printable, one.evidence[:_EVIDENCE_SHOWN])
+    if len(one.evidence) > _EVIDENCE_SHOWN:
+        yield f"({len(one.evidence) - _EVIDENCE_SHOWN} more; see --json)"
 
 
 def _count(domains: int) -> str:

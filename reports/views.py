@@ -8,6 +8,8 @@ DuckDB gets a memory limit and spills to a directory of its own, loads no extens
 reads nothing but the files that are named here.
 """
 
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +29,10 @@ from reports.dictionary import (
     PublishedTable,
 )
 
+_GLOB = re.compile(r"[*?\[]")
+"""What DuckDB would take for a pattern in a path."""
+_THREADS = 4
+"""At most: they share the memory limit."""
 _VIEWS = (DOMAINS, *SPLIT, CERTIFICATES, ZONES, BREAKAGES)
 
 
@@ -51,6 +57,7 @@ def open_views(
                 config={
                     "memory_limit": memory_limit,
                     "temp_directory": spill,
+                    "threads": min(_THREADS, os.cpu_count() or 1),
                     "preserve_insertion_order": False,
                     # what is built in suffices; never fetch one from the network
                     "autoinstall_known_extensions": False,
@@ -85,7 +92,7 @@ def _create_view(
     connection: duckdb.DuckDBPyConnection, name: str, table: PublishedTable, parts: list[Path]
 ) -> None:
     if parts:
-        paths = ", ".join(_quoted(str(part)) for part in parts)
+        paths = ", ".join(_quoted(_GLOB.sub(r"[\g<0>]", str(part))) for part in parts)
         source = f"read_parquet([{paths}], hive_partitioning = false)"
     else:
         empty = f"no_{name}"
