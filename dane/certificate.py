@@ -7,12 +7,15 @@ mismatch (measurement, section 5). RFC 5280 sections 4.1, 4.2 and 6.1.
 
 import hashlib
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, lru_cache
+from typing import Any, cast
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import load_der_public_key
@@ -243,62 +246,62 @@ def is_signed_by(certificate: Certificate, key: CertificatePublicKeyTypes | None
     if parsed is None or key is None:
         return None
     algorithm = parsed.signature_algorithm_oid
-    signature, signed = parsed.signature, parsed.tbs_certificate_bytes
-    try:
-        if isinstance(key, rsa.RSAPublicKey):
-            if algorithm == SignatureAlgorithmOID.RSASSA_PSS:
-                scheme = parsed.signature_algorithm_parameters
-                assert isinstance(scheme, padding.PSS)
-            elif algorithm in _RSA_PKCS1:
-                scheme = padding.PKCS1v15()
-            else:
-                return _foreign(algorithm)
-            digest = parsed.signature_hash_algorithm
-            if digest is None:
-                return None
-            key.verify(signature, signed, scheme, digest)
-        elif isinstance(key, ec.EllipticCurvePublicKey):
-            digest = parsed.signature_hash_algorithm
-            if algorithm not in _ECDSA or digest is None:
-                return _foreign(algorithm)
-            key.verify(signature, signed, ec.ECDSA(digest))
-        elif isinstance(key, ed25519.Ed25519PublicKey):
-            if algorithm != SignatureAlgorithmOID.ED25519:
-                return _foreign(algorithm)
-            key.verify(signature, signed)
-        elif isinstance(key, ed448.Ed448PublicKey):
-            if algorithm != SignatureAlgorithmOID.ED448:
-                return _foreign(algorithm)
-            key.verify(signature, signed)
-        elif isinstance(key, dsa.DSAPublicKey):
-            digest = parsed.signature_hash_algorithm
-            if algorithm not in _DSA or digest is None:
-                return _foreign(algorithm)
-            key.verify(signature, signed, digest)
-        else:
-            return None
-    except InvalidSignature:
-        return False
-    except _UNREADABLE:
+    if algorithm not in _KNOWN_ALGORITHMS:
         return None
-    return True
+    for kind, algorithms, check in _SCHEMES:
+        if isinstance(key, kind):
+            if algorithm not in algorithms:
+                return False
+            try:
+                check(key, parsed)
+            except InvalidSignature:
+                return False
+            except _UNREADABLE:
+                return None
+            return True
+    return None
 
 
-_KNOWN_ALGORITHMS = frozenset(
-    {
-        SignatureAlgorithmOID.RSASSA_PSS,
-        SignatureAlgorithmOID.ED25519,
-        SignatureAlgorithmOID.ED448,
-        *_RSA_PKCS1,
-        *_ECDSA,
-        *_DSA,
-    }
+def _digest(parsed: x509.Certificate) -> hashes.HashAlgorithm:
+    digest = parsed.signature_hash_algorithm
+    assert digest is not None  # only the Edwards curves' algorithms name none
+    return digest
+
+
+def _check_rsa(key: rsa.RSAPublicKey, parsed: x509.Certificate) -> None:
+    # By the identifier, since the library names no padding for the oldest digests.
+    scheme: padding.AsymmetricPadding = padding.PKCS1v15()
+    if parsed.signature_algorithm_oid not in _RSA_PKCS1:
+        scheme = cast(padding.PSS, parsed.signature_algorithm_parameters)
+    key.verify(parsed.signature, parsed.tbs_certificate_bytes, scheme, _digest(parsed))
+
+
+def _check_ecdsa(key: ec.EllipticCurvePublicKey, parsed: x509.Certificate) -> None:
+    key.verify(parsed.signature, parsed.tbs_certificate_bytes, ec.ECDSA(_digest(parsed)))
+
+
+def _check_dsa(key: dsa.DSAPublicKey, parsed: x509.Certificate) -> None:
+    key.verify(parsed.signature, parsed.tbs_certificate_bytes, _digest(parsed))
+
+
+def _check_edwards(
+    key: ed25519.Ed25519PublicKey | ed448.Ed448PublicKey, parsed: x509.Certificate
+) -> None:
+    key.verify(parsed.signature, parsed.tbs_certificate_bytes)
+
+
+_SCHEMES: tuple[
+    tuple[type, frozenset[x509.ObjectIdentifier], Callable[[Any, x509.Certificate], None]], ...
+] = (
+    (rsa.RSAPublicKey, _RSA_PKCS1 | {SignatureAlgorithmOID.RSASSA_PSS}, _check_rsa),
+    (ec.EllipticCurvePublicKey, _ECDSA, _check_ecdsa),
+    (dsa.DSAPublicKey, _DSA, _check_dsa),
+    (ed25519.Ed25519PublicKey, frozenset({SignatureAlgorithmOID.ED25519}), _check_edwards),
+    (ed448.Ed448PublicKey, frozenset({SignatureAlgorithmOID.ED448}), _check_edwards),
 )
+"""Kind of key, the signature algorithms that such a key can have made, how to check one."""
 
-
-def _foreign(algorithm: x509.ObjectIdentifier) -> bool | None:
-    """A signature by another known algorithm is not this key's; by an unknown one, who knows."""
-    return False if algorithm in _KNOWN_ALGORITHMS else None
+_KNOWN_ALGORITHMS = frozenset().union(*(algorithms for _, algorithms, _ in _SCHEMES))
 
 
 def _read(parsed: x509.Certificate) -> Facts:

@@ -145,13 +145,11 @@ class Paths:
         return found
 
     def _is_issued(self, subject: Certificate, issuer: Certificate) -> bool | None:
-        if not is_issuer_name(issuer, subject):
+        if issuer.cut is None or not is_issuer_name(issuer, subject):
             return False
-        return self._is_signed(subject, issuer.spki)
+        return self._is_signed(subject, issuer.cut.spki)
 
-    def _is_signed(self, subject: Certificate, spki: bytes | None) -> bool | None:
-        if spki is None:
-            return None
+    def _is_signed(self, subject: Certificate, spki: bytes) -> bool | None:
         pair = subject.der, spki
         if pair not in self._signed:
             if not self._signatures_left:

@@ -20,6 +20,8 @@ from dane.tlsa import (
     DIGESTS,
     EMPTY_DIGESTS,
     FULL,
+    SHA2_256,
+    SHA2_512,
     SPKI,
     TLSARecord,
     strongest,
@@ -125,6 +127,10 @@ def _conclude(records: tuple[RecordCheck, ...], leaf_names: tuple[str, ...]) -> 
     return Verification(verdict, False, leaf_names, records, None, None)
 
 
+_TYPE_OF_LENGTH = {32: SHA2_256, 64: SHA2_512}
+"""No certificate and no key is as short as a digest."""
+
+
 class _Check:
     """One chain, asked about one record after the other."""
 
@@ -193,21 +199,14 @@ class _Check:
         """The field that keeps the data from fitting a certificate of the chain."""
         if EMPTY_DIGESTS.get(record.matching_type) == record.data:
             return MismatchCause.EMPTY_DIGEST, None
-        kinds = sorted(
-            (
-                (selector != record.selector, kind != record.matching_type, selector, kind)
-                for selector in (CERT, SPKI)
-                for kind in (FULL, *DIGESTS)
-            ),
-            key=lambda one: (one[1], one[0]),
-        )
-        for other_selector, other_kind, selector, kind in kinds:
+        kind = _TYPE_OF_LENGTH.get(len(record.data), FULL)
+        for selector in (SPKI, CERT) if record.selector == SPKI else (CERT, SPKI):
             fitting = self._fitting(selector, kind, record.data)
             if fitting:
                 cause = MismatchCause.WRONG_USAGE
-                if other_selector:
+                if selector != record.selector:
                     cause = MismatchCause.WRONG_SELECTOR
-                if other_kind:
+                if kind != record.matching_type:
                     cause = MismatchCause.WRONG_MATCHING_TYPE
                 return cause, fitting[0]
         return None, None

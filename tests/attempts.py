@@ -1,0 +1,22 @@
+"""Attempts at an address, as `dane.attempts` takes them; one that passed, if nothing else is said."""
+
+from typing import Any
+
+from dane.attempts import Probe
+from dane.outcomes import HostStatus
+
+
+def probe(status: str = "pass", attempt: int = 1, **other: Any) -> Probe:
+    return Probe(
+        **{
+            "address": "192.0.2.1",
+            "sni": "mx.example.org",
+            "attempt": attempt,
+            "status": HostStatus(status),
+            "name_decides": False,
+            "leaf_names": (),
+            "record_result": (),
+            "defects": (),
+            **other,
+        }
+    )

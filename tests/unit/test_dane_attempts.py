@@ -1,0 +1,164 @@
+"""From attempts to an address: agreement, the name check, inheritance, flapping (section 6)."""
+
+from collections.abc import Sequence
+from itertools import permutations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dane.attempts import (
+    AddressVerdict,
+    Probe,
+    assess_address,
+    disagree,
+    first_status,
+    status_of_attempts,
+    status_with_names,
+)
+from dane.outcomes import HOST_CLASS, Defect, HostClass, HostStatus
+from tests.attempts import probe
+
+_PROBED = [
+    status
+    for status in HostStatus
+    if HOST_CLASS[status] in (HostClass.F, HostClass.P, HostClass.P0, HostClass.Q)
+]
+_ALL_NEEDED = ("no_starttls", "starttls_rejected")
+
+
+@pytest.mark.parametrize(
+    ("attempts", "expected"),
+    [
+        ([], "unprobed"),
+        (["pass"], "pass"),
+        (["mismatch"], "mismatch"),
+        (["mismatch", "mismatch"], "mismatch"),
+        (["mismatch", "pass"], "pass"),
+        (["mismatch", "tempfail"], "tempfail"),
+        (["mismatch", "tempfail", "mismatch"], "mismatch"),
+        (["mismatch", "mismatch", "pass"], "mismatch"),
+        (["tempfail", "pass"], "pass"),
+        (["unreachable", "tempfail"], "tempfail"),
+        (["mismatch", "ta_expired"], "ta_expired"),
+        (["mismatch", "no_starttls", "tls_failed"], "tls_failed"),
+        (["mismatch", "no_starttls", "tempfail"], "tempfail"),
+        (["tls_failed", "mismatch", "tls_failed", "mismatch"], "mismatch"),
+        (["no_starttls", "no_starttls", "no_starttls"], "no_starttls"),
+        (["no_starttls", "no_starttls", "pass"], "pass"),
+        (["no_starttls", "no_starttls", "tempfail"], "tempfail"),
+        (["starttls_rejected", "starttls_rejected", "unusable"], "unusable"),
+        (["no_starttls", "no_starttls", "mismatch"], "no_starttls"),
+    ],
+)
+def test_f_needs_two_agreeing_attempts_else_the_better_stands(
+    attempts: list[str], expected: str
+) -> None:
+    for order in permutations(attempts):
+        assert status_of_attempts([HostStatus(one) for one in order]) == expected
+
+
+@given(st.lists(st.sampled_from(_PROBED), min_size=1, max_size=4))
+def test_the_status_is_one_of_the_attempts_and_f_only_where_nothing_speaks_against_it(
+    attempts: list[HostStatus],
+) -> None:
+    status = status_of_attempts(attempts)
+    assert status in attempts
+    if HOST_CLASS[status] is HostClass.F:
+        failed = [one for one in attempts if HOST_CLASS[one] is HostClass.F]
+        assert len(failed) == len(attempts) or attempts.count(status) >= 2
+        if status in _ALL_NEEDED:
+            assert len(failed) == len(attempts)
+
+
+def _evidence(*probes: Probe, base: str = "mx.example.org") -> tuple[str, bool, set[str], set[str]]:
+    found = assess_address("192.0.2.1", base, probes)
+    return str(found.verdict.status), found.inferred, set(found.defects), set(found.causes)
+
+
+def test_attempts_in_any_order_and_their_defects() -> None:
+    assert _evidence(
+        probe("pass", 2, defects=["starttls_injection"]),
+        probe("mismatch", 1, defects=["legacy_tls"]),
+    ) == ("pass", False, {"legacy_tls", "starttls_injection", Defect.FLAPPING}, set())
+
+
+def test_our_own_faults_neither_outweigh_nor_contradict() -> None:
+    for ours in ("local_error_smtp", "unprobed", "opted_out"):
+        assert _evidence(probe("mismatch", 1), probe(ours, 2)) == ("mismatch", False, set(), set())
+        assert _evidence(probe(ours, 1)) == (ours, False, set(), set())
+    assert _evidence() == ("unprobed", False, set(), set())
+
+
+def test_causes_are_those_of_the_attempts_that_gave_the_status() -> None:
+    results = [["unknown", "unusable"], ["ta_not_sent", "superseded"], ["match"]]
+    attempts = [
+        probe("mismatch", 1, record_result=results[0]),
+        probe("mismatch", 2, record_result=results[1]),
+        probe("pass", 3, record_result=results[2]),
+    ]
+    status, _, _, causes = _evidence(*attempts)
+    assert (status, causes) == ("mismatch", {"unknown", "ta_not_sent"})
+
+
+@pytest.mark.parametrize(
+    ("name_decides", "leaf_names", "expected"),
+    [
+        (True, ["mx.example.org"], "pass"),
+        (True, ["*.example.org"], "pass"),
+        (True, ["other.example"], "name_mismatch"),
+        (True, [], "name_mismatch"),
+        (False, ["other.example"], "pass"),
+    ],
+)
+def test_the_base_domain_is_checked_where_a_name_decides(
+    name_decides: bool, leaf_names: Sequence[str], expected: str
+) -> None:
+    one = probe(name_decides=name_decides, leaf_names=leaf_names)
+    found = assess_address("192.0.2.1", "mx.example.org", [one])
+    assert found.verdict.status == expected
+    assert found.verdict.names == (tuple(leaf_names) if expected == "name_mismatch" else ())
+
+
+def test_a_name_of_its_own_is_preferred_to_an_inherited_result() -> None:
+    own, other = probe("mismatch"), probe("pass", sni="b.example.org")
+    assert _evidence(other, own)[:2] == ("mismatch", False)
+    assert _evidence(other)[:2] == ("pass", True)
+
+
+def test_the_result_of_most_names_is_inherited_and_a_tie_does_not_blame() -> None:
+    def named(*statuses: str) -> tuple[str, bool]:
+        probes = [probe(one, sni=f"{i}.example.org") for i, one in enumerate(statuses)]
+        return _evidence(*probes)[:2]
+
+    assert named("mismatch", "pass", "mismatch") == ("mismatch", True)
+    assert named("mismatch", "pass") == ("pass", True)
+    assert named("pass", "mismatch") == ("pass", True)
+
+
+def test_an_inherited_result_is_checked_against_the_name_that_it_was_made_for() -> None:
+    one = probe(sni="b.example.org", name_decides=True, leaf_names=["b.example.org"])
+    assert _evidence(one)[:2] == ("pass", True)
+
+
+def test_first_status_and_disagreement() -> None:
+    assert first_status([]) is HostStatus.UNPROBED
+    assert first_status(reversed(HostStatus)) is HostStatus.LOCAL_ERROR
+    mismatch, good, down = HostStatus.MISMATCH, HostStatus.PASS, HostStatus.UNREACHABLE
+    assert disagree([mismatch, good])
+    assert disagree([mismatch, HostStatus.TLS_FAILED])
+    assert not disagree([good, down])
+    assert not disagree([mismatch, mismatch])
+    assert not disagree([mismatch, HostStatus.UNPROBED])
+
+
+def test_names_of_a_domain_turn_a_name_mismatch_into_a_pass() -> None:
+    wrong = AddressVerdict(
+        address="192.0.2.1", status=HostStatus.NAME_MISMATCH, names=("example.org",)
+    )
+    down = AddressVerdict(address="192.0.2.2", status=HostStatus.UNREACHABLE)
+    expired = AddressVerdict(address="192.0.2.3", status=HostStatus.TA_EXPIRED)
+    assert status_with_names([wrong], ["example.org"]) is HostStatus.PASS
+    assert status_with_names([wrong, down], ["example.org"]) is HostStatus.PASS
+    assert status_with_names([wrong], ["example.net"]) is HostStatus.NAME_MISMATCH
+    assert status_with_names([wrong, expired], ["example.org"]) is HostStatus.TA_EXPIRED
