@@ -97,6 +97,8 @@ def _unprivileged() -> pwd.struct_passwd:
 def command() -> list[str | Path]:
     """What starts it, in its directory: unprivileged, and killed when our thread ends.
 
+    To be started by this process itself.
+
     setpriv(1) sets the death signal after the change of user, which would clear it; so
     Unbound must not change its user by itself (`username: ""`).
     """
@@ -105,7 +107,9 @@ def command() -> list[str | Path]:
     if os.geteuid() == 0:
         user = _unprivileged()
         setpriv += ["--reuid", str(user.pw_uid), "--regid", str(user.pw_gid), "--clear-groups"]
-    return [*setpriv, "--", "./unbound", "-d", "-c", "unbound.conf"]
+    # Who died before the signal was set sends none: then our parent is another already.
+    start = '[ "$PPID" = "$1" ] && exec ./unbound -d -c unbound.conf'
+    return [*setpriv, "--", "/bin/sh", "-c", start, "sh", str(os.getpid())]
 
 
 def environment() -> dict[str, str]:

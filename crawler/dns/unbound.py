@@ -37,8 +37,8 @@ READY_S = 30.0  # until a started Unbound serves; it takes 0.05 s
 STOP_S = 10.0  # until a stopped one is killed
 DYING_S = 2.0  # between a refused command and the end of a dying one
 STEADY_S = 10.0  # one that lived as long as this is started again at once
-RESTART_S = 1.0  # else after this, at most:
-SHORT_LIVES = 5
+RESTART_S = 1.0  # else after this
+MOST_FAILURES = 5  # starts in a row that came to nothing; the very first is final
 
 
 def loopback(text: str) -> tuple[str, int]:
@@ -207,19 +207,19 @@ class _Keeper(threading.Thread):
             self.join()
 
     def run(self) -> None:
-        short_lives = 0
+        failures = 0
         try:
             while not self._ending.is_set():
                 began = time.monotonic()
                 served = self._one_life()
                 if self._ending.is_set():
                     return
-                short_lives = short_lives + 1 if time.monotonic() - began < STEADY_S else 0
-                if short_lives >= SHORT_LIVES or not (served or self.restarts):
+                failures = 0 if served else failures + 1
+                if failures >= MOST_FAILURES or not (served or self.restarts):
                     raise LocalTrouble(f"Unbound ends as soon as it starts: {self._said()}")
                 self.restarts += 1
                 log.warning("Unbound died and is started again: %s", self._said())
-                if short_lives:
+                if time.monotonic() - began < STEADY_S:
                     self._ending.wait(RESTART_S)
         except Fault as fault:
             self._fail(fault)
@@ -237,6 +237,7 @@ class _Keeper(threading.Thread):
             if self._ending.is_set():
                 return False
             refuse_taken(self._address)
+            self._tail.clear()
             self._process = subprocess.Popen(
                 command(),
                 cwd=self._directory,

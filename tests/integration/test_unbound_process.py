@@ -135,6 +135,19 @@ def test_a_crash_is_noticed_and_mended(resolver: Unbound, sign: signal.Signals) 
     assert resolver.statistics()["restarts"] == 1
 
 
+def test_it_may_be_killed_again_and_again(
+    resolver: Unbound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crawler.dns.unbound.RESTART_S", 0.0)
+    for _ in range(10):
+        pid = resolver.pid
+        assert pid
+        os.kill(pid, signal.SIGKILL)
+        assert ended(pid)
+        resolver.flush()
+    assert resolver.restarts == 10
+
+
 def test_the_port_of_another_is_refused_with_its_name(
     settings: ResolverSettings, resolver: Unbound, tmp_path: Path
 ) -> None:
