@@ -4,6 +4,7 @@
     127.20.1.x      name servers of the top-level domains
     127.20.2.x      name servers of the domains (NSD)
     127.20.3.x      name servers that misbehave, one address a scenario
+    127.20.4.1      other copies of some zones, asked by those only
     127.30.x.y      mail servers of the catalogue
     127.40.0.0/13   mail servers of the generated domains
 
@@ -18,6 +19,7 @@ ROOT = "127.20.0.1"
 TLD = ("127.20.1.1", "127.20.1.2")
 DOMAINS = tuple(f"127.20.2.{n}" for n in range(1, 17))
 MISBEHAVING = "127.20.3"
+OTHER_COPIES = "127.20.4.1"
 MAIL = "127.30"
 GENERATED_MAIL = IPv4Address("127.40.0.0")
 
@@ -45,5 +47,5 @@ def generated_mail() -> Iterator[str]:
 
 def beside(address: str) -> str:
     """The IPv6 address beside a mail server's IPv4 address."""
-    first, second, third, fourth = address.split(".")
-    return f"fd{first[1:]}:{second}::{third}:{fourth}".replace("fd27", "fd00")
+    _, second, third, fourth = address.split(".")
+    return f"fd00:{second}::{third}:{fourth}"

@@ -5,7 +5,8 @@ lab was built. Two labs of one seed and one start time have the same certificate
 """
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
@@ -25,7 +26,7 @@ from lab import keys
 from lab.scenarios.scenario import Chain
 from lab.signer import DAY_S
 
-_FILLER_CERTIFICATES = 250
+_FILLER_CERTIFICATES = 300
 _SPAN = (-365 * DAY_S, 3650 * DAY_S)
 
 
@@ -80,8 +81,12 @@ class Certificates:
                 return self.stranger
             case "ca" if chain.authority is not None:
                 return self.authority(chain.authority)
+            case "second" if chain.second_key is not None:
+                return self._leaf(host, replace(chain, key=chain.second_key))
             case "root" if chain.authority is not None:
                 return self.authority(AUTHORITIES[chain.authority].issuer or chain.authority)
+        if name.startswith("authority:"):
+            return self.authority(name.removeprefix("authority:"))
         raise ValueError(f"{host} has no certificate {name!r}")
 
     def association(
@@ -104,8 +109,13 @@ class Certificates:
                 return hashlib.sha512(data).digest()
         raise ValueError(f"no data for matching type {matching_type}")
 
-    def pem(self, host: str, chain: Chain) -> bytes:
-        """Key and sent chain in one file, as `SSLContext.load_cert_chain` reads it."""
+    def pems(self, host: str, chain: Chain) -> Iterator[bytes]:
+        """Key and sent chain in one, as `SSLContext.load_cert_chain` reads it; one a key type."""
+        yield self._pem(host, chain)
+        if chain.second_key is not None:
+            yield self._pem(host, replace(chain, key=chain.second_key))
+
+    def _pem(self, host: str, chain: Chain) -> bytes:
         private = self._private(host, chain)
         out = [private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())]
         for name in chain.send:
@@ -114,8 +124,8 @@ class Certificates:
         return b"".join(out)
 
     def _private(self, host: str, chain: Chain) -> keys.Private:
-        if chain.key == "ecdsa":
-            return keys.ecdsa(self._seed, f"leaf/{host}")
+        if chain.key.startswith("ecdsa"):
+            return keys.ecdsa(self._seed, f"leaf/{host}/{chain.key}")
         return keys.checked_in_rsa(chain.key)
 
     def _leaf(self, host: str, chain: Chain) -> x509.Certificate:

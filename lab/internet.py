@@ -24,9 +24,10 @@ from typing import Any, Self
 from dane.faults import LocalTrouble, Refused
 from lab import delegations, nsd, population, settings_file, truth
 from lab.namespace import Isolation, available
-from lab.plan import Builder, Plan, by_name_server
+from lab.plan import TTL_S, Builder, Plan, by_name_server
 from lab.scenarios import CATALOGUE
 from lab.scenarios.scenario import TLDS, Scenario
+from lab.signer import Line
 from lab.supervisor import PROCESS_FILE, AuthoritativeServer, Work
 
 _GRACE_S = 10.0
@@ -215,9 +216,16 @@ class Lab:
             shutil.rmtree(directory, ignore_errors=True)
             many = self._in_memory if name == "domains" else None
             configuration, files = nsd.write(directory, listen, zones, zone_directory=many)
-            served.append(AuthoritativeServer(configuration, listen[0], next(reversed(files))))
+            if files:
+                last = next(reversed(files))
+                served.append(AuthoritativeServer(configuration, listen[0], last))
             if name == "tld":
                 zone_files = {origin: files[origin] for origin in surveyed}
+                if plan.gone:
+                    zone_files = {
+                        origin: self._with_gone(origin, file, plan)
+                        for origin, file in zone_files.items()
+                    }
         self.trust_anchor.write_text(plan.trust_anchor, encoding="ascii")
         self.root_hints.write_text(plan.root_hints, encoding="ascii")
         (self.directory / "isolation").write_text(self.isolation, encoding="ascii")
@@ -232,6 +240,16 @@ class Lab:
             plan.seed,
             plan.now,
         )
+
+    def _with_gone(self, origin: str, file: str, plan: Plan) -> str:
+        """A zone file as it was before some delegations went: that one the survey reads."""
+        earlier = self.directory / "tld" / f"earlier-{Path(file).name}"
+        shutil.copyfile(file, earlier)
+        with earlier.open("a", encoding="ascii") as out:
+            for domain, rdata in plan.gone.items():
+                if domain.endswith(f".{origin}"):
+                    out.writelines(f"{Line(domain, TTL_S, one)}\n" for one in rdata)
+        return str(earlier)
 
     def _start(self, lock: int, work: Work) -> None:
         with (self.directory / "lab.log").open("wb") as log:

@@ -9,7 +9,7 @@ import contextlib
 import ssl
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 import trio
@@ -18,11 +18,13 @@ from dane.faults import LocalTrouble
 from lab import addresses
 from lab.certificates import Certificates
 from lab.plan import MailServer
+from lab.scenarios.scenario import Chain
 
 _LINE_MAX = 4096
 _IDLE_S = 300.0
 _DRIP_S = 1.0
 _SLOW_BANNER_S = 20.0
+_QUEUE_FULL_S = 0.1
 
 
 class _Gone(Exception):
@@ -45,8 +47,8 @@ class Listening:
                 await _Conversation(self, self._server, stream).run()
 
     @property
-    def is_first_connection(self) -> bool:
-        return self._connections == 1
+    def is_odd_connection(self) -> bool:
+        return self._connections % 2 == 1
 
     @cached_property
     def context(self) -> ssl.SSLContext:
@@ -69,6 +71,8 @@ class _Conversation:
     async def run(self) -> None:
         if self._has("slow-banner"):
             await trio.sleep(_SLOW_BANNER_S)
+        if self._has("close-at-once"):
+            raise _Gone
         if self._has("silent"):
             await trio.sleep_forever()
         if self._has("endless-banner"):
@@ -103,7 +107,7 @@ class _Conversation:
                         raise _Gone
                 case b"HELO":
                     await self._send(self._session.helo)
-                case b"STARTTLS" if "STARTTLS" in self._ehlo():
+                case b"STARTTLS" if "STARTTLS" in self._ehlo().upper():
                     if self._has("injection"):
                         reply = self._reply(self._session.starttls)
                         await self._stream.send_all(reply + b"250 injected\r\n")
@@ -118,7 +122,7 @@ class _Conversation:
 
     def _ehlo(self) -> str:
         reply = self._session.ehlo
-        if self._has("starttls-once") and not self._listening.is_first_connection:
+        if self._has("every-other-starttls") and self._listening.is_odd_connection:
             reply = reply.replace("250-STARTTLS\n", "")
         return reply
 
@@ -201,14 +205,17 @@ async def serve(
         for server in servers:
             listening = Listening(server, certificates)
             for address in server.addresses:
-                sock = await _listen(address)
+                sock = await _listen(address, backlog=0 if server.is_dead else 128)
+                if server.is_dead:
+                    await _fill(sock, nursery)
+                    continue
                 nursery.start_soon(
                     trio.serve_listeners, listening.serve, [trio.SocketListener(sock)]
                 )
         task_status.started()
 
 
-async def _listen(address: str) -> trio.socket.SocketType:
+async def _listen(address: str, *, backlog: int) -> trio.socket.SocketType:
     family = trio.socket.AF_INET6 if ":" in address else trio.socket.AF_INET
     sock = trio.socket.socket(family, trio.socket.SOCK_STREAM)
     sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_REUSEADDR, 1)
@@ -219,8 +226,27 @@ async def _listen(address: str) -> trio.socket.SocketType:
         raise LocalTrouble(
             f"cannot listen on {address} port {addresses.SMTP_PORT}: {error.strerror}"
         ) from None
-    sock.listen(128)
+    sock.listen(backlog)
     return sock
+
+
+async def _fill(sock: trio.socket.SocketType, nursery: trio.Nursery) -> None:
+    """Connects until the queue of a socket that nobody accepts from is full: from then on the
+    kernel drops what comes, and connecting times out."""
+    while True:
+        client = trio.socket.socket(sock.family, trio.socket.SOCK_STREAM)
+        with trio.move_on_after(_QUEUE_FULL_S) as waited:
+            await client.connect(sock.getsockname())
+        nursery.start_soon(_keep, client, sock)
+        if waited.cancelled_caught:
+            return
+
+
+async def _keep(*sockets: trio.socket.SocketType) -> None:
+    with contextlib.ExitStack() as stack:
+        for one in sockets:
+            stack.enter_context(one)
+        await trio.sleep_forever()
 
 
 def _context(server: MailServer, certificates: Certificates) -> ssl.SSLContext:
@@ -232,8 +258,35 @@ def _context(server: MailServer, certificates: Certificates) -> ssl.SSLContext:
             warnings.simplefilter("ignore", DeprecationWarning)
             context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1
     context.set_ciphers("ALL:@SECLEVEL=0")
+    for pem in certificates.pems(server.host, server.chain):
+        _load(context, pem)
+    if server.chain.only_for is not None:
+        other = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        _load(other, next(certificates.pems("default.lab", Chain(authority=None, send=("leaf",)))))
+        other.sni_callback = _by_name({server.chain.only_for: context})
+        return other
+    if "unrecognized-name" in faults:
+        context.sni_callback = _by_name({})
+    return context
+
+
+def _load(context: ssl.SSLContext, pem: bytes) -> None:
     with tempfile.NamedTemporaryFile(suffix=".pem") as file:  # OpenSSL reads only from files
-        file.write(certificates.pem(server.host, server.chain))
+        file.write(pem)
         file.flush()
         context.load_cert_chain(file.name)
-    return context
+
+
+def _by_name(
+    contexts: Mapping[str, ssl.SSLContext],
+) -> Callable[[ssl.SSLObject, str | None, ssl.SSLContext], int | None]:
+    """Chooses by the client's server name; without contexts, refuses them all."""
+
+    def choose(tls: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> int | None:
+        if name is not None and name in contexts:
+            tls.context = contexts[name]
+        elif not contexts:
+            return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+        return None
+
+    return choose

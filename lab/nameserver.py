@@ -15,7 +15,9 @@ import dns.exception
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.rdata
 import dns.rdatatype
+import dns.rrset
 import trio
 
 from dane.faults import LocalTrouble
@@ -25,6 +27,8 @@ from lab.plan import OddNameServer
 _UPSTREAM_S = 5.0
 _DATAGRAM_MAX = 65535
 _IDLE_S = 30.0
+_SLOW_S = 0.4
+_UNFRAGMENTED = 1232
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +44,21 @@ class Question:
         question = self.message.question
         return dns.rdatatype.to_text(question[0].rdtype) if question else ""
 
+    @property
+    def is_for_tcp(self) -> bool:
+        return _is_for_tcp(self.message)
 
-Ask = Callable[[], Awaitable[bytes | None]]
+
+def _is_for_tcp(message: dns.message.Message) -> bool:
+    """Whether the question is for a name that starts with the label `_tcp`."""
+    return bool(message.question) and message.question[0].name.labels[0].lower() == b"_tcp"
+
+
+Ask = Callable[..., Awaitable[bytes | None]]
+"""Asks the good server; with an address, another one."""
+
 Action = Callable[[Question, Ask], Awaitable[bytes | None]]
-"""Answers a question; None is silence. The second argument asks the good server."""
+"""Answers a question; None is silence."""
 
 
 async def answer(question: Question, ask: Ask) -> bytes | None:
@@ -77,6 +92,90 @@ async def truncate(question: Question, ask: Ask) -> bytes | None:
     return reply.to_wire()
 
 
+async def truncate_and_stall(question: Question, ask: Ask) -> bytes | None:
+    """TC over UDP, silence over TCP."""
+    return None if question.transport == "tcp" else await truncate(question, ask)
+
+
+async def slow(question: Question, ask: Ask) -> bytes | None:
+    """The answer, late. Unbound gives up on a server that is slower than it was before by more
+    than this, so a delay that survives is short."""
+    await trio.sleep(_SLOW_S)
+    return await ask()
+
+
+async def drop_large(question: Question, ask: Ask) -> bytes | None:
+    """As a path that drops fragments: UDP answers over 1232 bytes never arrive."""
+    reply = await ask()
+    if reply is not None and question.transport == "udp" and len(reply) > _UNFRAGMENTED:
+        return None
+    return reply
+
+
+async def no_edns(question: Question, ask: Ask) -> bytes | None:
+    """FORMERR to EDNS, as servers from before RFC 6891 do; the rest without DNSSEC."""
+    if question.message.edns < 0:
+        return await ask()
+    reply = dns.message.make_response(question.message)
+    reply.use_edns(False)
+    reply.set_rcode(dns.rcode.FORMERR)
+    return reply.to_wire()
+
+
+def _changed(change: Callable[[dns.message.Message], None]) -> Action:
+    async def act(question: Question, ask: Ask) -> bytes | None:
+        wire = await ask()
+        if wire is None:
+            return None
+        reply = dns.message.from_wire(wire)
+        change(reply)
+        return reply.to_wire(max_size=_DATAGRAM_MAX)
+
+    return act
+
+
+async def other_copy(question: Question, ask: Ask) -> bytes | None:
+    """From the copy of the zone that has no TLSA."""
+    return await ask(addresses.OTHER_COPIES)
+
+
+async def other_copy_of_tcp(question: Question, ask: Ask) -> bytes | None:
+    """NXDOMAIN with a proof that holds for `_tcp.…`, the right answer for names below it."""
+    return await (ask(addresses.OTHER_COPIES) if question.is_for_tcp else ask())
+
+
+def _strip_signatures(reply: dns.message.Message) -> None:
+    for section in (reply.answer, reply.authority):
+        section[:] = [rrset for rrset in section if rrset.rdtype != dns.rdatatype.RRSIG]
+
+
+def _deny_empty_non_terminal(reply: dns.message.Message) -> None:
+    """NXDOMAIN for `_tcp.…`, though a name below it exists (against RFC 8020)."""
+    if _is_for_tcp(reply):
+        reply.set_rcode(dns.rcode.NXDOMAIN)
+
+
+def _shorten_tlsa(reply: dns.message.Message) -> None:
+    """The first byte of each TLSA record is all that is sent."""
+    for n, rrset in enumerate(reply.answer):
+        if rrset.rdtype == dns.rdatatype.TLSA:
+            first = rrset[0].to_wire()[:1]
+            short = dns.rdata.GenericRdata(rrset.rdclass, rrset.rdtype, first)
+            reply.answer[n] = dns.rrset.from_rdata(rrset.name, rrset.ttl, short)
+
+
+async def twice(question: Question, ask: Ask) -> bytes | None:
+    """Every record of the answer twice (against RFC 2181 section 5)."""
+    wire = await ask()
+    if wire is None:
+        return None
+    reply = dns.message.from_wire(wire)
+    doubled = dns.message.from_wire(wire, one_rr_per_rrset=True)
+    doubled.answer = [rrset for one in doubled.answer for rrset in (one, one)]
+    doubled.flags = reply.flags
+    return doubled.to_wire(max_size=_DATAGRAM_MAX)
+
+
 ACTIONS: dict[str, Action] = {
     "answer": answer,
     "drop": drop,
@@ -86,6 +185,16 @@ ACTIONS: dict[str, Action] = {
     "servfail": _rcode(dns.rcode.SERVFAIL),
     "garbage": garbage,
     "truncate": truncate,
+    "truncate-and-stall": truncate_and_stall,
+    "slow": slow,
+    "drop-large": drop_large,
+    "no-edns": no_edns,
+    "strip-signatures": _changed(_strip_signatures),
+    "deny-empty-non-terminal": _changed(_deny_empty_non_terminal),
+    "shorten-tlsa": _changed(_shorten_tlsa),
+    "twice": twice,
+    "other-copy": other_copy,
+    "other-copy-of-tcp": other_copy_of_tcp,
 }
 """Actions by the name that a scenario gives."""
 
@@ -109,19 +218,19 @@ class _Server:
         affected = question.type in behaviour.types or "*" in behaviour.types
         action = ACTIONS[behaviour.action] if affected else answer
         ask = self._over_udp if transport == "udp" else self._over_tcp
-        return await action(question, lambda: ask(wire))
+        return await action(question, lambda upstream=self._server.upstream: ask(wire, upstream))
 
-    async def _over_udp(self, wire: bytes) -> bytes | None:
+    async def _over_udp(self, wire: bytes, server: str) -> bytes | None:
         with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as upstream:
-            await upstream.connect((self._server.upstream, addresses.DNS_PORT))
+            await upstream.connect((server, addresses.DNS_PORT))
             await upstream.send(wire)
             with trio.move_on_after(_UPSTREAM_S):
                 return await upstream.recv(_DATAGRAM_MAX)
         return None
 
-    async def _over_tcp(self, wire: bytes) -> bytes | None:
+    async def _over_tcp(self, wire: bytes, server: str) -> bytes | None:
         with trio.move_on_after(_UPSTREAM_S):
-            upstream = await trio.open_tcp_stream(self._server.upstream, addresses.DNS_PORT)
+            upstream = await trio.open_tcp_stream(server, addresses.DNS_PORT)
             async with upstream:
                 await upstream.send_all(struct.pack("!H", len(wire)) + wire)
                 return await _message(upstream)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from lab import addresses, keys, records, signer, spoil
 from lab.certificates import Certificates
 from lab.records import Rdata
-from lab.scenarios.scenario import TLDS, Behaviour, Chain, Host, Scenario, Session, Signing
+from lab.scenarios.scenario import TLDS, Behaviour, Chain, Host, Port, Scenario, Session, Signing
 from lab.signer import Line, Nsec3, Validity, Zone
 
 DENIAL: dict[str, Nsec3 | None] = {"plain": None, "hashed": Nsec3(iterations=0, opt_out=True)}
@@ -40,6 +40,7 @@ class MailServer:
     addresses: tuple[str, ...]
     session: Session
     chain: Chain
+    is_dead: bool = False  # listens and never accepts
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +74,13 @@ class Plan:
     root: Zones = ()
     tlds: Zones = ()
     domains: Zones = ()
+    other_copies: Zones = ()  # of some domains, without TLSA
     mail: list[MailServer] = field(default_factory=list)
     name_servers: list[OddNameServer] = field(default_factory=list)
     trust_anchor: str = ""
     root_hints: str = ""
+    # delegations that only the zone files have which a survey reads
+    gone: dict[str, list[Rdata]] = field(default_factory=dict)
     seed: int = 1
     now: float = 0.0
 
@@ -108,6 +112,11 @@ class Builder:
 
     def add(self, scenario: Scenario) -> None:
         """Adds a scenario's zones, records and servers."""
+        if scenario.gone:
+            key = keys.zone_key(self._seed, scenario.domain)
+            servers = map(records.ns, self._name_servers(scenario.domain))
+            self._plan.gone[scenario.domain] = [*servers, key.ds(scenario.domain)]
+            return
         for name, signing in scenario.zones.items():
             self._domain(scenario.absolute(name), signing)
         for text in scenario.records:
@@ -181,26 +190,39 @@ class Builder:
     def _add_host(self, scenario: Scenario, host: Host) -> None:
         name = scenario.absolute(host.name)
         zone = self._zone_of(name)
+        if host.same_as is None:
+            served, taken = name, self._addresses(host)
+            if host.port in (Port.OPEN, Port.DEAD):
+                server = MailServer(name, taken, host.session, host.chain, host.port is Port.DEAD)
+                self._plan.mail.append(server)
+        else:
+            served = scenario.absolute(host.same_as)
+            taken = next(one.addresses for one in self._plan.mail if one.host == served)
+        for address in taken:
+            zone.add(name, records.address(address))
+        owner = f"_25._tcp.{name}" if host.tlsa_at is None else scenario.absolute(host.tlsa_at)
+        for text in host.tlsa:
+            self._zone_of(owner).add(owner, self._tlsa(text, served, host.chain))
+
+    def _addresses(self, host: Host) -> tuple[str, ...]:
         taken: list[str] = []
         for wanted in host.addresses:
             match wanted:
                 case "next":
                     taken.append(next(self._mail_addresses))
                 case "next6":
-                    taken.append(
-                        addresses.beside(taken[-1] if taken else next(self._mail_addresses))
-                    )
+                    beside = taken[-1] if taken else next(self._mail_addresses)
+                    taken.append(addresses.beside(beside))
                 case _:
                     taken.append(wanted)
-        for address in taken:
-            zone.add(name, records.address(address))
-        for text in host.tlsa:
-            zone.add(f"_25._tcp.{name}", self._tlsa(text, name, host.chain))
-        if host.listens:
-            self._plan.mail.append(MailServer(name, tuple(taken), host.session, host.chain))
+        return tuple(taken)
 
     def _tlsa(self, text: str, host: str, chain: Chain) -> Rdata:
         """A TLSA record as `Host.tlsa` describes it."""
+        if text.startswith("short:"):
+            # signed as it will be sent; NSD takes only a record of full length
+            wire = bytes.fromhex(text[6:])
+            return Rdata(records.TLSA, f"{wire[0]} 1 1 {'00' * 32}", wire)
         *numbers, source = text.split()
         usage, selector, matching_type = map(int, numbers)
         if source == "empty":
@@ -236,6 +258,7 @@ class Builder:
         plan.root = [(".", signer.sign(root, key, None, Validity.around(self._now)))]
         plan.tlds = self._signed_tlds()
         plan.domains = self._signed_domains()
+        plan.other_copies = self._other_copies()
         plan.trust_anchor = f". {TTL_S} IN DS {key.ds('.').text}\n"
         plan.root_hints = (
             f". {TTL_S} IN NS {root_server}.\n{root_server}. {TTL_S} IN A {addresses.ROOT}\n"
@@ -255,6 +278,16 @@ class Builder:
             zone = Zone(origin, TTL_S)
             zone.add(origin, *_apex(origin, self._name_servers(origin)), *rdata)
             yield origin, self._signed(zone, signing)
+
+    def _other_copies(self) -> Iterator[tuple[str, Iterable[Line]]]:
+        for origin, domain in self._domains.items():
+            if any(one.action.startswith("other-copy") for one in domain.signing.servers):
+                without = {
+                    (owner, code): rdata
+                    for (owner, code), rdata in domain.zone.rrsets.items()
+                    if code != records.TLSA
+                }
+                yield origin, self._signed(Zone(origin, TTL_S, without), domain.signing)
 
     def _signed(self, zone: Zone, signing: Signing) -> Iterable[Line]:
         out: Iterable[Line] = signer.unsigned(zone)
@@ -279,8 +312,10 @@ def _ds(origin: str, signing: Signing, key: keys.ZoneKey) -> Rdata | None:
             return key.ds(origin)
         case "wrong":
             return records.ds(key.tag, key.algorithm, 2, hashlib.sha256(b"wrong").digest())
-        case "unknown":
+        case "unknown-digest":
             return records.ds(key.tag, key.algorithm, 250, hashlib.sha256(b"unknown").digest())
+        case "unknown-algorithm":
+            return records.ds(key.tag, 200, 2, hashlib.sha256(b"unknown").digest())
         case "none":
             return None
     raise ValueError(f"no such DS: {signing.ds}")
@@ -304,7 +339,8 @@ def _rdata(scenario: Scenario, code: str, rest: str) -> Rdata:
 
 
 def by_name_server(plan: Plan) -> Iterator[tuple[str, tuple[str, ...], Zones]]:
-    """(name, addresses, zones) of each NSD. Three, so that none answers for another's zones."""
+    """(name, addresses, zones) of each NSD: several, so that none answers for another's zones."""
     yield "root", (addresses.ROOT,), plan.root
     yield "tld", addresses.TLD, plan.tlds
     yield "domains", addresses.DOMAINS, plan.domains
+    yield "other", (addresses.OTHER_COPIES,), plan.other_copies

@@ -1,33 +1,514 @@
 """Scenarios about certificates and TLSA records (measurement, sections 5, 6 and 8)."""
 
-from lab.scenarios.scenario import Host, Scenario
-from lab.scenarios.verdicts import BROKEN, DANE
+from dataclasses import replace
 
-SCENARIOS = (
-    Scenario(
-        name="ee-spki",
-        what="3 1 1 of the leaf's key",
-        why="measurement 5.4: EE(3) matches the key, no name, no date (RFC 7671 5.1)",
-        hosts=(Host(tlsa=("3 1 1 leaf",)),),
+from lab.scenarios.scenario import (
+    Behaviour,
+    Chain,
+    Host,
+    Scenario,
+    Session,
+    Signing,
+    has,
+    lacks,
+    one_of,
+)
+from lab.scenarios.verdicts import BROKEN, DANE, UNUSABLE
+from lab.signer import DAY_S
+
+_USUAL = Chain()
+_EXPIRED = (-60 * DAY_S, -2 * DAY_S)
+_FUTURE = (2 * DAY_S, 60 * DAY_S)
+_LEAF_ONLY = Chain(send=("leaf",))
+_SELF_SIGNED = Chain(authority=None, send=("leaf",))
+_INTERMEDIATE = Chain(authority="intermediate", send=("leaf", "ca", "root"))
+_OTHER_NAME = Chain(names=("other.example",))
+
+
+def _stranger(n: int) -> str:
+    """A 3 1 1 record of a key that nobody has."""
+    return f"3 1 1 hex:{n:064x}"
+
+
+def _good(
+    name: str, what: str, why: str, *tlsa: str, chain: Chain = _USUAL, **columns: object
+) -> Scenario:
+    """One host whose TLSA matches; `columns` are of its host_verdict."""
+    return Scenario(
+        name=name,
+        what=what,
+        why=why,
+        hosts=(Host(tlsa=tlsa, chain=chain),),
         verdict=DANE,
-        mx_host={"mx": {"tlsa_outcome": "secure", "tlsa_usable": 1, "a_outcome": "secure"}},
-        host_verdict={"mx": {"status": "pass", "class": "P", "usable": True}},
-    ),
-    Scenario(
-        name="ta-spki",
-        what="2 1 1 of the authority's key, authority sent, name right",
-        why="measurement 5.4: TA(2), digest anchor in the presented chain (RFC 7671 5.2)",
-        tld="hashed",
-        hosts=(Host(tlsa=("2 1 1 ca",)),),
-        verdict=DANE,
-        host_verdict={"mx": {"status": "pass", "class": "P", "usable": True}},
-    ),
-    Scenario(
-        name="ee-stranger",
-        what="3 1 1 of a key that the server does not have",
-        why="measurement 6: a usable record, a handshake, no match",
-        hosts=(Host(tlsa=("3 1 1 stranger",)),),
+        mx_host={"mx": {"tlsa_outcome": "secure"}},
+        host_verdict={"mx": {"status": "pass", "class": "P", "usable": True, **columns}},
+    )
+
+
+def _broken(
+    name: str,
+    what: str,
+    why: str,
+    *tlsa: str,
+    chain: Chain = _USUAL,
+    status: str = "mismatch",
+    **columns: object,
+) -> Scenario:
+    """One host whose TLSA does not match."""
+    return Scenario(
+        name=name,
+        what=what,
+        why=why,
+        hosts=(Host(tlsa=tlsa, chain=chain),),
         verdict=BROKEN,
-        host_verdict={"mx": {"status": "mismatch", "class": "F", "causes": ["unknown"]}},
+        host_verdict={"mx": {"status": status, "class": "F", "usable": True, **columns}},
+    )
+
+
+def _unusable(name: str, what: str, *tlsa: str, **columns: object) -> Scenario:
+    """One host with TLSA of which no record is usable; TLS works."""
+    return Scenario(
+        name=name,
+        what=what,
+        why="measurement 5.1 and 5.5: secure TLSA, none usable, TLS without authentication",
+        hosts=(Host(tlsa=tlsa),),
+        verdict=UNUSABLE,
+        mx_host={"mx": {"tlsa_outcome": "secure", "tlsa_usable": 0}},
+        host_verdict={"mx": {"status": "unusable", "class": "P°", "usable": False, **columns}},
+    )
+
+
+_MATCHES = (
+    _good(
+        "ee-spki",
+        "3 1 1 of the leaf's key",
+        "measurement 5.4: EE(3) matches the key, no name, no date (RFC 7671 5.1)",
+        "3 1 1 leaf",
+        defects=has("single_record"),
+    ),
+    replace(
+        _good(
+            "ta-spki",
+            "2 1 1 of the authority's key, authority sent, name right",
+            "measurement 5.4: TA(2), digest anchor in the presented chain (RFC 7671 5.2)",
+            "2 1 1 ca",
+            defects=has("ta_spki"),
+        ),
+        tld="hashed",
+    ),
+    _good(
+        "ee-and-ta",
+        "3 1 1 and 2 1 1, both right",
+        "measurement 5.3: any one match suffices",
+        "3 1 1 leaf",
+        "2 1 1 ca",
+        defects=lacks("single_record"),
+    ),
+    _good(
+        "current-and-next",
+        "3 1 1 of the current key and of the next",
+        "measurement 5.3; the state in which a rollover should be (RFC 7671 8.1)",
+        "3 1 1 leaf",
+        "3 1 1 stranger",
+        defects=lacks("single_record"),
+    ),
+    _good("ee-certificate", "3 0 1", "measurement 5.1", "3 0 1 leaf"),
+    _good(
+        "ee-sha512",
+        "3 1 2 alone",
+        "measurement 5.1 and 8: no record of matching type 1",
+        "3 1 2 leaf",
+        defects=has("no_sha256"),
+    ),
+    _good("ta-certificate", "2 0 1 of the authority", "measurement 5.4", "2 0 1 ca"),
+    _good(
+        "ee-full-key",
+        "3 1 0, the key itself",
+        "measurement 5.1 and 8",
+        "3 1 0 leaf",
+        defects=has("full_data", "no_sha256"),
+    ),
+    _good(
+        "ee-full-certificate",
+        "3 0 0, the certificate itself",
+        "measurement 5.1 and 8",
+        "3 0 0 leaf",
+        defects=has("full_data", "no_sha256"),
+    ),
+    _good(
+        "agility-weak-wrong",
+        "3 1 2 right, 3 1 1 wrong",
+        "measurement 5.2: the strongest digest present is all that counts (RFC 7671 9)",
+        "3 1 1 stranger",
+        "3 1 2 leaf",
+    ),
+    _good(
+        "ta-full-certificate-not-sent",
+        "2 0 0, the authority's certificate in DNS and not on the wire",
+        "measurement 5.4: 2 0 0 need not be in the presented chain (RFC 7671 5.2.2)",
+        "2 0 0 ca",
+        chain=_LEAF_ONLY,
+        defects=has("full_data"),
+    ),
+    _good(
+        "ta-full-key-not-sent",
+        "2 1 0, the authority's key in DNS and its certificate not on the wire",
+        "measurement 5.4: 2 1 0 need not be in the presented chain (RFC 7671 5.2.2)",
+        "2 1 0 ca",
+        chain=_LEAF_ONLY,
+        defects=has("full_data", "ta_spki"),
+    ),
+    _good(
+        "ta-intermediate",
+        "2 1 1 of an intermediate authority, root not sent",
+        "measurement 5.4: the path ends at the anchor (RFC 7671 5.2)",
+        "2 1 1 ca",
+        chain=replace(_INTERMEDIATE, send=("leaf", "ca")),
+    ),
+    _good(
+        "ta-root",
+        "2 1 1 of the root above an intermediate, all sent",
+        "measurement 5.4: the path from leaf to anchor",
+        "2 1 1 root",
+        chain=_INTERMEDIATE,
+    ),
+    _good(
+        "one-of-several",
+        "four 3 1 1 records, one matches",
+        "measurement 5.3: any one match suffices",
+        *map(_stranger, range(1, 4)),
+        "3 1 1 leaf",
+    ),
+    _good(
+        "ta-wrong-ee-right",
+        "2 1 1 of a strange authority, 3 1 1 right",
+        "measurement 5.3: the best counts",
+        "2 1 1 stranger",
+        "3 1 1 leaf",
+    ),
+    _good(
+        "pkix-and-ee",
+        "1 1 1 and 3 1 1",
+        "measurement 5.1: usage 1 is unusable for SMTP, 3 1 1 decides (RFC 7672 3.1.3)",
+        "1 1 1 leaf",
+        "3 1 1 leaf",
+        defects=has("pkix_usage"),
+    ),
+    _good(
+        "thirteen-records",
+        "thirteen records, the last matches",
+        "measurement 8: more than 12 records, no less valid",
+        *map(_stranger, range(1, 13)),
+        "3 1 1 leaf",
+        defects=has("too_many"),
+    ),
+    _good(
+        "eighty-records",
+        "eighty records: the answer needs TCP",
+        "measurement 3.6: TLSA RRsets are uncapped in number",
+        *map(_stranger, range(1, 80)),
+        "3 1 1 leaf",
+        defects=has("too_many"),
+    ),
+    _good(
+        "leaf-expired-ee",
+        "3 1 1, certificate expired",
+        "measurement 5.4: no date under EE(3) (RFC 7671 5.1)",
+        "3 1 1 leaf",
+        chain=Chain(valid_s=_EXPIRED),
+    ),
+    _good(
+        "other-name-ee",
+        "3 1 1, certificate for another name",
+        "measurement 5.4: no name under EE(3) (RFC 7671 5.1)",
+        "3 1 1 leaf",
+        chain=_OTHER_NAME,
+    ),
+    _good(
+        "self-signed",
+        "3 1 1, self-signed",
+        "measurement 5.4: the leaf alone decides",
+        "3 1 1 leaf",
+        chain=_SELF_SIGNED,
+    ),
+    _good(
+        "wildcard-name",
+        "2 1 1, certificate for *.domain",
+        "measurement 5.4: `*` is the whole first label, one label (RFC 7672 3.2.3)",
+        "2 1 1 ca",
+        chain=Chain(names=("*.wildcard-name.plain",)),
+    ),
+    _good(
+        "common-name-only",
+        "2 1 1, the host's name only as CN",
+        "measurement 5.4: CN if there is no DNS-ID (RFC 7672 3.2.3)",
+        "2 1 1 ca",
+        chain=Chain(names=(), common_name="mx.common-name-only.plain"),
+    ),
+    _good(
+        "name-of-the-domain",
+        "2 1 1, certificate for the recipient's domain only",
+        "measurement 5.4: the next-hop domain is a reference name (RFC 7672 3.2.2)",
+        "2 1 1 ca",
+        chain=Chain(names=("name-of-the-domain.plain",)),
+        # the host alone cannot pass; with this domain it does
+        status=one_of("name_mismatch", "pass"),
+        **{"class": one_of("F", "P")},
+    ),
+    _good(
+        "only-with-server-name",
+        "the right certificate only for the right SNI",
+        "measurement 4: SNI is the TLSA base domain (RFC 7672 8.1)",
+        "3 1 1 leaf",
+        chain=Chain(only_for="mx.only-with-server-name.plain"),
+    ),
+    _good(
+        "two-key-types",
+        "RSA and ECDSA certificates, a record for each",
+        "measurement 4: both key types match",
+        "3 1 1 leaf",
+        "3 1 1 second",
+        chain=Chain(second_key="2048-1"),
+        defects=lacks("key_type_divergence"),
+    ),
+    _good(
+        "rsa-2048",
+        "3 1 1 of an RSA key",
+        "measurement 5.4",
+        "3 1 1 leaf",
+        chain=Chain(key="2048-0"),
+    ),
+    _good(
+        "rsa-1024",
+        "3 1 1 of a short RSA key",
+        "measurement 5.4: the record decides; 4: what security level 1 refuses works at 0",
+        "3 1 1 leaf",
+        chain=Chain(key="1024-0", authority=None, send=("leaf",)),
+    ),
+    Scenario(
+        name="tls-1.0-only",
+        what="3 1 1, a server that knows TLS 1.0 and nothing later",
+        why="measurement 4 and 8: only the second handshake works",
+        hosts=(Host(tlsa=("3 1 1 leaf",), session=Session(faults=("tls-1.0-only",))),),
+        verdict=DANE,
+        host_verdict={"mx": {"status": "pass", "defects": has("legacy_tls")}},
+    ),
+    Scenario(
+        name="wildcard-tlsa",
+        what="TLSA at a wildcard",
+        why="measurement 8: RRSIG labels fewer than owner labels; valid (RFC 4592)",
+        hosts=(Host(tlsa=("3 1 1 leaf",), tlsa_at="*._tcp.mx"),),
+        verdict=DANE,
+        mx_host={"mx": {"tlsa_outcome": "secure", "tlsa_base": "mx.wildcard-tlsa.plain"}},
+        host_verdict={"mx": {"status": "pass", "defects": has("wildcard_tlsa")}},
     ),
 )
+
+_MISMATCHES = (
+    _broken(
+        "ee-stranger",
+        "3 1 1 of a key that the server does not have",
+        "measurement 6: a usable record, a handshake, no match",
+        "3 1 1 stranger",
+        causes=["unknown"],
+    ),
+    _broken(
+        "agility-strong-wrong",
+        "3 1 2 wrong, 3 1 1 right",
+        "measurement 5.2: the strongest digest present is all that counts (RFC 7671 9)",
+        "3 1 1 leaf",
+        "3 1 2 stranger",
+    ),
+    _broken(
+        "leaf-as-ta",
+        "the leaf's digest under usage 2",
+        "measurement 8: wrong_usage",
+        "2 1 1 leaf",
+        causes=["wrong_usage"],
+    ),
+    _broken(
+        "ta-as-ee",
+        "the authority's digest under usage 3",
+        "measurement 8: wrong_usage",
+        "3 1 1 ca",
+        causes=["wrong_usage"],
+    ),
+    _broken(
+        "certificate-as-key",
+        "the certificate's digest under selector 1",
+        "measurement 8: wrong_selector",
+        "3 1 1 leaf/0/1",
+        causes=["wrong_selector"],
+    ),
+    _broken(
+        "key-as-certificate",
+        "the key's digest under selector 0",
+        "measurement 8: wrong_selector",
+        "3 0 1 leaf/1/1",
+        causes=["wrong_selector"],
+    ),
+    _broken(
+        "digest-of-nothing",
+        "SHA-256 of no data",
+        "measurement 8: empty_digest; a well-formed digest, so usable",
+        "3 1 1 nothing",
+        causes=["empty_digest"],
+        defects=has("empty_digest"),
+    ),
+    _broken(
+        "ta-not-sent",
+        "2 1 1, the authority's certificate not sent",
+        "measurement 5.4: digest anchors must be in the presented chain (RFC 7671 5.2.2)",
+        "2 1 1 ca",
+        chain=_LEAF_ONLY,
+        causes=["ta_not_sent"],
+    ),
+    _broken(
+        "ta-stranger",
+        "2 1 1 of an authority that did not sign this",
+        "measurement 6: no match",
+        "2 1 1 stranger",
+    ),
+    _broken(
+        "ta-unrelated",
+        "2 1 1 of an authority that is sent and did not sign",
+        "measurement 5.4: a path from leaf to anchor",
+        "2 1 1 authority:other",
+        chain=Chain(send=("leaf", "authority:other")),
+        causes=["chain_invalid"],
+    ),
+    _broken(
+        "ta-through-no-ca",
+        "2 1 1 of a root, the certificate between is no CA",
+        "measurement 5.4: basicConstraints (RFC 5280 4.2.1.9)",
+        "2 1 1 root",
+        chain=Chain(authority="not-a-ca", send=("leaf", "ca", "root")),
+        causes=["chain_invalid"],
+    ),
+    _broken(
+        "ta-expired",
+        "2 1 1, the authority expired",
+        "measurement 6: a TA path matches, a certificate is outside its dates",
+        "2 1 1 ca",
+        chain=Chain(authority="expired"),
+        status="ta_expired",
+    ),
+    _broken(
+        "leaf-expired-ta",
+        "2 1 1, the leaf expired",
+        "measurement 6: from leaf to anchor",
+        "2 1 1 ca",
+        chain=Chain(valid_s=_EXPIRED),
+        status="ta_expired",
+    ),
+    _broken(
+        "leaf-future-ta",
+        "2 1 1, the leaf not yet valid",
+        "measurement 6: outside its dates, at either end",
+        "2 1 1 ca",
+        chain=Chain(valid_s=_FUTURE),
+        status="ta_expired",
+    ),
+    _broken(
+        "expired-and-misnamed",
+        "2 1 1, the leaf expired and for another name",
+        "measurement 6: ta_expired even if the name is wrong too",
+        "2 1 1 ca",
+        chain=replace(_OTHER_NAME, valid_s=_EXPIRED),
+        status="ta_expired",
+    ),
+    _broken(
+        "ta-name-mismatch",
+        "2 1 1, certificate for another name",
+        "measurement 6: path and dates right, no reference name (RFC 7672 3.2.2)",
+        "2 1 1 ca",
+        chain=_OTHER_NAME,
+        status="name_mismatch",
+    ),
+    _broken(
+        "common-name-ignored",
+        "2 1 1, right CN beside a DNS-ID of another name",
+        "measurement 5.4: CN only if there is no DNS-ID",
+        "2 1 1 ca",
+        chain=replace(_OTHER_NAME, common_name="mx.common-name-ignored.plain"),
+        status="name_mismatch",
+    ),
+    _broken(
+        "wildcard-part-of-label",
+        "2 1 1, certificate for m*.domain",
+        "measurement 5.4: `*` is the whole first label",
+        "2 1 1 ca",
+        chain=Chain(names=("m*.wildcard-part-of-label.plain",)),
+        status="name_mismatch",
+    ),
+    Scenario(
+        name="wildcard-two-labels",
+        what="2 1 1, certificate for *.domain, host two labels below",
+        why="measurement 5.4: `*` is one label",
+        records=("@ MX 10 mx.mail",),
+        hosts=(
+            Host(
+                name="mx.mail",
+                tlsa=("2 1 1 ca",),
+                chain=Chain(names=("*.wildcard-two-labels.plain",)),
+            ),
+        ),
+        verdict=BROKEN,
+        host_verdict={"mx.mail": {"status": "name_mismatch", "class": "F"}},
+    ),
+    _broken(
+        "long-chain",
+        "3 1 1 right, a chain of over 100 kB",
+        "measurement 6: OpenSSL, and so senders, refuse it: protocol error in both handshakes",
+        "3 1 1 leaf",
+        chain=Chain(send=("leaf", "ca", "filler")),
+        status="tls_failed",
+    ),
+    Scenario(
+        name="key-types-differ",
+        what="RSA and ECDSA certificates, a record for the ECDSA one only",
+        why="measurement 4 and 8: passes with the key type that clients prefer; "
+        "with `probe.both_key_types` a mismatch",
+        hosts=(Host(tlsa=("3 1 1 leaf",), chain=Chain(second_key="2048-2")),),
+        verdict={"status": one_of("dane", "broken")},
+        host_verdict={"mx": {"status": one_of("pass", "mismatch")}},
+    ),
+)
+
+_UNUSABLE = (
+    _unusable("pkix-only", "0 1 1 and 1 1 1", "0 1 1 ca", "1 1 1 leaf", defects=has("pkix_usage")),
+    _unusable("private-usage", "usage 255", "255 1 1 leaf"),
+    _unusable("unknown-usage", "usage 4", "4 1 1 leaf/1/1"),
+    _unusable("unknown-selector", "3 2 1", "3 2 1 leaf/1/1", defects=has("unknown_selector")),
+    _unusable(
+        "unknown-matching-type",
+        "3 1 3",
+        "3 1 3 leaf/1/1",
+        defects=has("unknown_matching_type"),
+    ),
+    _unusable(
+        "bad-digest-length",
+        "3 1 1 with a digest of 20 bytes",
+        f"3 1 1 hex:{'ab' * 20}",
+        defects=has("bad_digest_length"),
+    ),
+    _unusable(
+        "sha256-as-sha512",
+        "the right SHA-256 under matching type 2",
+        "3 1 2 leaf/1/1",
+        defects=has("bad_digest_length"),
+    ),
+    _unusable(
+        "digest-as-full",
+        "the right SHA-256 under matching type 0",
+        "3 1 0 leaf/1/1",
+        defects=has("full_data"),
+    ),
+    _unusable("empty-data", "3 1 1 with no data", "3 1 1 empty", defects=has("bad_digest_length")),
+    replace(
+        _unusable("one-byte", "a TLSA record of one byte", "short:03"),
+        zones={"@": Signing(servers=(Behaviour(action="shorten-tlsa"),))},
+    ),
+)
+
+SCENARIOS = (*_MATCHES, *_MISMATCHES, *_UNUSABLE)

@@ -1,23 +1,50 @@
-"""Scenarios about MX hosts: which, where, and how signed (measurement, sections 3 and 7)."""
+"""Scenarios about MX hosts: which, where, and how signed (measurement, sections 3, 6 and 7)."""
 
-from lab.scenarios.scenario import UNSIGNED, Host, Scenario, Signing
+from lab.scenarios.scenario import (
+    RIGHT,
+    UNSIGNED,
+    Behaviour,
+    Chain,
+    Host,
+    Port,
+    Scenario,
+    Signing,
+    has,
+    one_of,
+)
 from lab.scenarios.verdicts import (
+    ADDRESS_FAILED,
+    BACKUP_BROKEN,
+    BROKEN,
     DANE,
+    INDETERMINATE,
     INSECURE,
     INSECURE_MX_HOST,
+    NO_ADDRESS,
     NO_TLSA,
     NULL_MX,
+    PARTIAL,
+    TLSA_FAILED,
     UNREACHABLE,
 )
+from lab.signer import DAY_S
 
-SCENARIOS = (
+_EE = ("3 1 1 leaf",)
+_WRONG = ("3 1 1 stranger",)
+_GOOD = Host(tlsa=_EE)
+_TWO = ("@ MX 10 mx1", "@ MX 10 mx2")
+_PRIMARY_AND_BACKUP = ("@ MX 10 mx1", "@ MX 20 mx2")
+_EXPIRED = Signing(valid_s=(-30 * DAY_S, -3 * DAY_S))
+_TLSA_SERVFAIL = Signing(servers=(Behaviour(action="servfail"),))
+
+_SEVERAL = (
     Scenario(
         name="provider",
         what="a provider's own domain, two MX hosts",
         why="measurement 7 row 11",
-        records=("@ MX 10 mx1", "@ MX 10 mx2"),
+        records=_TWO,
         hosts=(
-            Host(name="mx1", tlsa=("3 1 1 leaf",)),
+            Host(name="mx1", tlsa=_EE),
             Host(name="mx2", tlsa=("3 1 1 leaf", "2 1 1 ca")),
         ),
         verdict=DANE,
@@ -30,8 +57,242 @@ SCENARIOS = (
         tld="hashed",
         records=("@ MX 10 mx1.provider.plain.", "@ MX 20 mx2.provider.plain."),
         hosts=(),
+        verdict={**DANE, "mx_operator": ["provider.plain"]},
+    ),
+    Scenario(
+        name="one-of-two-broken",
+        what="two MX of one preference, one with a wrong TLSA",
+        why="measurement 7 row 5: any F, here at the lowest preference; deliverable: a P",
+        records=_TWO,
+        hosts=(Host(name="mx1", tlsa=_EE), Host(name="mx2", tlsa=_WRONG)),
+        verdict={**BROKEN, "deliverable": True},
+        host_verdict={"mx1": {"status": "pass"}, "mx2": {"status": "mismatch"}},
+    ),
+    Scenario(
+        name="backup-broken",
+        what="the backup MX has a wrong TLSA",
+        why="measurement 7 row 5, level backup; dane_primary looks at the lowest preference only",
+        records=_PRIMARY_AND_BACKUP,
+        hosts=(Host(name="mx1", tlsa=_EE), Host(name="mx2", tlsa=_WRONG)),
+        verdict=BACKUP_BROKEN,
+    ),
+    Scenario(
+        name="primary-broken",
+        what="the primary MX has a wrong TLSA, the backup none",
+        why="measurement 7 row 5; deliverable null: an N",
+        records=_PRIMARY_AND_BACKUP,
+        hosts=(Host(name="mx1", tlsa=_WRONG), Host(name="mx2")),
+        verdict={**BROKEN, "deliverable": None},
+    ),
+    Scenario(
+        name="partial-backup",
+        what="the primary MX has TLSA, the backup none",
+        why="measurement 7 row 10; dane_primary: all of the lowest preference is P",
+        records=_PRIMARY_AND_BACKUP,
+        hosts=(Host(name="mx1", tlsa=_EE), Host(name="mx2")),
+        verdict={**PARTIAL, "dane_primary": True},
+    ),
+    Scenario(
+        name="partial-primary",
+        what="the backup MX has TLSA, the primary none",
+        why="measurement 7 row 10; dane_primary false: the lowest preference is N",
+        records=_PRIMARY_AND_BACKUP,
+        hosts=(Host(name="mx1"), Host(name="mx2", tlsa=_EE)),
+        verdict=PARTIAL,
+    ),
+    Scenario(
+        name="partial-unusable",
+        what="one MX has TLSA, the other only unusable records",
+        why="measurement 7 row 10: T without a usable record",
+        records=_TWO,
+        hosts=(Host(name="mx1", tlsa=_EE), Host(name="mx2", tlsa=("1 1 1 leaf",))),
+        verdict=PARTIAL,
+    ),
+    Scenario(
+        name="partial-insecure",
+        what="one MX has TLSA, the other is in an unsigned zone",
+        why="measurement 7 row 10: some host usable, another N",
+        records=("@ MX 10 mx1", "@ MX 20 mx.{name}-host.plain."),
+        hosts=(Host(name="mx1", tlsa=_EE), Host(name="mx.{name}-host.plain.")),
+        zones={"@": RIGHT, "{name}-host.plain.": UNSIGNED},
+        verdict={**PARTIAL, "dane_primary": True},
+    ),
+    Scenario(
+        name="nolisting",
+        what="the primary MX never listens, the backup is right",
+        why="measurement 7 row 11: all hosts T and usable, one P; "
+        "dane_primary: none of the lowest preference is P",
+        records=_PRIMARY_AND_BACKUP,
+        hosts=(Host(name="mx1", tlsa=_EE, port=Port.CLOSED), Host(name="mx2", tlsa=_EE)),
+        verdict={**DANE, "dane_primary": False},
+        host_verdict={"mx1": {"status": "unreachable"}, "mx2": {"status": "pass"}},
+    ),
+    Scenario(
+        name="all-down",
+        what="TLSA is there, nothing listens on port 25",
+        why="measurement 6 and 7 row 12: TCP connect fails, only Q",
+        hosts=(Host(tlsa=_EE, port=Port.CLOSED),),
+        verdict=UNREACHABLE,
+        host_verdict={"mx": {"status": "unreachable", "class": "Q", "usable": True}},
+    ),
+    Scenario(
+        name="dead-address",
+        what="TLSA is there, connecting times out",
+        why="measurement 6: TCP connect fails (time-out)",
+        hosts=(Host(tlsa=_EE, port=Port.DEAD),),
+        verdict=UNREACHABLE,
+        host_verdict={"mx": {"status": "unreachable", "class": "Q"}},
+    ),
+    Scenario(
+        name="name-a-customer",
+        what="MX names of this customer's own, all on one address of the provider",
+        why="measurement 4: per-tenant names on shared addresses are sampled",
+        records=tuple(f"@ MX {n}0 customer-{n}.mx" for n in range(1, 4)),
+        hosts=(
+            Host(
+                name="customer-1.mx", tlsa=_EE, chain=Chain(names=("*.mx.name-a-customer.plain",))
+            ),
+            *(Host(name=f"customer-{n}.mx", tlsa=_EE, same_as="customer-1.mx") for n in (2, 3)),
+        ),
+        verdict=DANE,
+        host_verdict={f"customer-{n}.mx": {"status": "pass"} for n in range(1, 4)},
+    ),
+    Scenario(
+        name="three-hundred-mx",
+        what="300 MX of one preference, all at one wildcard",
+        why="measurement 3.6: at most 32 hosts; beyond, excess: X, so row 7",
+        records=tuple(f"@ MX 10 h{n:03}" for n in range(300)),
+        hosts=(
+            Host(
+                name="*",
+                tlsa=_EE,
+                tlsa_at="*",
+                chain=Chain(names=("*.three-hundred-mx.plain",)),
+            ),
+        ),
+        verdict={**INDETERMINATE, "deliverable": True},
+        domain_mx={"outcome": "secure", "mx_total": 300},
+    ),
+    Scenario(
+        name="one-address-broken",
+        what="two addresses, the server at one has another key",
+        why="measurement 6: F anywhere wins; 8: divergent",
+        hosts=(_GOOD, Host(chain=Chain(key="ecdsa-other"))),
+        verdict=BROKEN,
+        host_verdict={"mx": {"status": "mismatch", "defects": has("divergent")}},
+    ),
+    Scenario(
+        name="one-address-down",
+        what="two addresses, nothing listens at one",
+        why="measurement 6: the host takes the first line that any address has, pass before Q",
+        hosts=(_GOOD, Host(port=Port.CLOSED)),
+        verdict=DANE,
+        host_verdict={"mx": {"status": "pass"}},
+    ),
+)
+
+_IMPLICIT_AND_NONE = (
+    Scenario(
+        name="implicit-mx",
+        what="no MX, the domain's own address takes its mail",
+        why="measurement 3.1: secure NODATA is implicit MX (RFC 5321 5.1)",
+        records=(),
+        hosts=(Host(name="@", tlsa=_EE),),
+        verdict=DANE,
+        domain_mx={"outcome": "nodata", "secure": True, "mx_preference": [0]},
+        host_verdict={"@": {"status": "pass", "class": "P"}},
+    ),
+    Scenario(
+        name="no-mail-at-all",
+        what="no MX and no address",
+        why="measurement 3.1 and 7 row 4: implicit MX, no host left",
+        records=("@ TXT nothing",),
+        hosts=(),
+        verdict=NO_ADDRESS,
+        domain_mx={"outcome": "nodata", "secure": True},
+        mx_host={"@": {"status": "no_address"}},
+    ),
+    Scenario(
+        name="null-mx",
+        what="MX 0 . alone",
+        why="measurement 3.1: no mail (RFC 7505)",
+        tld="hashed",
+        records=("@ MX 0 .",),
+        hosts=(),
+        verdict=NULL_MX,
+        domain_mx={"outcome": "secure", "secure": True},
+    ),
+    Scenario(
+        name="null-mx-mixed",
+        what="MX 0 . beside a right MX",
+        why="measurement 6: `.` is no_address and removed (RFC 7505 3); 8: null_mx_mixed",
+        records=("@ MX 0 .", "@ MX 10 mx"),
+        hosts=(_GOOD,),
+        verdict={**DANE, "defects": has("null_mx_mixed")},
+    ),
+    Scenario(
+        name="null-mx-preference",
+        what="MX 10 . alone",
+        why="measurement 7 row 4: sole `.` (RFC 7505 3 says preference 0 is only a SHOULD)",
+        records=("@ MX 10 .",),
+        hosts=(),
+        verdict={**NULL_MX, "reason": one_of("null_mx", "no_address")},
+    ),
+    Scenario(
+        name="mx-is-the-domain",
+        what="the domain is its own MX host",
+        why="measurement 7 row 11",
+        records=("@ MX 10 @",),
+        hosts=(Host(name="@", tlsa=_EE),),
         verdict=DANE,
     ),
+    Scenario(
+        name="mx-ip-literal",
+        what="an address where the MX host's name should be",
+        why="measurement 6: a name without addresses (RFC 1123 2.1, RFC 7505 5)",
+        records=("@ MX 10 192.0.2.1.",),
+        hosts=(),
+        verdict=NO_ADDRESS,
+        mx_host={"192.0.2.1.": {"status": "no_address", "a_outcome": "nxdomain"}},
+    ),
+    Scenario(
+        name="mx-tld",
+        what="a top-level domain as MX host",
+        why="measurement 6: no_address",
+        records=("@ MX 10 plain.",),
+        hosts=(),
+        verdict=NO_ADDRESS,
+        mx_host={"plain.": {"status": "no_address", "a_outcome": "nodata"}},
+    ),
+    Scenario(
+        name="mx-localhost",
+        what="localhost as MX host",
+        why="measurement 3.2: the resolver's own unsigned answer (RFC 6761 6.3), so not secure",
+        records=("@ MX 10 localhost.",),
+        hosts=(),
+        verdict=INSECURE_MX_HOST,
+        mx_host={"localhost.": {"status": "insecure"}},
+    ),
+    Scenario(
+        name="mx-missing",
+        what="the MX host does not exist",
+        why="measurement 6: no_address; 7 row 4: no host left",
+        records=("@ MX 10 mx",),
+        hosts=(),
+        verdict=NO_ADDRESS,
+        mx_host={"mx": {"status": "no_address", "a_outcome": "nxdomain"}},
+    ),
+    Scenario(
+        name="mx-missing-beside-good",
+        what="one MX host does not exist, the other is right",
+        why="measurement 7: no_address hosts are removed",
+        records=("@ MX 5 gone", "@ MX 10 mx"),
+        hosts=(_GOOD,),
+        verdict=DANE,
+    ),
+)
+
+_SIGNING = (
     Scenario(
         name="no-tlsa",
         what="signed, MX host without TLSA",
@@ -45,7 +306,7 @@ SCENARIOS = (
         what="no DS: a zone scan leaves it out",
         why="design 2: signed delegations are surveyed; measurement 3.1: MX not secure",
         zones={"@": UNSIGNED},
-        hosts=(Host(tlsa=("3 1 1 leaf",)),),
+        hosts=(_GOOD,),
         surveyed=False,
         verdict=INSECURE,
     ),
@@ -54,8 +315,8 @@ SCENARIOS = (
         what="signed domain, MX host in an unsigned zone that publishes TLSA all the same",
         why="measurement 3.2: no secure address, so TLSA is not asked (RFC 7672 2.2.2)",
         records=("@ MX 10 mx.{name}-host.plain.",),
-        zones={"@": Signing(), "{name}-host.plain.": UNSIGNED},
-        hosts=(Host(name="mx.{name}-host.plain.", tlsa=("3 1 1 leaf",)),),
+        zones={"@": RIGHT, "{name}-host.plain.": UNSIGNED},
+        hosts=(Host(name="mx.{name}-host.plain.", tlsa=_EE),),
         verdict=INSECURE_MX_HOST,
         mx_host={
             "mx.{name}-host.plain.": {
@@ -68,36 +329,310 @@ SCENARIOS = (
         host_verdict={"mx.{name}-host.plain.": {"status": "insecure", "class": "N"}},
     ),
     Scenario(
-        name="implicit-mx",
-        what="no MX, the domain's own address takes its mail",
-        why="measurement 3.1: secure NODATA is implicit MX (RFC 5321 5.1)",
-        records=(),
-        hosts=(Host(name="@", tlsa=("3 1 1 leaf",)),),
+        name="unsigned-provider-opt-out",
+        what="MX host in an unsigned zone below an opt-out span",
+        why="measurement 2: opt-out denial of DS is not secure and not a failure (RFC 5155 6)",
+        records=("@ MX 10 mx.{name}-host.hashed.",),
+        zones={"@": RIGHT, "{name}-host.hashed.": UNSIGNED},
+        hosts=(Host(name="mx.{name}-host.hashed.", tlsa=_EE),),
+        verdict=INSECURE_MX_HOST,
+        host_verdict={"mx.{name}-host.hashed.": {"status": "insecure"}},
+    ),
+    Scenario(
+        name="tlsa-unsigned-zone",
+        what="_tcp below the MX host is delegated to an unsigned zone",
+        why="measurement 6: absent, TLSA there but not secure: tlsa_insecure",
+        zones={"@": RIGHT, "_tcp.mx": UNSIGNED},
+        hosts=(_GOOD,),
+        verdict=NO_TLSA,
+        mx_host={"mx": {"status": "absent", "tlsa_outcome": "insecure"}},
+        host_verdict={"mx": {"status": "absent", "defects": has("tlsa_insecure")}},
+    ),
+    Scenario(
+        name="mx-host-bogus",
+        what="the MX host's zone has only expired signatures",
+        why="measurement 6: address_failed; 7 row 6: all hosts A",
+        records=("@ MX 10 mx.{name}-host.plain.",),
+        zones={"@": RIGHT, "{name}-host.plain.": _EXPIRED},
+        hosts=(Host(name="mx.{name}-host.plain.", tlsa=_EE),),
+        verdict=ADDRESS_FAILED,
+        mx_host={"mx.{name}-host.plain.": {"status": "address_failed", "a_outcome": "bogus"}},
+    ),
+    Scenario(
+        name="mx-host-bogus-beside-good",
+        what="one MX host's zone is bogus, the other host is right",
+        why="measurement 7 row 6: from there on A hosts are ignored; dane_primary allows A",
+        records=("@ MX 10 mx", "@ MX 10 mx.{name}-host.plain."),
+        zones={"@": RIGHT, "{name}-host.plain.": _EXPIRED},
+        hosts=(_GOOD, Host(name="mx.{name}-host.plain.", tlsa=_EE)),
         verdict=DANE,
-        domain_mx={
-            "outcome": "nodata",
-            "secure": True,
-            "mx_host": ["implicit-mx.plain"],
-            "mx_preference": [0],
+    ),
+    Scenario(
+        name="tlsa-failed-beside-good",
+        what="one MX host's TLSA lookup fails, the other host is right",
+        why="measurement 7 row 6: any L; deliverable: a P",
+        records=("@ MX 10 mx", "@ MX 10 mx.{name}-host.plain."),
+        zones={"@": RIGHT, "{name}-host.plain.": _TLSA_SERVFAIL},
+        hosts=(_GOOD, Host(name="mx.{name}-host.plain.", tlsa=_EE)),
+        verdict={**TLSA_FAILED, "deliverable": True},
+    ),
+    Scenario(
+        name="broken-and-failed",
+        what="one MX host is broken, the other's TLSA lookup fails",
+        why="measurement 7: row 5 comes before row 6",
+        records=("@ MX 10 mx", "@ MX 10 mx.{name}-host.plain."),
+        zones={"@": RIGHT, "{name}-host.plain.": _TLSA_SERVFAIL},
+        hosts=(Host(tlsa=_WRONG), Host(name="mx.{name}-host.plain.", tlsa=_EE)),
+        verdict=BROKEN,
+    ),
+)
+
+_ALIASES = (
+    Scenario(
+        name="alias",
+        what="the MX name is a CNAME, all secure, TLSA at the target",
+        why="measurement 3.3: the expanded name first (RFC 7672 2.2.3); 8: mx_alias",
+        records=("@ MX 10 mx", "mx CNAME real"),
+        hosts=(Host(name="real", tlsa=_EE),),
+        verdict=DANE,
+        mx_host={
+            "mx": {
+                "cname_chain": ["real.alias.plain"],
+                "cname_secure": True,
+                "tlsa_base": "real.alias.plain",
+                "defects": has("mx_alias"),
+            }
         },
-        host_verdict={"@": {"status": "pass", "class": "P"}},
+        host_verdict={"mx": {"status": "pass"}},
     ),
     Scenario(
-        name="null-mx",
-        what="MX 0 . alone",
-        why="measurement 3.1: no mail (RFC 7505)",
-        tld="hashed",
-        records=("@ MX 0 .",),
+        name="alias-tlsa-at-both",
+        what="CNAME, a right TLSA at the target and a wrong one at the MX name",
+        why="measurement 3.3: the expanded name first",
+        records=("@ MX 10 mx", "mx CNAME real"),
+        hosts=(
+            Host(name="real", tlsa=_EE),
+            Host(name="mx", tlsa=_WRONG, addresses=(), port=Port.CLOSED),
+        ),
+        verdict=DANE,
+        mx_host={"mx": {"tlsa_base": "real.alias-tlsa-at-both.plain"}},
+    ),
+    Scenario(
+        name="alias-tlsa-wrong-at-target",
+        what="CNAME, a wrong TLSA at the target and a right one at the MX name",
+        why="measurement 3.3: the first candidate with a secure TLSA RRset is the base",
+        records=("@ MX 10 mx", "mx CNAME real"),
+        hosts=(
+            Host(name="real", tlsa=_WRONG),
+            Host(name="spare", tlsa=_EE, tlsa_at="_25._tcp.mx", same_as="real"),
+        ),
+        verdict=BROKEN,
+        host_verdict={"mx": {"status": "mismatch"}},
+    ),
+    Scenario(
+        name="alias-tlsa-at-original",
+        what="CNAME, TLSA only at the MX name",
+        why="measurement 3.3: then the original name",
+        records=("@ MX 10 mx", "mx CNAME real"),
+        hosts=(
+            Host(name="real"),
+            Host(name="spare", tlsa=_EE, tlsa_at="_25._tcp.mx", same_as="real"),
+        ),
+        verdict=DANE,
+        mx_host={"mx": {"tlsa_base": "mx.alias-tlsa-at-original.plain"}},
+        host_verdict={"mx": {"status": "pass"}},
+    ),
+    Scenario(
+        name="alias-insecure-target",
+        what="secure CNAME to a host in an unsigned zone, TLSA at the MX name",
+        why="measurement 3.3: insecure target with secure first CNAME: original only "
+        "(RFC 7672 2.2.2)",
+        records=("@ MX 10 mx", "mx CNAME real.{name}-host.plain."),
+        zones={"@": RIGHT, "{name}-host.plain.": UNSIGNED},
+        hosts=(
+            Host(name="real.{name}-host.plain.", tlsa=_WRONG),
+            Host(name="spare", tlsa=_EE, tlsa_at="_25._tcp.mx", same_as="real.{name}-host.plain."),
+        ),
+        verdict=DANE,
+        mx_host={
+            "mx": {
+                "a_secure": False,
+                "first_cname_secure": True,
+                "tlsa_base": "mx.alias-insecure-target.plain",
+            }
+        },
+        host_verdict={"mx": {"status": "pass"}},
+    ),
+    Scenario(
+        name="alias-insecure-target-no-tlsa",
+        what="secure CNAME to a host in an unsigned zone, no TLSA at the MX name",
+        why="measurement 6: not `insecure`, for its first CNAME is secure: absent",
+        records=("@ MX 10 mx", "mx CNAME real.{name}-host.plain."),
+        zones={"@": RIGHT, "{name}-host.plain.": UNSIGNED},
+        hosts=(Host(name="real.{name}-host.plain.", tlsa=_EE),),
+        verdict=NO_TLSA,
+        mx_host={"mx": {"status": "absent"}},
+    ),
+    Scenario(
+        name="alias-to-provider",
+        what="CNAME to a provider's host in another signed zone",
+        why="measurement 3.3",
+        records=("@ MX 10 mx", "mx CNAME mx1.provider.plain."),
         hosts=(),
-        verdict=NULL_MX,
-        domain_mx={"outcome": "secure", "secure": True},
+        verdict=DANE,
+        mx_host={"mx": {"tlsa_base": "mx1.provider.plain"}},
     ),
     Scenario(
-        name="all-down",
-        what="TLSA is there, nothing listens on port 25",
-        why="measurement 6 and 7 row 12: TCP connect fails, only Q",
-        hosts=(Host(tlsa=("3 1 1 leaf",), listens=False),),
-        verdict=UNREACHABLE,
-        host_verdict={"mx": {"status": "unreachable", "class": "Q", "usable": True}},
+        name="alias-error-at-target",
+        what="CNAME, the TLSA lookup at the target fails, a right TLSA at the MX name",
+        why="measurement 3.3: an error at the expanded name ends it (RFC 7672 2.2.2)",
+        records=("@ MX 10 mx", "mx CNAME real.{name}-host.plain."),
+        zones={"@": RIGHT, "{name}-host.plain.": _TLSA_SERVFAIL},
+        hosts=(
+            Host(name="real.{name}-host.plain.", tlsa=_EE),
+            Host(name="spare", tlsa=_EE, tlsa_at="_25._tcp.mx", same_as="real.{name}-host.plain."),
+        ),
+        verdict=TLSA_FAILED,
+        mx_host={"mx": {"status": "tlsa_failed", "tlsa_outcome": "servfail"}},
     ),
+    Scenario(
+        name="alias-loop",
+        what="two CNAMEs that point at each other",
+        why="measurement 2: a loop reaches us as SERVFAIL; 6: address_failed",
+        records=("@ MX 10 mx", "mx CNAME other", "other CNAME mx"),
+        hosts=(),
+        verdict=ADDRESS_FAILED,
+        mx_host={"mx": {"status": "address_failed"}},
+    ),
+    Scenario(
+        name="alias-chain",
+        what="a chain of 14 CNAMEs across two zones",
+        why="measurement 2 and 6: a resolver gives up (Unbound after 11 restarts) or resolves it",
+        records=(
+            "@ MX 10 mx",
+            "mx CNAME c1.{name}-other.plain.",
+            *(
+                f"c{n}{'' if n % 2 == 0 else '.{name}-other.plain.'} CNAME "
+                f"c{n + 1}{'' if n % 2 == 1 else '.{name}-other.plain.'}"
+                for n in range(1, 13)
+            ),
+            "c13.{name}-other.plain. CNAME real",
+        ),
+        zones={"@": RIGHT, "{name}-other.plain.": RIGHT},
+        hosts=(Host(name="real", tlsa=_EE),),
+        verdict={"status": one_of("lookup_failed", "dane")},
+        mx_host={"mx": {"status": one_of("address_failed", None)}},
+    ),
+    Scenario(
+        name="tlsa-alias",
+        what="_25._tcp is a CNAME to a TLSA RRset in another zone",
+        why="measurement 3.3: a CNAME at _25._tcp does not change the base (RFC 7672 2.2.3)",
+        records=("@ MX 10 mx", "_25._tcp.mx CNAME tlsa.{name}-keys.plain."),
+        zones={"@": RIGHT, "{name}-keys.plain.": RIGHT},
+        hosts=(Host(tlsa=_EE, tlsa_at="tlsa.{name}-keys.plain."),),
+        verdict=DANE,
+        mx_host={"mx": {"tlsa_base": "mx.tlsa-alias.plain", "tlsa_outcome": "secure"}},
+    ),
+    Scenario(
+        name="tlsa-alias-unsigned",
+        what="_25._tcp is a CNAME to a TLSA RRset in an unsigned zone",
+        why="measurement 6: absent, defect tlsa_insecure",
+        records=("@ MX 10 mx", "_25._tcp.mx CNAME tlsa.{name}-keys.plain."),
+        zones={"@": RIGHT, "{name}-keys.plain.": UNSIGNED},
+        hosts=(Host(tlsa=_EE, tlsa_at="tlsa.{name}-keys.plain."),),
+        verdict=NO_TLSA,
+        mx_host={"mx": {"status": "absent"}},
+        host_verdict={"mx": {"defects": has("tlsa_insecure")}},
+    ),
+)
+
+_FAMILIES = (
+    Scenario(
+        name="ipv6-only",
+        what="AAAA only",
+        why="measurement 3.2: either family secure suffices",
+        hosts=(Host(tlsa=_EE, addresses=("next6",)),),
+        verdict=DANE,
+        mx_host={"mx": {"a_outcome": "nodata", "aaaa_outcome": "secure"}},
+        needs=frozenset({"ipv6"}),
+    ),
+    Scenario(
+        name="a-fails",
+        what="the A lookup fails, AAAA is secure",
+        why="measurement 6 and 8: address_family_failed beside a working one",
+        zones={"@": Signing(servers=(Behaviour(action="servfail", types=("A",)),))},
+        # its own name server's A needs no lookup: it is glue
+        hosts=(Host(tlsa=_EE, addresses=("next6",)),),
+        verdict=DANE,
+        mx_host={"mx": {"a_outcome": "servfail", "defects": has("address_family_failed")}},
+        needs=frozenset({"ipv6"}),
+    ),
+    Scenario(
+        name="aaaa-fails",
+        what="the AAAA lookup fails, A is secure",
+        why="measurement 6 and 8: address_family_failed beside a working one",
+        zones={"@": Signing(servers=(Behaviour(action="servfail", types=("AAAA",)),))},
+        hosts=(_GOOD,),
+        verdict=DANE,
+        mx_host={"mx": {"aaaa_outcome": "servfail", "defects": has("address_family_failed")}},
+        host_verdict={"mx": {"status": "pass"}},
+    ),
+    Scenario(
+        name="ipv6-broken",
+        what="the server at the IPv6 address has another key",
+        why="measurement 6: F anywhere wins; 8: divergent",
+        hosts=(_GOOD, Host(addresses=("next6",), chain=Chain(key="ecdsa-other"))),
+        verdict=BROKEN,
+        host_verdict={"mx": {"status": "mismatch", "defects": has("divergent")}},
+        needs=frozenset({"ipv6"}),
+    ),
+)
+
+_RESERVED_ADDRESSES = {
+    "private": "10.1.2.3",
+    "private-192": "192.168.1.1",
+    "loopback": "127.0.0.1",
+    "link-local": "169.254.1.1",
+    "metadata": "169.254.169.254",
+    "shared": "100.64.1.1",
+    "this-network": "0.0.0.0",
+    "multicast": "224.0.0.25",
+    "broadcast": "255.255.255.255",
+    "documentation": "192.0.2.25",
+    "ipv6-loopback": "::1",
+    "ipv6-link-local": "fe80::25",
+    "ipv6-unique-local": "fd12:3456::25",
+    "4in6": "::ffff:10.1.2.3",
+    "6to4": "2002:a01:203::25",
+    "nat64": "64:ff9b::a01:203",
+    "teredo": "2001:0:a01:203::25",
+}
+"""Addresses that are never connected to (design, section 8; IANA special-purpose registries)."""
+
+_RESERVED = tuple(
+    Scenario(
+        name=f"address-{kind}",
+        what=f"the MX host's address is {address}",
+        why="design 8: never connected to; measurement 6: reserved_address, Q",
+        hosts=(Host(tlsa=_EE, addresses=(address,), port=Port.ELSEWHERE),),
+        verdict=UNREACHABLE,
+        host_verdict={
+            "mx": {
+                "status": "reserved_address",
+                "class": "Q",
+                "address_status": ["reserved_address"],
+            }
+        },
+        needs=frozenset({"isolation"}),
+    )
+    for kind, address in _RESERVED_ADDRESSES.items()
+)
+
+SCENARIOS = (
+    *_SEVERAL,
+    *_IMPLICIT_AND_NONE,
+    *_SIGNING,
+    *_ALIASES,
+    *_FAMILIES,
+    *_RESERVED,
 )

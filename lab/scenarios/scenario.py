@@ -7,8 +7,10 @@ stands for the scenario's name.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
+from dane.names import canonical
 from lab.signer import DAY_S, HOUR_S, Nsec3
 
 PLAIN, HASHED = "plain", "hashed"
@@ -20,12 +22,16 @@ class Chain:
     """The certificates of a mail host. `send` lists what the server presents, in order.
 
     Parts: `leaf`; `ca`, the authority that signed it; `root`, that authority's own issuer
-    where it is an intermediate; `filler`, some 100 kB of unrelated certificates.
+    where it is an intermediate; `authority:NAME`, any other; `second`, a leaf like the first
+    with `second_key`; `filler`, some 120 kB of unrelated certificates.
     """
 
     names: tuple[str, ...] | None = None  # dNSNames of the leaf; default: the host
     common_name: str | None = None
-    key: str = "ecdsa"  # or the name of an RSA key that is checked in
+    # `ecdsa`, or `ecdsa-…` for another of the same host, or an RSA key that is checked in
+    key: str = "ecdsa"
+    second_key: str | None = None  # the server has a certificate of this key too
+    only_for: str | None = None  # without this server name the client gets another certificate
     authority: str | None = "lab"  # a name in lab.certificates.AUTHORITIES; None: self-signed
     valid_s: tuple[int, int] = (-30 * DAY_S, 60 * DAY_S)  # before and after the lab's start
     send: tuple[str, ...] = ("leaf", "ca")
@@ -45,6 +51,15 @@ class Session:
     faults: tuple[str, ...] = ()
 
 
+class Port(StrEnum):
+    """What is on port 25 of a mail host's address."""
+
+    OPEN = "open"
+    CLOSED = "closed"  # nothing: connecting is refused at once
+    DEAD = "dead"  # a socket that nobody reads: connecting times out
+    ELSEWHERE = "elsewhere"  # not the lab's: an address that must never be connected to
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     """A mail host: its addresses, TLSA records, certificates and manners.
@@ -52,15 +67,19 @@ class Host:
     A TLSA record is `usage selector type SOURCE`, where SOURCE is a part of the chain (`leaf`,
     `ca`, `root`), `stranger` (a certificate that no server has), `nothing` (a digest of no
     data), `empty` (no data at all) or `hex:…`. `leaf/0/2` is the leaf's data as selector 0 and
-    matching type 2 would have it, whatever the record says.
+    matching type 2 would have it, whatever the record says. `short:03` is a record of that
+    one byte, which needs a name server that does `shorten-tlsa`.
     """
 
     name: str = "mx"
     tlsa: tuple[str, ...] = ()
+    tlsa_at: str | None = None  # the TLSA records' owner; default: _25._tcp before the name
     chain: Chain = Chain()
     session: Session = Session()
-    listens: bool = True  # False: the address exists, nothing is on port 25
-    addresses: tuple[str, ...] = ("next",)  # `next`: a free one; `next6`: the IPv6 one beside
+    port: Port = Port.OPEN
+    # `next`: a free address; `next6`: the IPv6 one beside it; else the address itself
+    addresses: tuple[str, ...] = ("next",)
+    same_as: str | None = None  # a host before it in the scenario: its server, address and key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,10 +100,10 @@ GOOD = Behaviour(action="answer", types=())
 class Signing:
     """How a zone is signed and served.
 
-    `ds` is what the parent has: `right`, `none`, `wrong` (the digest of another key) or
-    `unknown` (a digest type that no validator knows). `faults` are names in `lab.spoil.FAULTS`,
-    applied in order to the signed zone. `servers` empty: the zone is at one of the lab's DNS
-    operators; else it has a server of its own for each behaviour.
+    `ds` is what the parent has: `right`, `none`, `wrong` (the digest of another key),
+    `unknown-digest` or `unknown-algorithm` (that no validator knows). `faults` are names in
+    `lab.spoil.FAULTS`, applied in order to the signed zone. `servers` empty: the zone is at one
+    of the lab's DNS operators; else it has a server of its own for each behaviour.
     """
 
     signed: bool = True
@@ -185,6 +204,8 @@ class Scenario:
     needs: frozenset[str] = frozenset()  # `ipv6`, `isolation`: only in a namespace
     # False: no DS, so a zone scan leaves it out; `verdict` is what a look at it alone finds
     surveyed: bool = True
+    # the zone file that the survey reads has the delegation, the name servers have it no more
+    gone: bool = False
 
     @property
     def domain(self) -> str:
@@ -195,7 +216,7 @@ class Scenario:
         name = name.format(name=self.name)
         if name == "@":
             return self.domain
-        return name[:-1] if name.endswith(".") else f"{name}.{self.domain}"
+        return canonical(name if name.endswith(".") else f"{name}.{self.domain}")
 
     def expected(self) -> Iterator[Expected]:
         """Every cell that the scenario declares."""
