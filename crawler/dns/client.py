@@ -13,8 +13,9 @@ first sending. Its asker is told exactly once. Truncated answers are fetched by 
 
 Signs that the resolver sheds load, and what is done (`Client.room`):
 - of a question sent twice one copy was answered and the other never: a datagram was lost.
-  More than 1 % of a second's: the window is halved, and grows again by a twentieth a second.
-- nothing at all is received for a second while questions are open: no more than one new
+  More than 1 % of a period's (`resend_s`): the window is halved, and grows again by a
+  twentieth of what it may be a period.
+- nothing at all is received for a period while questions are open: no more than one new
   question a tick, so that a resolver that stands still does not use up the names.
 """
 
@@ -114,7 +115,7 @@ class Client:
         self.sent = self.received = self.lost = 0
         self.now = 0.0  # trio time of the current round
         self.now_us = 0  # wall clock of the current round: microseconds since 1970
-        self._second = [0.0, 0, 0, 0]  # start of the current second; sent, received, lost then
+        self._period = [0.0, 0, 0, 0]  # start of the current period; sent, received, lost then
         self.silent = False
         self._epoll = select.epoll()
         self._groups: list[list[_Channel]] = []
@@ -157,6 +158,7 @@ class Client:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["Client"]:
         """Serve until the block ends; what is open then is dropped without a word."""
+        self.now, self.now_us = trio.current_time(), time.time_ns() // 1000
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._serve)
@@ -305,15 +307,15 @@ class Client:
                 exchange.asker.answered(None)
 
     def _watch_losses(self) -> None:
-        start, sent, received, lost = self._second
-        if self.now - start < 1.0:
+        start, sent, received, lost = self._period
+        if self.now - start < self._resend_s:
             return
         self.silent = self.received == received and self.young + self.slow > 0
         if self.lost - lost > max(1.0, 0.01 * (self.sent - sent)):
             self.window = max(float(_MIN_WINDOW), self.window / 2)
         else:
             self.window = min(float(self._most), self.window + self._most / 20)
-        self._second = [self.now, self.sent, self.received, self.lost]
+        self._period = [self.now, self.sent, self.received, self.lost]
 
 
 class Ticked(Protocol):

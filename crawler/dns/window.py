@@ -16,12 +16,13 @@ from typing import Generic, NamedTuple, TypeVar
 
 import trio
 
-from crawler.dns.client import Client
+from crawler.dns.client import TICK_S, Client
 from crawler.dns.codec import Question, Response
 from crawler.dns.lookup import Lookup
 
 T = TypeVar("T")
 _MOST_WAITING = 100_000
+_MOST_PACES = 10_000  # then those that nobody waits for are forgotten
 
 
 class Times(NamedTuple):
@@ -118,6 +119,10 @@ class Window(Generic[T]):
 
     def tick(self) -> None:
         self._release()
+        if len(self._paces) > _MOST_PACES:
+            now = self._client.now
+            busy = {k: v for k, v in self._paces.items() if v.waiting or v.free_at > now}
+            self._paces = busy
         self._fill()
         if self._client.silent and not self._paused:
             self._start_one()
@@ -215,7 +220,8 @@ class Window(Generic[T]):
             _, _, pace = heapq.heappop(self._due)
             name, question = pace.waiting.popleft()
             self._waiting -= 1
-            pace.free_at += self._interval_s
+            # From its own time, not from now, so that a rate above that of the ticks is kept.
+            pace.free_at = max(pace.free_at, now - TICK_S) + self._interval_s
             if pace.waiting:
                 heapq.heappush(self._due, (pace.free_at, id(pace), pace))
             if question is not None:
