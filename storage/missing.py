@@ -8,6 +8,7 @@ a cursor on the server (WITH HOLD: no transaction is open meanwhile).
 The questions are the `.sql` files beside this module. $1 is the run everywhere.
 """
 
+import functools
 import importlib.resources
 import itertools
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -103,6 +104,7 @@ _ASK_AGAIN = (
 )
 
 
+@functools.cache
 def _sql(name: str) -> str:
     return (importlib.resources.files("storage") / f"missing_{name}.sql").read_text("utf-8")
 

@@ -4,6 +4,7 @@ FROM (
   SELECT m.bucket, m.domain AS name, 'MX' AS rrtype, coalesce(d.ns, '{}') AS ns
   FROM domain_mx m
   LEFT JOIN delegation d ON d.bucket = m.bucket AND d.domain = m.domain
+    AND d.bucket >= $2 AND d.bucket < $3
   WHERE m.run_id = $1 AND m.bucket >= $2 AND m.bucket < $3
     AND m.outcome IN ('bogus', 'servfail')
   UNION ALL
@@ -19,5 +20,6 @@ FROM (
 ) AS f
 WHERE NOT EXISTS (
   SELECT FROM authority a
-  WHERE a.run_id = $1 AND a.bucket = f.bucket AND a.name = f.name AND a.rrtype = f.rrtype)
+  WHERE a.run_id = $1 AND a.bucket = f.bucket AND a.name = f.name AND a.rrtype = f.rrtype
+    AND a.bucket >= $2 AND a.bucket < $3)
 ORDER BY f.bucket, f.name, f.rrtype

@@ -4,8 +4,10 @@ FROM domain_verdict v
 JOIN delegation d ON d.bucket = v.bucket AND d.domain = v.domain
 WHERE v.run_id = $4 AND v.bucket >= $2 AND v.bucket < $3
   AND v.status = ANY ($5::text[])
+  AND d.bucket >= $2 AND d.bucket < $3
   AND d.missing_since IS NULL
   AND NOT EXISTS (
     SELECT FROM domain_mx m
-    WHERE m.run_id = $1 AND m.bucket = d.bucket AND m.domain = d.domain)
+    WHERE m.run_id = $1 AND m.bucket = d.bucket AND m.domain = d.domain
+      AND m.bucket >= $2 AND m.bucket < $3)
 ORDER BY d.bucket, d.domain
