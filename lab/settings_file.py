@@ -24,6 +24,7 @@ ipv6 = false
 [client]
 questions_per_s_per_name_server_set = 100000.0
 passes_s = [0.5, 1.0, 2.0]
+direct_try_s = 0.5
 
 [canaries]
 zones = [".", {canary}, {canary_rsa}]
