@@ -1,6 +1,6 @@
 """Runs the scans of the survey for a few domains and keeps their rows.
 
-A fresh resolver, so that nothing is stale; two looks at what fails, with a flush between
+A fresh resolver, so that nothing is stale; three looks at what fails, with flushes between
 them; one connection to each address, with all the manners of the survey (docs/ethics.md).
 """
 
@@ -106,7 +106,8 @@ class Checker:
         require_identity(settings.probe)
         self._settings = settings
         self._request = request
-        self._canaries = replace(settings.canaries, recovery_s=_RECOVERY_S)
+        patience_s = min(_RECOVERY_S, settings.canaries.recovery_s)
+        self._canaries = replace(settings.canaries, recovery_s=patience_s)
         self._stack = contextlib.ExitStack()
         self._unbounds: list[Unbound] = []
         self._resolvers: Resolvers | None = None
@@ -171,7 +172,7 @@ class Checker:
             for mx in [domain_rows[domain]["mx_host"]]
         ]
 
-    def _twice(
+    def _in_passes(
         self,
         scan: Callable[..., pa.RecordBatch],
         schema: pa.Schema,
@@ -179,14 +180,14 @@ class Checker:
         names: Sequence[str],
         failed: Callable[[Row], bool],
     ) -> list[Row]:
-        """Two passes, the second with patience, after a flush, for what failed in the first."""
+        """A pass over all, two over what fails, each after a flush, the last one with patience."""
         assert self._resolvers is not None
         found: dict[str, Row] = {}
         again = list(names)
-        for passes, last in ((1, False), (2, True)):
+        for passes, last in ((1, False), (2, False), (3, True)):
             if not again:
                 break
-            if last:
+            if passes > 1:
                 for unbound in self._unbounds:
                     unbound.flush()
             shard: list[Row] = []
@@ -207,16 +208,16 @@ class Checker:
                 run_id=_RUN_ID,
             )
             found.update((row[key], row) for row in rows.to_pylist())
-            again = [name for name in again if name not in found or failed(found[name])]
-        if missing := [name for name in names if name not in found]:
-            raise LocalTrouble(
-                f"{missing[0]}: the canaries fail, so no answer can be believed: "
-                "danesurvey doctor says why"
-            )
+            if missing := [name for name in names if name not in found]:
+                raise LocalTrouble(
+                    f"{missing[0]}: the canaries fail, so no answer can be believed: "
+                    "danesurvey doctor says why"
+                )
+            again = [name for name in again if failed(found[name])]
         return [found[name] for name in names]
 
     def _resolve(self, domains: Sequence[str]) -> list[Row]:
-        rows = self._twice(
+        rows = self._in_passes(
             resolve.scan,
             DOMAIN_MX.schema,
             "domain",
@@ -226,7 +227,7 @@ class Checker:
         return [_only_host(row, self._request.mx) if self._request.mx else row for row in rows]
 
     def _look_up_hosts(self, names: Sequence[str]) -> list[Row]:
-        rows = self._twice(
+        rows = self._in_passes(
             hosts.scan,
             MX_HOST.schema,
             "host",
@@ -305,6 +306,7 @@ class Checker:
             pa.RecordBatch.from_pylist(shard, schema=pa.schema(fields)),
             schema=AUTHORITY.schema,
             client=self._settings.client,
+            canaries=self._canaries,
             resolver=self._resolvers,
             run_id=_RUN_ID,
             lab_addresses=_LOOPBACK if self._settings.resolver.query_localhost else (),

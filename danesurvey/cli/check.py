@@ -16,7 +16,7 @@ from danesurvey.check.advice import EXIT_CODE, NAGIOS_CODE, WORSE_LAST, Severity
 from danesurvey.cli.context import settings_of
 from danesurvey.settings import Settings
 
-AT_ONCE = 50
+AT_ONCE = 200
 """Domains that are measured together when there are many."""
 
 _EXAMPLE = "Example: danesurvey check example.org"

@@ -1,0 +1,167 @@
+"""`danesurvey check` in the lab: the verdict of every scenario is what the scenario declares.
+
+Left to the survey's own comparison: lookups that fail (each takes Unbound a minute to give
+up; two stand for them) and servers whose behaviour changes from one connection to the next.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dane.outcomes import DomainStatus
+from lab.internet import Lab
+from lab.scenarios.scenario import Scenario
+
+LOOKUPS = frozenset({"expired"})
+"""Failing lookups that end at once."""
+
+# Columns of domain_verdict that the document has under the same name.
+VERDICT = ("status", "stage", "reason", "level", "mx_secure", "dane_primary", "deliverable")
+HOSTS = {"host": "host", "host_status": "status", "host_class": "class"}
+
+
+HASTY = ("canaries.recovery_s=0.5", "client.try_s=0.5", "client.last_try_s=0.5")
+
+
+def check(
+    lab: Lab, *arguments: str, text: str = "", settings: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "danesurvey", "--config", str(lab.settings_file)]
+    for one in settings:
+        command += ["--set", one]
+    return lab.exec([*command, "check", *arguments], input=text, capture_output=True, text=True)
+
+
+def quick(scenario: Scenario) -> bool:
+    status = scenario.verdict.get("status")
+    lookup = status in (DomainStatus.LOOKUP_FAILED, DomainStatus.INDETERMINATE)
+    fickle = any("every-other-starttls" in host.session.faults for host in scenario.hosts)
+    return (not lookup or scenario.name in LOOKUPS) and not fickle
+
+
+@pytest.fixture(scope="module")
+def documents(lab: Lab) -> dict[str, dict[str, Any]]:
+    """Every quick scenario's document, by domain; the domains given on standard input."""
+    names = [one.domain for one in lab.scenarios if quick(one)]
+    done = check(lab, "--json", text="\n".join(names))
+    assert done.returncode == 1, done.stderr[-4000:]
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one["domain"] for one in found] == names, "in the order asked"
+    return {one["domain"]: one for one in found}
+
+
+def cells(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for column in VERDICT:
+        yield column, document["verdict"][column]
+    for column, key in HOSTS.items():
+        yield column, [host[key] for host in document["hosts"]]
+    yield "defects", [one["defect"] for one in document["verdict"]["defects"]]
+
+
+def test_verdicts_are_those_of_the_survey(lab: Lab, documents: dict[str, dict[str, Any]]) -> None:
+    differences = []
+    for scenario in filter(quick, lab.scenarios):
+        found = dict(cells(documents[scenario.domain]))
+        for cell in scenario.expected():
+            known = cell.table == "domain_verdict" and cell.column in found
+            if known and not cell.met_by(found[cell.column]):
+                differences.append((scenario.name, cell.column, cell.value, found[cell.column]))
+    assert differences == []
+
+
+def test_every_broken_domain_is_told_a_cause_and_a_repair(
+    documents: dict[str, dict[str, Any]],
+) -> None:
+    for domain, one in documents.items():
+        if one["verdict"]["status"] in (DomainStatus.BROKEN, DomainStatus.LOOKUP_FAILED):
+            assert one["causes"], domain
+            assert one["repairs"], domain
+
+
+def test_the_record_to_publish_is_the_right_one(
+    lab: Lab, documents: dict[str, dict[str, Any]]
+) -> None:
+    """What `check` proposes for a wrong key is what the same key matches elsewhere."""
+    one = documents["ee-stranger.plain"]
+    (repair,) = one["repairs"]
+    (address,) = one["hosts"][0]["addresses"]
+    leaf = address["chain"][0]
+    assert repair["records"] == [
+        f"_25._tcp.mx.ee-stranger.plain. IN TLSA 3 1 1 {leaf['spki_sha256']}"
+    ]
+    good = documents["ee-spki.plain"]["hosts"][0]
+    assert good["tlsa"][0]["record"] == "3 1 1 " + good["addresses"][0]["chain"][0]["spki_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "line"),
+    [
+        (("ee-spki.plain",), 0, "ee-spki.plain: DANE works"),
+        (("no-tlsa.plain",), 0, "no-tlsa.plain: No DANE"),
+        (("no-tlsa.plain", "ee-stranger.plain"), 1, "no-tlsa.plain: No DANE"),
+        (("--nagios", "ee-spki.plain"), 0, "DANE OK - ee-spki.plain: "),
+        (("--nagios", "no-tlsa.plain"), 1, "DANE WARNING - no-tlsa.plain: "),
+        (("--nagios", "ee-stranger.plain"), 2, "DANE CRITICAL - ee-stranger.plain: "),
+        (("--quiet", "ee-stranger.plain"), 1, ""),
+        (("--mx", "mx1.provider.plain", "no-tlsa.plain"), 0, "no-tlsa.plain: DANE works"),
+        (("--at", "2099-01-01", "ta-spki.hashed"), 1, "ta-spki.hashed: DANE is broken"),
+        (("--4", "EE-SPKI.plain."), 0, "ee-spki.plain: DANE works"),
+    ],
+)
+def test_exit_codes_and_first_lines(
+    lab: Lab, arguments: Sequence[str], code: int, line: str
+) -> None:
+    done = check(lab, *arguments)
+    assert (done.returncode, done.stderr) == (code, "")
+    assert done.stdout.startswith(line)
+    assert bool(done.stdout) == bool(line)
+    assert "\x1b" not in done.stdout, "no colour where there is no terminal"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "error"),
+    [
+        (("a..b",), 2, "not a domain name"),
+        (("x" * 64 + ".plain",), 2, "over 63"),
+        (("--4", "--6", "ee-spki.plain"), 2, "exclude each other"),
+        (("--at", "yesterday", "ee-spki.plain"), 2, "--at yesterday"),
+        (("--resolver", "192.0.2.1", "ee-spki.plain"), 2, "only on loopback"),
+        (("--resolver", "127.0.0.1@9", "ee-spki.plain"), 3, "canaries"),
+        ((), 2, "no domain"),
+    ],
+)
+def test_wrong_usage_is_one_line(lab: Lab, arguments: Sequence[str], code: int, error: str) -> None:
+    done = check(lab, *arguments, settings=HASTY)
+    assert done.returncode == code, done.stderr
+    assert error in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def test_trouble_on_this_side_is_unknown_to_nagios(lab: Lab) -> None:
+    done = check(lab, "--nagios", "a..b")
+    assert done.returncode == 3
+    assert done.stdout.startswith("DANE UNKNOWN - ")
+
+
+def test_nothing_is_left_behind(lab: Lab) -> None:
+    check(lab, "--quiet", "ee-spki.plain")
+    assert list((lab.directory / "state" / "check").iterdir()) == []
+
+
+def test_nobody_is_connected_to_anonymously(lab: Lab, tmp_path: Path) -> None:
+    text = lab.settings_file.read_text()
+    config = tmp_path / "danesurvey.toml"
+    kept = [line for line in text.splitlines() if not line.startswith(("contact", "lab_addr"))]
+    config.write_text("\n".join(kept))
+    command = [sys.executable, "-m", "danesurvey", "--config", str(config), "check", "x.plain"]
+    done = lab.exec(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "danesurvey: set probe.contact before connecting to anybody's mail server: docs/ethics.md\n"
+    )
