@@ -1,4 +1,4 @@
-"""Attempts at an address, as `dane.attempts` takes them; one that passed, if nothing else is said."""
+"""Attempts at an address, as `dane.attempts` takes them; passed, if nothing else is said."""
 
 from typing import Any
 

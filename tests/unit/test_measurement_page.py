@@ -1,0 +1,35 @@
+"""docs/measurement.md names the tests that hold its rules, and the words of the code."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dane import outcomes
+
+_ROOT = Path(__file__).parents[2]
+_PAGE = (_ROOT / "docs/measurement.md").read_text()
+_NAMED = sorted(set(re.findall(r"`(test_\w+)`", _PAGE)))
+
+
+def test_every_test_that_the_page_names_exists() -> None:
+    source = "\n".join(path.read_text() for path in (_ROOT / "tests").rglob("test_*.py"))
+    there = set(re.findall(r"^(?:async )?(?:def )?(test_\w+)(?:\(| =)", source, re.MULTILINE))
+    assert _NAMED
+    assert [name for name in _NAMED if name not in there] == []
+
+
+@pytest.mark.parametrize(
+    "vocabulary",
+    [
+        outcomes.LookupOutcome,
+        outcomes.AuthorityResult,
+        outcomes.DomainStatus,
+        outcomes.Defect,
+        outcomes.MismatchCause,
+        outcomes.RecordResult,
+    ],
+    ids=lambda vocabulary: vocabulary.__name__,
+)
+def test_every_word_is_on_the_page(vocabulary: type) -> None:
+    assert [str(word) for word in vocabulary if f"`{word}`" not in _PAGE] == []
