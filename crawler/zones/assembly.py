@@ -5,7 +5,7 @@ byte has been read and the whole has been accepted.
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from crawler.zones.delegations import ROWS, SCHEMA
 from crawler.zones.master import Kind, Record
-from crawler.zones.plain import Block, Edge, Zone
+from crawler.zones.plain import ORDERS, Block, Edge, Order, Zone
 from crawler.zones.spread import Spread
 from dane.faults import Refused
 
@@ -21,7 +21,7 @@ _STAGED_ROWS = 8192
 
 
 class OutOfOrder(Exception):
-    """The owners do not stand in the order that was assumed: read again, with another."""
+    """The owners stand in no order: read again, without relying on one."""
 
 
 class Stage:
@@ -38,6 +38,10 @@ class Stage:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Forget all that was staged."""
         self._writer.close()
         self._file.close()
 
@@ -74,7 +78,10 @@ class Stage:
 class Assembly(Protocol):
     """How NS and DS rows become delegations."""
 
-    needs_rows: bool
+    orders: frozenset[Order]  # in which a block's owners are to be compared
+
+    @property
+    def needs_rows(self) -> bool: ...
 
     def add_block(self, block: Block) -> None: ...
 
@@ -88,14 +95,14 @@ class Assembly(Protocol):
 class Ordered:
     """Takes each owner's rows as complete when the next owner begins; that needs an order.
 
-    Raises OutOfOrder as soon as an owner is not after the one before it: only an order of
+    Raises OutOfOrder as soon as the owners so far ascend in neither order: only an order of
     the whole file proves that no owner comes twice.
     """
 
     needs_rows = False
 
-    def __init__(self, zone: Zone, stage: Stage) -> None:
-        self._zone = zone
+    def __init__(self, stage: Stage) -> None:
+        self.orders = ORDERS
         self._stage = stage
         self._delegations = 0
         self._owner = b""
@@ -103,12 +110,16 @@ class Ordered:
         self._ds: set[str] = set()
         self._ns: set[str] = set()
 
+    def _keep(self, orders: Iterable[Order]) -> None:
+        self.orders = frozenset(orders)
+        if not self.orders:
+            raise OutOfOrder
+
     def _begin(self, owner: bytes, domain: str) -> None:
         """The rows that follow are this owner's."""
         if owner == self._owner:
             return
-        if owner < self._owner:
-            raise OutOfOrder
+        self._keep(one for one in self.orders if one.form(owner) > one.form(self._owner))
         self._end()
         self._owner, self._domain = owner, domain
 
@@ -126,9 +137,8 @@ class Ordered:
 
     def add_block(self, block: Block) -> None:
         """Take in a block of the fast reader."""
-        if not block.in_order:
-            raise OutOfOrder
         if block.edges:
+            self._keep(self.orders & block.orders)
             self._edge(block.edges[0])
             self._delegations += block.delegations
             self._stage.add(block.signed)
@@ -136,7 +146,7 @@ class Ordered:
 
     def add_record(self, record: Record) -> None:
         """Take in an NS or DS record of the general reader."""
-        self._begin(self._zone.form(record.owner), record.owner)
+        self._begin(Zone.form(record.owner), record.owner)
         (self._ds if record.kind is Kind.DS else self._ns).add(record.value)
 
     def finish(self) -> int:
@@ -149,9 +159,9 @@ class Unordered:
     """Takes rows in any order."""
 
     needs_rows = True
+    orders: frozenset[Order] = frozenset()
 
-    def __init__(self, zone: Zone, stage: Stage, spread: Spread) -> None:
-        self._zone = zone
+    def __init__(self, stage: Stage, spread: Spread) -> None:
         self._stage = stage
         self._spread = spread
         self._records: list[Record] = []
@@ -171,7 +181,7 @@ class Unordered:
     def _flush(self) -> None:
         if self._records:
             columns = [
-                [self._zone.form(record.owner) for record in self._records],
+                [Zone.form(record.owner) for record in self._records],
                 [record.kind is Kind.DS for record in self._records],
                 [record.value for record in self._records],
             ]
@@ -181,7 +191,7 @@ class Unordered:
     def finish(self) -> int:
         """How many delegations there are in all."""
         self._flush()
-        for batch in self._spread.signed(self._zone.dot):
+        for batch in self._spread.signed():
             self._stage.add(batch)
         return self._spread.delegations
 

@@ -38,6 +38,7 @@ ROWS = pa.schema(_ROW)
 """One NS or DS record a row."""
 
 _arange: Any = pa.arange  # type: ignore[attr-defined]  # newer than the stubs
+_TRUE = pa.array([True])
 _INDEX: Integers = _arange(0, 1 << 16).cast(pa.int32())
 
 
@@ -49,21 +50,27 @@ def index(count: int) -> Integers:
     return _INDEX.slice(0, count)
 
 
+def number(value: int) -> Integers:
+    """An array of one number (`pa.array` looks for pandas at every call, for 100 µs)."""
+    return index(value + 1).slice(value)
+
+
 def where(mask: Booleans) -> Integers:
     """The indices of the true values (twice as fast as `pc.indices_nonzero`)."""
     return index(len(mask)).filter(mask)
 
 
-def change(values: Any) -> Booleans:
-    """Whether each value but the first differs from the one before it."""
-    return pc.not_equal(values.slice(1), values.slice(0, max(len(values) - 1, 0)))
+def first_of_runs(values: Any) -> Booleans:
+    """Whether each value begins a run of equal values."""
+    if len(values) == 0:
+        return _TRUE.slice(1)
+    differs = pc.not_equal(values.slice(1), values.slice(0, len(values) - 1))
+    return pa.concat_arrays([_TRUE, differs])
 
 
 def starts_of_runs(values: Any) -> Integers:
-    """The index at which each run of equal values starts."""
-    if len(values) == 0:
-        return index(0)
-    return pa.concat_arrays([index(1), pc.add(where(change(values)), pa.scalar(1, pa.int32()))])
+    """The index at which each run of equal values begins."""
+    return where(first_of_runs(values))
 
 
 def sets_of_runs(group: Integers, values: Strings) -> Lists:
@@ -72,25 +79,37 @@ def sets_of_runs(group: Integers, values: Strings) -> Lists:
     The groups must be in ascending order.
     """
     if len(values) > 1:
-        same = pc.equal(group.slice(1), group.slice(0, len(group) - 1))
-        unsorted = pc.and_(same, pc.less_equal(values.slice(1), values.slice(0, len(values) - 1)))
-        if unsorted.true_count:
-            order = pc.sort_indices(
-                pa.table({"group": group, "value": values}),
-                sort_keys=[("group", "ascending"), ("value", "ascending")],
-            )
-            group, values = group.take(order), values.take(order)
-            keep = pa.concat_arrays([pa.array([True]), pc.or_(change(group), change(values))])
-            group, values = group.filter(keep), values.filter(keep)
-    offsets = pa.concat_arrays([starts_of_runs(group), pa.array([len(values)], pa.int32())])
+        last = len(values) - 1
+        same = pc.equal(group.slice(1), group.slice(0, last))
+        if pc.and_(same, pc.less_equal(values.slice(1), values.slice(0, last))).true_count:
+            group, values = _sorted_sets(group, values)
+    offsets = pa.concat_arrays([starts_of_runs(group), number(len(values))])
     return pa.ListArray.from_arrays(offsets, values, type=_NAMES)
+
+
+def _sorted_sets(group: Integers, values: Strings) -> tuple[Integers, Strings]:
+    """Sort the values within each group, and drop the repeated ones."""
+    several = _in_larger_groups(group)  # most groups have one value and need no sorting
+    rows = where(several)
+    subset = pa.table({"group": group.filter(several), "value": values.filter(several)})
+    keys = [("group", "ascending"), ("value", "ascending")]
+    order = pc.sort_indices(subset, sort_keys=keys)
+    values = values.take(pc.replace_with_mask(index(len(values)), several, rows.take(order)))
+    keep = pc.or_(first_of_runs(group), first_of_runs(values))
+    return group.filter(keep), values.filter(keep)
+
+
+def _in_larger_groups(group: Integers) -> Booleans:
+    """Whether each row's group has another row."""
+    first = first_of_runs(group)
+    last = pa.concat_arrays([first.slice(1), _TRUE])
+    return pc.invert(pc.and_(first, last))
 
 
 @dataclass(frozen=True, slots=True)
 class Groups:
     """Groups of rows: how many are delegations, and which rows belong to the signed ones."""
 
-    starts: Integers  # first row of each group
     delegations: int  # groups with an NS
     signed: Integers  # groups with NS and DS
     ns_rows: Integers  # of the signed groups
@@ -99,34 +118,39 @@ class Groups:
     ds_group: Integers
 
 
-def group(owner: Binaries, is_ds: Booleans) -> Groups:
-    """Group rows that stand together."""
-    starts = starts_of_runs(owner)
-    ds_rows = where(is_ds)
+def group(first: Booleans, is_ds: Booleans) -> Groups:
+    """Group rows that stand together; `first` marks the first row of each group."""
+    starts, ds_rows = where(first), where(is_ds)
     if len(ds_rows) == 0:
         none = index(0)
-        return Groups(starts, len(starts), none, none, none, none, none)
-    of_row = pc.cast(
-        pc.cumulative_sum(pa.concat_arrays([index(1), pc.cast(change(owner), pa.int32())])),
-        pa.int32(),
-    )
-    ns_rows = where(pc.invert(is_ds))
-    ns_group, ds_group = of_row.take(ns_rows), of_row.take(ds_rows)
-    with_ns = ns_group.take(starts_of_runs(ns_group))
-    signed = ds_group.take(starts_of_runs(ds_group))
-    if len(with_ns) < len(starts):  # DS without NS is no delegation
-        delegated = pc.is_in(signed, value_set=with_ns)
-        if delegated.true_count < len(signed):
-            signed = signed.filter(delegated)
-            keep = pc.is_in(ds_group, value_set=signed)
-            ds_rows, ds_group = ds_rows.filter(keep), ds_group.filter(keep)
-    keep = pc.is_in(index(len(starts)), value_set=signed).take(ns_group)
+        return Groups(len(starts), none, none, none, none, none)
+    of_row = pc.subtract(pc.cumulative_sum(pc.cast(first, pa.int32())), pa.scalar(1, pa.int32()))
+    ds_group = of_row.take(ds_rows)
+    heads = starts_of_runs(ds_group)
+    with_ds = ds_group.take(heads)
+    only_ds = pc.equal(_lengths(heads, len(ds_rows)), _lengths(starts, len(first)).take(with_ds))
+    signed = with_ds.filter(pc.invert(only_ds))  # DS without NS is no delegation
+    if len(signed) < len(with_ds):
+        keep = _marks(signed, len(starts)).take(ds_group)
+        ds_rows, ds_group = ds_rows.filter(keep), ds_group.filter(keep)
+    ns_rows = where(pc.and_not(_marks(signed, len(starts)).take(of_row), is_ds))
     return Groups(
-        starts,
-        len(with_ns),
+        len(starts) - only_ds.true_count,
         signed,
-        ns_rows.filter(keep),
-        ns_group.filter(keep),
+        ns_rows,
+        of_row.take(ns_rows),
         ds_rows,
         ds_group,
     )
+
+
+def _lengths(starts: Integers, end: int) -> Integers:
+    """The length of each run, given where each begins and where the last one ends."""
+    ends = pa.concat_arrays([starts.slice(1), number(end)])
+    return pc.subtract(ends, starts)
+
+
+def _marks(places: Integers, count: int) -> Booleans:
+    """True at some places, each named once, of `count`."""
+    true = pc.equal(places, places)
+    return pc.fill_null(pc.scatter(true, places, max_index=count - 1), False)

@@ -12,7 +12,10 @@ then reads that block; both give the same.
 """
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -24,14 +27,14 @@ from crawler.zones.delegations import (
     Booleans,
     Integers,
     Strings,
+    first_of_runs,
     group,
     index,
     pc,
     sets_of_runs,
-    starts_of_runs,
     where,
 )
-from crawler.zones.master import MAX_LINE, Kind, MasterFile, ds_text, kind_of
+from crawler.zones.master import MAX_LINE, Kind, MasterFile, Record, ds_text, kind_of
 from dane import names
 from dane.faults import Refused
 
@@ -41,58 +44,82 @@ _NAME_BYTES = b"abcdefghijklmnopqrstuvwxyz0123456789-_."
 # A DS as `delegations.SCHEMA` has it: numbers without leading zeros, an undivided digest
 _BYTE = "(?:0|[1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5])"
 _TAG = "(?:0|[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
-_DS = f"^{_TAG} {_BYTE} {_BYTE} (?:[0-9a-f][0-9a-f])+$"
+_DS_TEXT = f"^{_TAG} {_BYTE} {_BYTE} (?:[0-9a-f][0-9a-f])+$"
 
 # What the kinds of records are in an int8 column; None: not plain
-_OTHER, _NS, _DS_KIND, _SOA, _NOT_PLAIN = 0, 1, 2, 3, -1
+_NOT_PLAIN, _OTHER, _SOA, _NS, _DS = range(5)
 _CODES = {
-    Kind.OTHER: _OTHER,
-    Kind.NS: _NS,
-    Kind.DS: _DS_KIND,
-    Kind.SOA: _SOA,
     None: _NOT_PLAIN,
+    Kind.OTHER: _OTHER,
+    Kind.SOA: _SOA,
+    Kind.NS: _NS,
+    Kind.DS: _DS,
 }
 _CODE = pa.int8()
 
+_TAB, _NEWLINE, _SPACE = (pa.scalar(byte, pa.uint8()) for byte in b"\t\n ")
 _LOWER = bytes(range(256)).lower()
 _BLANKS_TO_SPACE = _LOWER.replace(b"\t", b" ")
 
 
-@dataclass(frozen=True, slots=True)
-class Zone:
-    """The zone as the reader compares it: its apex, and how owners are put in order.
+class _NotPlain(Exception):
+    """The block needs the general reader."""
 
-    Two orders occur in registry files: of the bytes as written (`sort`), and of the labels
-    (RFC 4034 section 6.1; for names of one depth it is the order of the bytes with the dot
-    before all others). Owners are compared with their dots replaced by `dot`.
+
+class Order(Enum):
+    """The two orders in which registry files come; the value stands for the dot.
+
+    Of the bytes as written (`sort`), and of the labels (RFC 4034 section 6.1): for names of
+    one depth that is the order of the bytes with the dot before every other byte.
     """
 
-    apex: str  # a key
-    dot: bytes = b"."
+    BYTES = b"."
+    LABELS = b"\x01"
 
-    @property
-    def table(self) -> bytes:
-        """Translates an owner as written to the form that is compared."""
-        return _LOWER.replace(b".", self.dot)
+    def form(self, owner: bytes) -> bytes:
+        """What is compared of an owner."""
+        return owner.replace(b".", self.value)
+
+
+ORDERS = frozenset(Order)
+_DOT_BEFORE_ALL = bytes(range(256)).replace(b".", Order.LABELS.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """The zone as the reader compares it: an owner follows a newline and ends with its dot."""
+
+    apex: str  # a key
 
     @property
     def owner(self) -> bytes:
-        """The apex as the reader sees it as an owner: after a newline, with its final dot."""
-        return b"\n" + self._dotted
+        """The apex as an owner."""
+        return b"\n." if self.apex == "." else self.form(self.apex)
 
     @property
     def suffix(self) -> bytes:
         """How every owner below the apex ends."""
-        return self._dotted if self.apex == "." else self.dot + self._dotted
+        return b"." if self.apex == "." else f".{self.apex}.".encode()
 
-    @property
-    def _dotted(self) -> bytes:
-        name = b"." if self.apex == "." else self.apex.encode() + b"."
-        return name.replace(b".", self.dot)
+    @staticmethod
+    def form(key: str) -> bytes:
+        """A key as an owner."""
+        return f"\n{key}.".encode()
 
-    def form(self, key: str) -> bytes:
-        """A key in the form that is compared."""
-        return b"\n" + (key.encode() + b".").replace(b".", self.dot)
+    def check(self, owners: Binaries) -> Booleans:
+        """Which owners are the apex; all others must be below it. Raises _NotPlain."""
+        below = pc.ends_with(owners, self.suffix)
+        apex = pc.equal(owners, pa.scalar(self.owner, pa.binary()))
+        if pc.or_(below, apex).false_count:
+            raise _NotPlain("a relative name, or one outside the zone")
+        return apex
+
+    def general(self, lines: Iterable[bytes]) -> list[Record]:
+        """What the general reader makes of some lines. Raises _NotPlain."""
+        try:
+            return list(MasterFile(self.apex).read(lines))
+        except Refused as refused:
+            raise _NotPlain(str(refused)) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +134,7 @@ class Soa:
 class Edge:
     """The first or the last group of a block: its owner's rows may go on in the next block."""
 
-    owner: bytes  # in the form that is compared
+    owner: bytes  # as `Zone.form` has it
     domain: str
     ds: list[str]
     ns: list[str]
@@ -121,7 +148,7 @@ class Block:
     last_owner: str  # for a blank owner in the next block
     soas: tuple[Soa, ...]
     edges: tuple[Edge, ...]  # none, the only, or the first and the last group
-    in_order: bool  # owners of NS and DS strictly ascending from group to group
+    orders: frozenset[Order]  # of those asked for, in which the owners of the groups ascend
     delegations: int  # of the groups between the edges
     signed: pa.RecordBatch  # of the groups between the edges; `delegations.SCHEMA`
     rows: pa.RecordBatch | None  # `delegations.ROWS`, if asked for
@@ -146,7 +173,7 @@ def _translated(values: Binaries, table: bytes) -> Binaries:
     )
 
 
-def _layout(line: bytes) -> tuple[int, bool] | None:
+def _layout(line: bytes) -> tuple[int, bool]:
     """How many fields stand before the RDATA, and whether only tabs part them."""
     by_tab = line.split(b"\t")
     by_blank = line.split()
@@ -159,30 +186,29 @@ def _layout(line: bytes) -> tuple[int, bool] | None:
                 and kind_of(b" ".join(middle)) is not None
             ):
                 return 1 + count, only_tabs
-    return None
+    raise _NotPlain("another layout")
 
 
-class _NotPlain(Exception):
-    """The block needs the general reader."""
+@lru_cache(maxsize=4)
+def _thirds(room: int, before: int) -> tuple[Integers, Integers]:
+    """Of three fields a line of `before` + 1: which line it is, and which of the line's fields."""
+    three = pa.scalar(3, pa.int32())
+    line = pc.divide(index(room), three)
+    third = pc.subtract(index(room), pc.multiply(line, three))
+    return line, pa.array([0, 1, before], pa.int32()).take(third)
 
 
-class _Thirds:
-    """0, 0, 0, 1, 1, 1, … and 0, 1, 2, 0, 1, 2, …: which line, which of its three fields."""
-
-    def __init__(self) -> None:
-        self._line = self._field = index(0)
-
-    def of(self, lines: int) -> tuple[Integers, Integers]:
-        count = 3 * lines
-        if count > len(self._line):
-            three = pa.scalar(3, pa.int32())
-            line = pc.divide(index(2 * count), three)
-            self._field = pc.subtract(index(2 * count), pc.multiply(line, three))
-            self._line = line
-        return self._line.slice(0, count), self._field.slice(0, count)
+@lru_cache(maxsize=4)
+def _strides(room: int, before: int) -> tuple[Integers, Integers]:
+    """Where lines of exactly `before` + 1 fields begin, and where their three fields do."""
+    line, field = _thirds(room, before)
+    width = pa.scalar(before + 1, pa.int32())
+    return pc.multiply(index(room), width), pc.add(pc.multiply(line, width), field)
 
 
-_THIRDS = _Thirds()
+def _room(count: int) -> int:
+    """A round number of at least so many: the key of few cached tables."""
+    return 1 << count.bit_length()
 
 
 def _without(data: Integers, run: Booleans) -> Integers:
@@ -198,41 +224,48 @@ class _Fields:
 
     def __init__(self, block: bytes, before: int, only_tabs: bool) -> None:
         """`before` fields stand before the RDATA. Raises _NotPlain."""
-        data: Any = pa.Array.from_buffers(pa.uint8(), len(block), [None, pa.py_buffer(block)])
         highest = pa.scalar(10 if only_tabs else 32, pa.uint8())
+        data: Any = pa.Array.from_buffers(pa.uint8(), len(block), [None, pa.py_buffer(block)])
         separator = pc.less_equal(data, highest)
-        run = pc.and_(separator.slice(0, len(data) - 1), separator.slice(1))
-        if run.true_count:
-            data = _without(data, run)
-            separator = pc.less_equal(data, highest)
         at = where(separator)
-        byte = data.take(at)
-        newline = pc.equal(byte, pa.scalar(10, pa.uint8()))
-        known = newline.true_count + pc.equal(byte, pa.scalar(9, pa.uint8())).true_count
-        if not only_tabs:
-            known += pc.equal(byte, pa.scalar(32, pa.uint8())).true_count
-        if known != len(at):
-            raise _NotPlain("control characters")
-        first = where(newline)  # of the separators, the one before each owner
-        self.lines = len(first) - 1
-        fields = pc.subtract(first.slice(1), first.slice(0, self.lines))
-        if pc.min(fields).as_py() <= before:
-            raise _NotPlain("a blank or a short line")
-        self._data = data
-        self._start = at.take(first)
+        self.lines, over = divmod(len(at) - 1, before + 1)
+        starts, fields = _strides(_room(3 * self.lines), before)
+        self._start = at.take(starts.slice(0, self.lines + 1))
+        if only_tabs and not over and not pc.not_equal(data.take(self._start), _NEWLINE).true_count:
+            fields = fields.slice(0, 3 * self.lines)
+        else:
+            run = pc.and_(separator.slice(0, len(data) - 1), separator.slice(1))
+            if run.true_count:
+                data = _without(data, run)
+                at = where(pc.less_equal(data, highest))
+            fields = self._uneven(data, at, before, only_tabs)
         lengths = pc.subtract(self._start.slice(1), self._start.slice(0, self.lines))
         if pc.max(lengths).as_py() > MAX_LINE:
             raise _NotPlain("a line over 64 KiB")
-        line, field = _THIRDS.of(self.lines)
-        offset = pa.array([0, 1, before], pa.int32()).take(field)
-        offsets = pa.concat_arrays(
-            [at.take(pc.add(first.take(line), offset)), self._start.slice(self.lines)]
-        )
+        self._data = data.buffers()[1]
+        offsets = pa.concat_arrays([at.take(fields), self._start.slice(self.lines)])
         self._field = pa.Array.from_buffers(
-            pa.binary(),
-            3 * self.lines,
-            [None, offsets.buffers()[1], data.buffers()[1]],
+            pa.binary(), 3 * self.lines, [None, offsets.buffers()[1], self._data]
         )
+
+    def _uneven(self, data: Integers, at: Integers, before: int, only_tabs: bool) -> Integers:
+        """Which of the separators `at` begin the three fields, where lines differ in number."""
+        byte = data.take(at)
+        newline = pc.equal(byte, _NEWLINE)
+        known = newline.true_count + pc.equal(byte, _TAB).true_count
+        if not only_tabs:
+            known += pc.equal(byte, _SPACE).true_count
+        if known != len(at):
+            raise _NotPlain("control characters")
+        first = where(newline)
+        self.lines = len(first) - 1
+        self._start = at.take(first)
+        count = pc.subtract(first.slice(1), first.slice(0, self.lines))
+        if pc.min(count).as_py() <= before:
+            raise _NotPlain("a blank or a short line")
+        line, field = _thirds(_room(3 * self.lines), before)
+        of_line = first.take(line.slice(0, 3 * self.lines))
+        return pc.add(of_line, field.slice(0, 3 * self.lines))
 
     def take(self, lines: Integers, field: int) -> Binaries:
         """Field 0 (owner), 1 (middle) or 2 (RDATA) of some lines, copied."""
@@ -242,35 +275,39 @@ class _Fields:
     def line(self, line: int) -> bytes:
         """One line without its newline."""
         first, after = self._start[line].as_py() + 1, self._start[line + 1].as_py()
-        return bytes(self._data.slice(first, after - first).to_pylist())
+        return memoryview(self._data)[first:after].tobytes()
 
 
 def _names(values: Binaries) -> Strings:
     """Keys of names in lower case, each after a separator and with its final dot."""
     data = _bytes_of(values)
-    if len(data.translate(None, _NAME_BYTES)) != len(values) or b".." in data:
+    if len(data.translate(None, _NAME_BYTES)) != len(values):
         raise _NotPlain("a name with unusual bytes")
-    if len(values) and not pc.all(pc.ends_with(values, b".")).as_py():
+    if b".." in data or any(separator + b"." in data for separator in (b"\t", b"\n", b" ")):
+        raise _NotPlain("an empty label, or the root")
+    if pc.ends_with(values, b".").false_count:
         raise _NotPlain("a relative name")
-    keys = pc.binary_slice(values, 1, -1).cast(pa.string())
-    length = pc.binary_length(keys)
-    if len(values) and pc.min(length).as_py() == 0:
-        raise _NotPlain("the root as a name")
-    if len(values) and pc.max(length).as_py() > 63:
-        for key in keys.filter(pc.greater(length, pa.scalar(63, pa.int32()))).to_pylist():
-            try:
+    keys = pc.binary_slice(values, 1, -1).view(pa.string())
+    long = pc.greater(pc.binary_length(keys), pa.scalar(63, pa.int32()))
+    if long.true_count:
+        try:
+            for key in keys.filter(long).to_pylist():
                 names.to_labels(key)
-            except names.NameFault as error:
-                raise _NotPlain(str(error)) from None
-    if any(mark in data for mark in (b"\t.", b"\n.", b" .")):
-        raise _NotPlain("an empty label")
+        except names.NameFault as error:
+            raise _NotPlain(str(error)) from None
     return keys
+
+
+def _often_repeated_names(values: Binaries) -> Strings:
+    """Keys of names as written, each after a separator: name servers serve many zones."""
+    encoded = values.dictionary_encode()
+    return _names(_translated(encoded.dictionary, _LOWER)).take(encoded.indices)
 
 
 def _ds_texts(values: Binaries) -> Strings:
     """DS texts of RDATA, each after its separator."""
     values = pc.binary_slice(_translated(values, _BLANKS_TO_SPACE), 1, MAX_LINE)
-    good = pc.match_substring_regex(values, _DS)
+    good = pc.match_substring_regex(values, _DS_TEXT)
     if good.false_count:
         try:
             mended = [
@@ -279,161 +316,163 @@ def _ds_texts(values: Binaries) -> Strings:
         except ValueError as error:
             raise _NotPlain(str(error)) from None
         values = pc.replace_with_mask(values, pc.invert(good), pa.array(mended, pa.binary()))
-    return values.cast(pa.string())
+    return values.view(pa.string())
 
 
-class _Reader:
-    """Reads one block; see `read`."""
+class _Rows:
+    """The NS and DS records below the apex: their lines, and the groups of one owner."""
 
-    def __init__(self, block: bytes, zone: Zone) -> None:
-        if any(mark in block for mark in _SPECIAL) or not block.isascii():
-            raise _NotPlain("a special character")
+    def __init__(
+        self, fields: _Fields, zone: Zone, kind: Integers, orders: frozenset[Order]
+    ) -> None:
+        self._line = where(pc.greater_equal(kind, pa.scalar(_NS, _CODE)))
+        self._fields = fields
         self._zone = zone
-        layout = _layout(block[1 : block.index(b"\n", 1)])
-        if layout is None:
-            raise _NotPlain("another layout")
-        before, only_tabs = layout
-        self._fields = _Fields(block, before, only_tabs)
-        every = index(self._fields.lines)
-        owner = self._fields.take(every, 0)
-        if only_tabs and b" " in _bytes_of(owner):
-            raise _NotPlain("a space where a tab is expected")
-        self._owner = _translated(owner, zone.table)
-        self._kind = self._kinds(self._fields.take(every, 1))
-        apex = self._apex()
-        self.soas = self._soas(apex)
-        delegating = pc.and_not(
-            pc.or_(
-                pc.equal(self._kind, pa.scalar(_NS, _CODE)),
-                pc.equal(self._kind, pa.scalar(_DS_KIND, _CODE)),
-            ),
-            apex,
-        )
-        self._line = where(delegating)  # of each row
-        self.owner = self._owner.take(self._line)
-        self.is_ds = pc.equal(self._kind.take(self._line), pa.scalar(_DS_KIND, _CODE))
+        written = fields.take(self._line, 0)
+        self.begins = first_of_runs(written)
+        self.owner = _translated(written.filter(self.begins), _LOWER)  # of each group
+        apex = zone.check(self.owner)
+        if apex.true_count:
+            keep = pc.invert(apex.take(self.groups()))
+            self._line, written = self._line.filter(keep), written.filter(keep)
+            self.begins = self.begins.filter(keep)
+            self.owner = self.owner.filter(pc.invert(apex))
+        self.orders = self._ascending(orders)
+        if not self.orders and self._repeats():  # one owner, written in different cases
+            owner = _translated(written, _LOWER)
+            self.begins = first_of_runs(owner)
+            self.owner = owner.filter(self.begins)
+            self.orders = self._ascending(orders)
+        self.is_ds = pc.equal(kind.take(self._line), pa.scalar(_DS, _CODE))
 
-    @property
-    def records(self) -> int:
-        return self._fields.lines
+    def __len__(self) -> int:
+        return len(self._line)
 
-    @property
-    def last_owner(self) -> str:
-        owner = self._owner[self.records - 1].as_py()[1:].replace(self._zone.dot, b".")
-        try:
-            return names.canonical(owner.decode())
-        except names.NameFault as error:
-            raise _NotPlain(str(error)) from None
+    def groups(self) -> Integers:
+        """The group of each row."""
+        counted = pc.cumulative_sum(pc.cast(self.begins, pa.int32()))
+        return pc.subtract(counted, pa.scalar(1, pa.int32()))
 
-    def _kinds(self, middle: Binaries) -> Integers:
-        encoded = middle.dictionary_encode()
-        codes = [_CODES[kind_of(text)] for text in encoded.dictionary.to_pylist()]
-        if _NOT_PLAIN in codes:
-            raise _NotPlain("not TTL, class and type")
-        return pa.array(codes, _CODE).take(encoded.indices)
+    def _ascending(self, orders: frozenset[Order]) -> frozenset[Order]:
+        """In which of some orders the owners of the groups ascend."""
+        found = set()
+        for order in orders:
+            owner = self.owner
+            if order is Order.LABELS:
+                owner = _translated(owner, _DOT_BEFORE_ALL)
+            before, after = owner.slice(0, max(len(owner) - 1, 0)), owner.slice(1)
+            if not pc.greater_equal(before, after).true_count:
+                found.add(order)
+        return frozenset(found)
 
-    def _apex(self) -> Booleans:
-        """Which lines are of the apex; all others must be below it."""
-        below = pc.ends_with(self._owner, self._zone.suffix)
-        apex = pc.equal(self._owner, pa.scalar(self._zone.owner, pa.binary()))
-        if pc.or_(below, apex).false_count:
-            raise _NotPlain("a relative name, or one outside the zone")
-        return apex
+    def _repeats(self) -> bool:
+        return bool(first_of_runs(self.owner).false_count)
 
-    def _soas(self, apex: Booleans) -> tuple[Soa, ...]:
-        lines = where(pc.equal(self._kind, pa.scalar(_SOA, _CODE)))
-        if len(lines) == 0:
-            return ()
-        if apex.take(lines).false_count:
-            raise _NotPlain("an SOA that is not of the apex")
-        try:
-            return tuple(
-                Soa(line, record.value)
-                for line in lines.to_pylist()
-                for record in MasterFile(self._zone.apex).read([self._fields.line(line)])
-            )
-        except Refused as refused:
-            raise _NotPlain(str(refused)) from None
-
-    def domains(self, rows: Integers) -> Strings:
-        owners = self.owner.take(rows)
-        if self._zone.dot != b".":
-            owners = _translated(owners, bytes.maketrans(self._zone.dot, b"."))
-        return _names(owners)
+    def domains(self, groups: Integers) -> Strings:
+        return _names(self.owner.take(groups))
 
     def ds(self, rows: Integers) -> Strings:
         return _ds_texts(self._fields.take(self._line.take(rows), 2))
 
     def ns(self, rows: Integers) -> Strings:
-        return _names(_translated(self._fields.take(self._line.take(rows), 2), _LOWER))
+        return _often_repeated_names(self._fields.take(self._line.take(rows), 2))
 
-    def edge(self, first: int, after: int) -> Edge:
-        """The group of the rows from `first` to before `after`."""
-        is_ds = self.is_ds.slice(first, after - first)
-        at = pa.scalar(first, pa.int32())
+    def edge(self, group: int, first: int, after: int) -> Edge:
+        """The group of the rows from `first` to before `after`, by the general reader."""
+        lines = map(self._fields.line, self._line.slice(first, after - first).to_pylist())
+        records = self._zone.general(lines)
         return Edge(
-            self.owner[first].as_py(),
-            self.domains(pa.array([first], pa.int32()))[0].as_py(),
-            self.ds(pc.add(where(is_ds), at)).to_pylist(),
-            self.ns(pc.add(where(pc.invert(is_ds)), at)).to_pylist(),
+            self.owner[group].as_py(),
+            records[0].owner,
+            [record.value for record in records if record.kind is Kind.DS],
+            [record.value for record in records if record.kind is Kind.NS],
         )
 
     def signed(self, first: int, after: int) -> tuple[int, pa.RecordBatch]:
-        """How many delegations the rows are, and the signed ones."""
+        """Of the rows of all groups but the first and the last: delegations, signed ones."""
         rows = after - first
-        groups = group(self.owner.slice(first, rows), self.is_ds.slice(first, rows))
+        groups = group(self.begins.slice(first, rows), self.is_ds.slice(first, rows))
         if len(groups.signed) == 0:
             return groups.delegations, _NO_SIGNED
-        at = pa.scalar(first, pa.int32())
+        one, at = pa.scalar(1, pa.int32()), pa.scalar(first, pa.int32())
         return groups.delegations, pa.record_batch(
             [
-                self.domains(pc.add(groups.starts.take(groups.signed), at)),
+                self.domains(pc.add(groups.signed, one)),
                 sets_of_runs(groups.ds_group, self.ds(pc.add(groups.ds_rows, at))),
                 sets_of_runs(groups.ns_group, self.ns(pc.add(groups.ns_rows, at))),
             ],
             schema=SCHEMA,
         )
 
-    def rows(self) -> pa.RecordBatch:
+    def all(self) -> pa.RecordBatch:
+        """Every row (`delegations.ROWS`)."""
         ds_rows, ns_rows = where(self.is_ds), where(pc.invert(self.is_ds))
         values = pa.concat_arrays([self.ds(ds_rows), self.ns(ns_rows)])
-        at = pa.concat_arrays([ds_rows, ns_rows])
-        return pa.record_batch(
-            [self.owner, self.is_ds, values.take(pc.sort_indices(at))], schema=ROWS
-        )
+        order = pc.sort_indices(pa.concat_arrays([ds_rows, ns_rows]))
+        owner = self.owner.take(self.groups())
+        return pa.record_batch([owner, self.is_ds, values.take(order)], schema=ROWS)
+
+
+def _kinds(middle: Binaries) -> Integers:
+    """The code of each line's kind, from its TTL, class and type."""
+    encoded = middle.dictionary_encode()
+    texts = encoded.dictionary.to_pylist()
+    codes = [_CODES[kind_of(text)] for text in texts]
+    if _NOT_PLAIN in codes or any(b"\n" in text for text in texts):
+        raise _NotPlain("not TTL, class and type")
+    return pa.Array.from_buffers(_CODE, len(codes), [None, pa.py_buffer(bytes(codes))]).take(
+        encoded.indices
+    )
 
 
 _NO_SIGNED = pa.record_batch([[], [], []], schema=SCHEMA)
 
 
-def read(lines: bytes, zone: Zone, *, with_rows: bool = False) -> Block | None:
-    """Read a block of whole lines, the last one with its newline; None if it is not plain."""
+def read(
+    block: bytes, zone: Zone, *, orders: frozenset[Order] = ORDERS, with_rows: bool = False
+) -> Block | None:
+    """Read a block of whole lines, the first after a newline; None if it is not plain.
+
+    The owners are compared in the `orders` only. With `with_rows` the block holds all rows
+    instead of groups.
+    """
     try:
-        reader = _Reader(b"\n" + lines, zone)
-        edges: tuple[Edge, ...] = ()
-        in_order, count, signed = True, 0, _NO_SIGNED
-        rows = len(reader.owner)
-        if with_rows:
-            in_order = False
-        elif rows:
-            starts = starts_of_runs(reader.owner)
-            first, last = starts[min(1, len(starts) - 1)].as_py(), starts[-1].as_py()
-            edges = (reader.edge(last, rows),)
-            if len(starts) > 1:
-                edges = (reader.edge(0, first), *edges)
-                count, signed = reader.signed(first, last)
-                in_order = not pc.greater(
-                    reader.owner.slice(0, rows - 1), reader.owner.slice(1)
-                ).true_count
-        return Block(
-            records=reader.records,
-            last_owner=reader.last_owner,
-            soas=reader.soas,
-            edges=edges,
-            in_order=in_order,
-            delegations=count,
-            signed=signed,
-            rows=reader.rows() if with_rows else None,
-        )
+        return _read(block, zone, orders, with_rows)
     except _NotPlain:
         return None
+
+
+def _read(block: bytes, zone: Zone, orders: frozenset[Order], with_rows: bool) -> Block:
+    if any(mark in block for mark in _SPECIAL):
+        raise _NotPlain("a special character")
+    before, only_tabs = _layout(block[1 : block.index(b"\n", 1)])
+    fields = _Fields(block, before, only_tabs)
+    kind = _kinds(fields.take(index(fields.lines), 1))
+    others = where(pc.less(kind, pa.scalar(_NS, _CODE)))
+    apex = zone.check(_translated(fields.take(others, 0), _LOWER))
+    is_soa = pc.equal(kind.take(others), pa.scalar(_SOA, _CODE))
+    if pc.and_not(is_soa, apex).true_count:
+        raise _NotPlain("an SOA that is not of the apex")
+    places = others.filter(is_soa).to_pylist()
+    soas = zone.general(map(fields.line, places))
+    rows = _Rows(fields, zone, kind, orders)
+    edges: tuple[Edge, ...] = ()
+    count, signed = 0, _NO_SIGNED
+    if len(rows) and not with_rows:
+        starts = where(rows.begins)
+        last = starts[-1].as_py()
+        edges = (rows.edge(len(starts) - 1, last, len(rows)),)
+        if len(starts) > 1:
+            first = starts[1].as_py()
+            edges = (rows.edge(0, 0, first), *edges)
+            count, signed = rows.signed(first, last)
+    return Block(
+        records=fields.lines,
+        last_owner=zone.general([fields.line(fields.lines - 1)])[0].owner,
+        soas=tuple(Soa(at, soa.value) for at, soa in zip(places, soas, strict=True)),
+        edges=edges,
+        orders=rows.orders,
+        delegations=count,
+        signed=signed,
+        rows=rows.all() if with_rows else None,
+    )

@@ -9,7 +9,7 @@ reader (`crawler.zones.master`). Memory is bounded by the block size, whatever t
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +24,6 @@ from dane.faults import Refused
 
 BLOCK = 2 << 20
 _PIECE = 32 << 10
-# For names of one depth, the order of RFC 4034 section 6.1: the dot before every other byte
-_ORDERS: tuple[bytes | None, ...] = (b".", b"\x01", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,36 +60,56 @@ def scan(
     SOA is. `directory` allows `$INCLUDE` (relative to it) and `$GENERATE`. Temporary files
     are made in `work`. Raises Refused for what is not a whole zone.
     """
-    for dot in _ORDERS:
-        staged = stage()
-        try:
-            with ExitStack() as stack:
-                apex = _apex(chunks(), directory) if origin is None else origin
-                zone = Zone(apex, dot or b".")
-                assembly: Assembly = (
-                    Ordered(zone, staged)
-                    if dot
-                    else Unordered(zone, staged, stack.enter_context(Spread(work)))
-                )
-                scanner = _Scanner(zone, assembly, directory)
-                pool = stack.enter_context(ThreadPoolExecutor(threads + 1, "zone"))
-                scanner.run(_whole_lines(chunks()), pool, threads)
-                count = assembly.finish()
-        except OutOfOrder:
-            staged.__exit__()
-            continue
-        except BaseException:
-            staged.__exit__()
-            raise
-        staged.finish()
-        return scanner.result(count, staged)
-    raise AssertionError("the last of the orders is none")
+    zone = Zone(_apex(chunks(), directory) if origin is None else origin)
+    with _system_memory():
+        for ordered in (True, False):
+            staged = stage()
+            try:
+                if ordered:
+                    return _pass(zone, chunks(), Ordered(staged), staged, directory, threads)
+                with Spread(work) as spread:
+                    unordered = Unordered(staged, spread)
+                    return _pass(zone, chunks(), unordered, staged, directory, threads)
+            except OutOfOrder:
+                staged.close()
+            except BaseException:
+                staged.close()
+                raise
+    raise AssertionError("what is read without an order is never out of it")
+
+
+def _pass(
+    zone: Zone,
+    chunks: Iterator[bytes],
+    assembly: Assembly,
+    stage: Stage,
+    directory: Path | None,
+    threads: int,
+) -> ZoneScan:
+    """Read the zone once. Raises OutOfOrder, Refused."""
+    scanner = _Scanner(zone, assembly, directory)
+    with ThreadPoolExecutor(threads + 1, "zone") as pool:
+        scanner.run(_whole_lines(chunks), pool, threads)
+    count = assembly.finish()
+    stage.finish()
+    return scanner.result(count, stage)
+
+
+@contextmanager
+def _system_memory() -> Iterator[None]:
+    """Arrow's own pool keeps much of what large, short-lived arrays of many threads used."""
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(before)
 
 
 def _apex(chunks: Iterator[bytes], directory: Path | None) -> str:
     """The owner of the first SOA, which registry files begin with."""
     for block in _whole_lines(chunks):
-        for record in MasterFile(None, directory=directory).read(block.split(b"\n")[:-1]):
+        for record in MasterFile(None, directory=directory).read(_lines(block)):
             if record.kind is Kind.SOA:
                 return record.owner
         break
@@ -99,27 +117,32 @@ def _apex(chunks: Iterator[bytes], directory: Path | None) -> str:
 
 
 def _whole_lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Blocks of whole lines, each line with its newline."""
+    """Blocks of whole lines: each begins with a newline, and ends with one."""
     rest = b""
     for chunk in chunks:
         end = chunk.rfind(b"\n") + 1
         if end:
-            yield rest + chunk[:end]
+            yield b"".join((b"\n", rest, memoryview(chunk)[:end]))
             rest = chunk[end:]
         else:
             rest += chunk
         if len(rest) > MAX_LINE + 1:
             raise Refused("a line over 64 KiB")
     if rest:
-        yield rest + b"\n"
+        yield b"\n%b\n" % rest
+
+
+def _lines(block: bytes) -> list[bytes]:
+    return block.split(b"\n")[1:-1]
 
 
 def _pieces(block: bytes) -> Iterator[bytes]:
-    """The block in whole lines of about 32 KiB."""
+    """The block in blocks of about 32 KiB."""
     at = 0
-    while at < len(block):
-        end = block.find(b"\n", at + _PIECE) + 1 or len(block)
-        yield block[at:end]
+    while at < len(block) - 1:
+        end = block.find(b"\n", at + _PIECE)
+        end = end if end > 0 else len(block) - 1
+        yield block[at : end + 1]
         at = end
 
 
@@ -146,12 +169,13 @@ class _Scanner:
             if not ahead:
                 break
             block, result = ahead.popleft()
-            self._size += len(block)
+            self._size += len(block) - 1
             self._add(block, result.result())
         self._master.finish()
 
-    def _read(self, lines: bytes) -> Block | None:
-        return plain.read(lines, self._zone, with_rows=self._assembly.needs_rows)
+    def _read(self, block: bytes) -> Block | None:
+        assembly = self._assembly
+        return plain.read(block, self._zone, orders=assembly.orders, with_rows=assembly.needs_rows)
 
     def _add(self, block: bytes, result: Block | None) -> None:
         if result is not None and not self._master.is_open:
@@ -161,7 +185,7 @@ class _Scanner:
             if not self._master.is_open and (read := self._read(piece)) is not None:
                 self._add_plain(read)
             else:
-                self._add_general(piece.split(b"\n")[:-1])
+                self._add_general(_lines(piece))
 
     def _add_plain(self, block: Block) -> None:
         for soa in block.soas:

@@ -17,9 +17,8 @@ import pyarrow as pa
 from crawler.zones.delegations import (
     ROWS,
     SCHEMA,
-    change,
+    first_of_runs,
     group,
-    index,
     pc,
     sets_of_runs,
     starts_of_runs,
@@ -64,10 +63,11 @@ class Spread:
         self._buffer, self._buffered = [], 0
         for batch in rows:
             owner: Any = batch.column("owner")
-            firsts = owner.take(starts_of_runs(owner)).to_pylist()
-            part_of_run = pa.array([zlib.crc32(one) % _PARTS for one in firsts], pa.int16())
-            run = pa.concat_arrays([index(1), pc.cast(change(owner), pa.int32())])
-            part = part_of_run.take(pc.cumulative_sum(run))
+            first = first_of_runs(owner)
+            owners = owner.filter(first).to_pylist()
+            part_of_run = pa.array([zlib.crc32(one) % _PARTS for one in owners], pa.int16())
+            run = pc.cumulative_sum(pc.cast(first, pa.int32()))
+            part = part_of_run.take(pc.subtract(run, pa.scalar(1, pa.int32())))
             order = pc.sort_indices(part)
             sorted_part: Any = part.take(order)
             batch = batch.take(order)
@@ -80,11 +80,8 @@ class Spread:
                     self._writers[number] = writer
                 writer.write_batch(batch.slice(start, stop - start))
 
-    def signed(self, dot: bytes) -> Iterator[pa.RecordBatch]:
-        """The signed delegations (`delegations.SCHEMA`), part by part; counts all of them.
-
-        `dot` is what stands for the dot in the owners.
-        """
+    def signed(self) -> Iterator[pa.RecordBatch]:
+        """The signed delegations (`delegations.SCHEMA`), part by part; counts all of them."""
         if self._buffer:
             self._write()
         for number, writer in enumerate(self._writers):
@@ -98,13 +95,15 @@ class Spread:
             (batch,) = rows.sort_by("owner").combine_chunks().to_batches()
             owner: Any
             owner, is_ds, value = batch.columns
-            groups = group(owner, is_ds)
+            first = first_of_runs(owner)
+            groups = group(first, is_ds)
             self.delegations += groups.delegations
-            signed = owner.take(groups.starts.take(groups.signed))
-            domain = pc.binary_slice(signed, 1, -1).cast(pa.string())
+            domain = pc.binary_slice(owner.filter(first).take(groups.signed), 1, -1).cast(
+                pa.string()
+            )
             yield pa.record_batch(
                 [
-                    pc.replace_substring(domain, dot.decode(), "."),
+                    domain,
                     sets_of_runs(groups.ds_group, value.take(groups.ds_rows)),
                     sets_of_runs(groups.ns_group, value.take(groups.ns_rows)),
                 ],
