@@ -13,6 +13,7 @@ import json
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -44,7 +45,7 @@ def reference(line: bytes) -> None:
     chain = [ssl.PEM_cert_to_DER_cert(pem) for pem in case["chain"]]
     if case["tlsa"][0].startswith("2"):
         parsed = [x509.load_der_x509_certificate(der) for der in chain]
-        for subject, issuer in zip(parsed, parsed[1:], strict=False):
+        for subject, issuer in pairwise(parsed):
             key = issuer.public_key()
             assert isinstance(key, ec.EllipticCurvePublicKey)
             key.verify(subject.signature, subject.tbs_certificate_bytes, ec.ECDSA(hashes.SHA256()))
