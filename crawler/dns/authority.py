@@ -94,10 +94,13 @@ class Findings:
 
     @property
     def note(self) -> str | None:
-        """One line of all remarks: "who: what; what", for the operator of the zone."""
+        """One line for the operator of the zone: what is wrong, and where unless everywhere."""
+        everywhere = {entry.server for entry in self.entries}
         lines = [
-            f"{', '.join(dict.fromkeys(who))}: {phrase}" if who else phrase
-            for phrase, who in self.remarks.items()
+            phrase
+            if not who or set(who) == everywhere
+            else f"{', '.join(sorted(set(who)))}: {phrase}"
+            for phrase, who in sorted(self.remarks.items())
         ]
         return "; ".join(lines)[:_NOTE_BYTES] or None
 
