@@ -1,8 +1,12 @@
 """A run in a real PostgreSQL becomes a data set, the same bytes each time, or is refused."""
 
+import asyncio
 import hashlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -294,6 +298,46 @@ async def test_again_is_byte_identical(
     shutil.rmtree(tmp_path / "dataset")
     await published(connection, database_url, run, tmp_path)
     assert tree(tmp_path) == first
+
+
+PUBLISH = """
+import asyncio, sys
+from pathlib import Path
+from reports.publish import publish
+from reports.settings import PublishSettings
+from storage.database import connection
+
+async def main(url, run_id, directory):
+    settings = PublishSettings(vantage="here")
+    async with connection(url) as opened:
+        await publish(opened, int(run_id), settings, Path(directory), url=url)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def kill_at(command: list[str], directory: Path, files: int) -> bool:
+    """Run the command; kill -9 it as soon as so many files are there."""
+    with subprocess.Popen(command) as process:
+        while process.poll() is None:
+            # os.walk passes over directories that are moved meanwhile
+            if sum(len(names) for _, _, names in os.walk(directory)) >= files:
+                process.kill()
+                return True
+    return False
+
+
+async def test_killed_at_any_moment_and_published_again(
+    connection: Connection, database_url: str, tmp_path: Path
+) -> None:
+    run = await a_run(connection, database_url)
+    await published(connection, database_url, run, tmp_path / "undisturbed")
+    killed = tmp_path / "killed"
+    command = [sys.executable, "-c", PUBLISH, database_url, str(run.run_id), str(killed)]
+    moments = [await asyncio.to_thread(kill_at, command, killed, files) for files in (1, 7, 14)]
+    assert any(moments)
+    await published(connection, database_url, run, killed)
+    assert tree(killed) == tree(tmp_path / "undisturbed")
 
 
 async def test_runs_stand_beside_each_other(

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import random
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -213,6 +214,50 @@ def test_a_changed_record_is_a_rollover_for_two_ttl(tmp_path: Path) -> None:
         {("suspected", True)},
         {("confirmed", False)},
     ]
+
+
+class Streak:
+    """The rule of confirmation, in plain words: the oracle of the SQL."""
+
+    def __init__(self) -> None:
+        self.looks: list[datetime] = []
+
+    def see(self, at: datetime, *, broken: bool, attempts_apart: timedelta) -> bool | None:
+        """Whether the breakage is confirmed by this look; None: nothing is broken."""
+        if not broken:
+            self.looks = []
+            return None
+        if self.looks and at - self.looks[-1] > 36 * HOUR:
+            self.looks = []  # not in a row
+        counts = attempts_apart >= HOUR / 2
+        if counts and (not self.looks or at - self.looks[-1] >= 12 * HOUR):
+            self.looks.append(at)
+        return counts and len(self.looks) >= 4 and self.looks[-1] - self.looks[0] >= 70 * HOUR
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_confirmation_agrees_with_the_rule(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    streaks = {f"d{number}.example": Streak() for number in range(300)}
+    previous, at, confirmed = None, NOON, 0
+    for number in range(9):
+        at += timedelta(hours=chance.choice((6, 12, 18, 24, 24, 24, 30)))
+        rows, expected = [], {}
+        for name, streak in streaks.items():
+            seen = at + timedelta(minutes=chance.randrange(300))
+            apart = chance.choice((HOUR / 3, HOUR, HOUR, HOUR, HOUR))
+            broken = chance.random() < 0.95
+            state = streak.see(seen, broken=broken, attempts_apart=apart)
+            if state is not None:
+                expected[name] = "confirmed" if state else "suspected"
+                rows.append(
+                    domain(name, "lookup_failed", stage="mx", mx_outcome="servfail", passes=4,
+                           dns_operator=["o.example"], first_asked=seen - apart, last_asked=seen)
+                )  # fmt: skip
+        found, previous = find(tmp_path, {DOMAINS: rows}, RunKey("2026-11", number), previous)
+        assert {one.domain: one.state for one in found} == expected
+        confirmed += list(expected.values()).count("confirmed")
+    assert confirmed, "the chances of this test never confirm anything"
 
 
 def test_public_list_has_confirmed_ones_and_no_domain(tmp_path: Path) -> None:
