@@ -29,6 +29,9 @@ _DATES = {
     "future": (AT + 30 * _DAY, AT + 60 * _DAY),
 }
 _KEYS = ("rsa", "rsa-weak", "rsa-pss", "p256", "p384", "ed25519", "ed448", "dsa")
+_NOBODY = 99
+"""The number of a key that signs nothing."""
+
 _PURPOSES = {
     "server": ExtendedKeyUsageOID.SERVER_AUTH,
     "client": ExtendedKeyUsageOID.CLIENT_AUTH,
@@ -70,7 +73,7 @@ class Authority:
     unknown_critical: bool = False
     permits: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
-    has_identifiers: bool = True
+    identifiers: str = "right"  # subject and authority key identifiers: right, none, wrong
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,7 @@ def plans(draw: st.DrawFn) -> Plan:
                 unknown_critical=draw(st.sampled_from([False] * 12 + [True])),
                 permits=draw(st.sampled_from([()] * 10 + [("example.org",), ("example.net",)])),
                 excludes=draw(st.sampled_from([()] * 10 + [("example.org",), ("mx.example.org",)])),
-                has_identifiers=draw(st.sampled_from([True, True, False])),
+                identifiers=draw(st.sampled_from(["right"] * 8 + ["none"] * 3 + ["wrong"])),
             )
         )
     leaf = Leaf(
@@ -281,8 +284,10 @@ def _make_authority(plan: Plan, i: int) -> x509.Certificate:
             [x509.DNSName(name) for name in one.excludes] or None,
         )
         builder = builder.add_extension(constraints, critical=True)
-    if one.has_identifiers:
+    if one.identifiers != "none":
         public, signing = private_key(kind, number), private_key(*signer)
+        if one.identifiers == "wrong":
+            signing = private_key("p256", _NOBODY)
         builder = builder.add_extension(
             x509.SubjectKeyIdentifier.from_public_key(public.public_key()), critical=False
         ).add_extension(

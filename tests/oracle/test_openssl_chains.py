@@ -115,6 +115,21 @@ DIFFERENCES = (
         Verdict.NAME_MISMATCH,
     ),
     Difference(
+        "RFC 5280 section 4.2.1.1: key identifiers facilitate the construction of paths; section "
+        "6.1 validates signatures and names. OpenSSL takes a wrong identifier for no issuer.",
+        lambda plan, made, ours, theirs: (
+            any(one.identifiers == "wrong" for one in plan.authorities)
+            and _better(ours.verdict, theirs)
+        ),
+        replace(
+            _RIGHT,
+            authorities=(replace(_ISSUER, identifiers="wrong"), _ROOT),
+            records=(RecordPlan(2, 0, 1, 2),),
+        ),
+        Verdict.MATCH,
+        Verdict.MISMATCH,
+    ),
+    Difference(
         "RFC 5280 section 4.2.1.12: anyExtendedKeyUsage sets no restriction; applications MAY "
         "reject it, and OpenSSL does.",
         lambda plan, made, ours, theirs: any(

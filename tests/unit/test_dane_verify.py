@@ -115,7 +115,7 @@ def test_a_renewed_issuer_is_found_behind_the_expired_one() -> None:
 
 
 def test_an_impostor_with_the_issuers_name_is_passed_over() -> None:
-    impostor = Authority("p256", who=2, called=0, issuer=1, has_identifiers=False)
+    impostor = Authority("p256", who=2, called=0, issuer=1, identifiers="none")
     plan = replace(records((2, 0, 1, ROOT)), authorities=(_ISSUER, _ROOT, impostor), sent=(3, 1, 2))
     assert judge(plan).verdict is Verdict.MATCH
 
@@ -280,6 +280,8 @@ def test_chain_invalid(place: int, change: dict[str, object], matching_type: int
         (ISSUER, {"permits": (".example.org",), "excludes": ("www.example.org",)}),
         (ROOT, {"path_length": 1}),
         (ROOT, {"is_ca": None}),  # keyCertSign alone is enough for an anchor
+        (ISSUER, {"identifiers": "none"}),
+        (ISSUER, {"identifiers": "wrong"}),  # a hint for building paths, not a condition
         (LEAF, {"serves": None}),
         (LEAF, {"purposes": ()}),
     ],
