@@ -54,12 +54,12 @@ class Paths:
 
     def __init__(self, presented: Sequence[Certificate], at: datetime) -> None:
         """`presented`: distinct, the server's own first; not empty."""
+        self._presented = presented
         self._leaf = presented[0]
         self._at = at
         self._issuers_of: dict[bytes, tuple[list[Certificate], bool]] = {}
         self._signed: dict[tuple[bytes, bytes], bool | None] = {}
         self._signatures_left = _MOST_SIGNATURES
-        self._presented = presented
 
     def to_certificates(self, anchors: frozenset[bytes]) -> Search:
         """To any of the anchors (DER) that the server sent itself."""
@@ -117,13 +117,13 @@ class Paths:
                     ends.append((*path, issuer))
                 elif issuer not in path:
                     waiting.append((*path, issuer))
-            bare = bare_key is not None and not ends
-            if bare_key is not None and bare:
+            ends_in_key = bare_key is not None and not ends
+            if bare_key is not None and not ends:
                 signed = self._is_signed(path[-1], bare_key)
                 unread |= signed is None
                 ends = [path] if signed else []
             for end in ends:
-                grade = self._grade(end, bare)
+                grade = self._grade(end, ends_in_key)
                 unread |= grade is None
                 if grade is not None and grade > best:
                     best, depth = grade, len(end) - 1
@@ -158,19 +158,19 @@ class Paths:
             self._signed[pair] = is_signed_by(subject, load_key(spki))
         return self._signed[pair]
 
-    def _grade(self, path: tuple[Certificate, ...], bare: bool) -> Grade | None:
+    def _grade(self, path: tuple[Certificate, ...], ends_in_key: bool) -> Grade | None:
         """How good a path is whose signatures are right; None if it cannot be read."""
-        facts = [one.facts for one in path]
-        if not all(facts):
+        facts = [one.facts for one in path if one.facts is not None]
+        if len(facts) < len(path):
             return None
-        holds = _holds(path, [one for one in facts if one], bare)
+        holds = _holds(path, facts, ends_in_key)
         if not holds:
             return None if holds is None else Grade.INVALID
-        dates = all(one.not_before <= self._at <= one.not_after for one in facts if one)
+        dates = all(one.not_before <= self._at <= one.not_after for one in facts)
         return Grade.VALID if dates else Grade.EXPIRED
 
 
-def _holds(path: Sequence[Certificate], facts: Sequence[Facts], bare: bool) -> bool | None:
+def _holds(path: Sequence[Certificate], facts: Sequence[Facts], ends_in_key: bool) -> bool | None:
     """Whether the path is one by RFC 5280 section 6.1, dates aside; None: too much to check."""
     leaf = facts[0]
     if not (leaf.serves and leaf.server_purpose and leaf.understood):
@@ -179,7 +179,7 @@ def _holds(path: Sequence[Certificate], facts: Sequence[Facts], bare: bool) -> b
     below, names = 0, list(leaf.general_names)
     for i in range(1, len(path)):
         one = facts[i]
-        is_top = i == len(path) - 1 and not bare
+        is_top = i == len(path) - 1 and not ends_in_key
         if not (_is_authority(path[i], one, is_top) and one.server_purpose and one.understood):
             return False
         if one.path_length is not None and below > one.path_length:

@@ -88,11 +88,12 @@ def verify(
     if at.tzinfo is None:
         raise ValueError("the time of verification has no time zone")
     check = _Check(chain, names, at, earlier)
-    good = {record for record in set(tlsa) if usable(record)}
+    distinct = dict.fromkeys(tlsa)
+    good = {record for record in distinct if usable(record)}
     active = strongest(good)
     results: dict[TLSARecord, RecordCheck] = {}
     # Cheap ones first, so that a flood of keys from DNS cannot use up the bounded search.
-    for record in sorted(set(tlsa), key=lambda one: one.matching_type == FULL):
+    for record in sorted(distinct, key=lambda one: one.matching_type == FULL):
         if record not in good:
             results[record] = check.misfit(record, RecordResult.UNUSABLE)
         elif record not in active:
