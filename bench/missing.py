@@ -29,7 +29,7 @@ from storage.schemas import DOMAIN_MX
 
 _SAMPLE = range(0, BUCKETS, 41)
 _SHARD = 20_000
-_KEY = pa.schema([("bucket", pa.int16()), ("domain", pa.string())])
+_KEY = missing.ASK_DOMAIN.empty_table().select(["bucket", "domain"]).schema
 
 
 async def milliseconds(ask: Callable[[range], Awaitable[pa.RecordBatch]]) -> tuple[float, float]:

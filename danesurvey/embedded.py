@@ -59,8 +59,8 @@ _STOP_S = 60.0
 _LOOK_S = 0.02  # between two looks at a server that comes or goes
 _LONGEST_LOG = 16 << 20  # bytes; a longer log starts anew
 
-# fsync stays on. The rest serves COPY: few checkpoints, no replication, no parallel query
-# (its shared memory files do not fit a container's /dev/shm, so they are plain files here).
+# fsync stays on. The rest serves COPY: few checkpoints (but recovery within a minute), no
+# replication. What parallel queries share does not fit a container's /dev/shm: plain files.
 _SETTINGS = {
     "listen_addresses": "",
     "port": str(_PORT),
@@ -70,7 +70,7 @@ _SETTINGS = {
     "work_mem": "32MB",
     "maintenance_work_mem": "128MB",
     "dynamic_shared_memory_type": "mmap",
-    "max_wal_size": "4GB",
+    "max_wal_size": "2GB",
     "checkpoint_timeout": "15min",
     "wal_level": "minimal",
     "max_wal_senders": "0",
@@ -87,15 +87,19 @@ _SETTINGS = {
 
 @dataclass(frozen=True, slots=True)
 class _Account:
-    """Whom the server runs as; None in both: ourselves."""
+    """Whom the server runs as; without `uid` and `gid` it is ourselves.
 
-    uid: int | None
-    gid: int | None
+    `alias` is put before its programs.
+    """
+
+    uid: int | None = None
+    gid: int | None = None
+    alias: tuple[str, ...] = ()
 
     def run(self, *command: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
         """The finished command, run as this account in a clean environment."""
         return subprocess.run(  # type: ignore[call-overload, no-any-return]
-            command,
+            [*self.alias, *command],
             user=self.uid,
             group=self.gid,
             extra_groups=None if self.uid is None else [],
@@ -294,7 +298,7 @@ def _start(place: _Place, alive: int) -> int:
         place.log.unlink()
         log_start = 0
     settings = {"unix_socket_directories": str(socket), **_SETTINGS}
-    command = [str(place.binaries / "postgres"), "-D", str(place.data)]
+    command = [*place.account.alias, str(place.binaries / "postgres"), "-D", str(place.data)]
     for name, value in settings.items():
         command += ["-c", f"{name}={value}"]
     plan = json.dumps(
@@ -403,10 +407,10 @@ def _reason(output: str) -> str:
 
 def _place(state_dir: Path) -> _Place:
     wheel = _find_wheel()
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 or _is_alone_in_namespace():
         home = state_dir.resolve() / "postgres"
         _make_directory(home, 0o700)
-        return _Place(home, _binaries(wheel), _Account(None, None))
+        return _Place(home, _binaries(wheel), _own_account())
     account = _system_account()
     _make_directory(_SYSTEM_STATE, 0o755)
     home = state_dir.resolve() / "postgres"
@@ -458,6 +462,31 @@ def _copied(wheel: Path) -> Path:
         if not copy.exists():  # else another command was faster
             raise
     return copy
+
+
+def _is_alone_in_namespace() -> bool:
+    """Are we root of a user namespace without any other user (user_namespaces(7))?"""
+    maps = Path("/proc/self/uid_map").read_text().splitlines()
+    return sum(int(line.split()[2]) for line in maps) == 1
+
+
+def _own_account() -> _Account:
+    """Ourselves; PostgreSQL wants a user that is not root and has a name, so else as `nobody`.
+
+    That is a user namespace within which our files are those of `nobody`.
+    """
+    with contextlib.suppress(KeyError):
+        if pwd.getpwuid(os.geteuid()).pw_uid != 0:
+            return _Account()
+    nobody = pwd.getpwnam("nobody")
+    return _Account(
+        alias=(
+            "unshare",
+            "--user",
+            f"--map-user={nobody.pw_uid}",
+            f"--map-group={nobody.pw_gid}",
+        )
+    )
 
 
 def _system_account() -> _Account:

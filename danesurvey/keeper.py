@@ -30,7 +30,6 @@ import time
 ALIVE_FD = 3
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_CAME_UP_S = 2.0  # a first start that lives shorter has failed; the command tells why
 _HEALTHY_S = 10.0  # a server that lived longer may be started again as often as before
 _RESTARTS = 20  # without a healthy life in between
 _PAUSE_S = 0.5  # processes of a killed server need a moment to notice and go
@@ -63,8 +62,8 @@ class Keeper:
             with self._changing:
                 os.close(self._server)
                 self._server = None
-            if restarts == 0 and lived_s < _CAME_UP_S:
-                return
+            if restarts == 0 and lived_s < _HEALTHY_S and server.returncode >= 0:
+                return  # it ended by itself, not by a signal: the command tells why
             restarts = 1 if lived_s >= _HEALTHY_S else restarts + 1
             if restarts > _RESTARTS or self._unused.wait(_PAUSE_S):
                 return

@@ -180,8 +180,6 @@ def test_a_killed_server_is_started_again_while_it_is_used(state_dir: Path) -> N
             assert await patiently(connections, lambda c: c.fetchval("SELECT n FROM kept")) == 7
 
     with command(state_dir) as other, running(state_dir) as url:
-        # The keeper restarts only a server that had come up, so this one is used for a while.
-        ask(url, "SELECT pg_sleep(2.1)")
         home = home_of(url)
         asyncio.run(survive(url, home))
         assert other.poll() is None
@@ -336,6 +334,48 @@ def test_the_server_does_not_run_as_root(state_dir: Path) -> None:
         entry = pwd.getpwnam("danesurvey")
         assert Path(f"/proc/{pid}").stat().st_uid == entry.pw_uid
         assert entry.pw_shell.endswith("nologin")
+
+
+def interpreter_for(user: list[str]) -> list[str]:
+    """A Python that this user may run, with what this one can import; skips if there is none."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    path = ["env", f"PYTHONPATH={os.pathsep.join(filter(None, sys.path))}{os.pathsep}{os.getcwd()}"]
+    for python in (sys.executable, f"/usr/bin/{version}"):
+        tried = subprocess.run(
+            [*user, *path, python, "-c", "import danesurvey.embedded"],
+            capture_output=True,
+            check=False,
+        )
+        if tried.returncode == 0:
+            return [*user, *path, python]
+    pytest.skip("an ordinary user cannot reach this Python and its packages")
+
+
+@AS_ROOT
+@pytest.mark.parametrize(
+    ("uid", "inside"),
+    [
+        pytest.param(65534, (), id="ordinary user"),
+        pytest.param(12345, (), id="user without a name"),
+        pytest.param(65534, ("unshare", "--map-root-user", "--net"), id="root of a namespace"),
+    ],
+)
+def test_without_being_root(uid: int, inside: tuple[str, ...], state_dir: Path) -> None:
+    user = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
+    interpreter = interpreter_for(user)
+    state_dir.mkdir()
+    os.chown(state_dir, uid, uid)
+    for namespace in (inside, ()):  # what was made in a namespace is used outside of it too
+        done = subprocess.run(
+            [*user, *namespace, *interpreter[len(user) :], "-c", COMMAND, state_dir],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("postgresql://")
+        assert is_gone(state_dir / "postgres")
 
 
 @AS_ROOT
