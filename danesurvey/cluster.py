@@ -77,7 +77,7 @@ def worker(settings: Settings) -> None:
         try:
             asyncio.run(serve(unbounds))
         except (OSError, TimeoutError) as error:
-            raise LocalTrouble(f"scheduler {address}: {error or 'no answer'}") from None
+            raise LocalTrouble(f"scheduler {address}: {str(error) or 'no answer'}") from None
 
 
 async def _until_stopped() -> None:

@@ -108,3 +108,8 @@ def table(passes: list[StagePass], now: float) -> Table:
             "  ".join(f"{word} {count:,}" for word, count in most),
         )
     return grid
+
+
+def intake_line(*what: object) -> None:
+    """One line of talk about a zone that is taken in."""
+    print(*what, file=sys.stderr, flush=True)

@@ -46,9 +46,7 @@ def hosts(
     probes: dict[tuple[str, str, str], list[Probe]] = defaultdict(list)
     for row in context.to_pylist():
         key = row["address"], row["tlsa_digest"], row["operator"]
-        probes[key].append(
-            Probe(**{**_only(row, _PROBE), "status": HostStatus(row["status"])})
-        )
+        probes[key].append(Probe(**{**_only(row, _PROBE), "status": HostStatus(row["status"])}))
     found = []
     for row in shard.to_pylist():
         whose = operator_of(row["host"])
@@ -98,9 +96,7 @@ def domains(
     verdicts = {row["host"]: _host_verdict(row) for row in context.to_pylist()}
     found = []
     for row in shard.to_pylist():
-        lookup = DomainLookup(
-            **{**_only(row, _DOMAIN), "outcome": LookupOutcome(row["outcome"])}
-        )
+        lookup = DomainLookup(**{**_only(row, _DOMAIN), "outcome": LookupOutcome(row["outcome"])})
         verdict = assess_domain(lookup, verdicts)
         found.append(
             {

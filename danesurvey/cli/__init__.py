@@ -28,7 +28,7 @@ _VERBS = (
     "doctor",
     "db",
     "resolver",
-    "worker",
+    "cluster",
     "lab",
 )
 

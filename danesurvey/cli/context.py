@@ -15,6 +15,9 @@ class GlobalOptions:
 
 
 def settings_of(context: typer.Context, *flags: str) -> Settings:
-    """The settings for this command; `flags` (`section.key=value`) are the verb's own. Raises UsageFault."""
+    """The settings for this command; `flags` (`section.key=value`) are the verb's own.
+
+    Raises UsageFault.
+    """
     options: GlobalOptions = context.obj
     return load(options.config, (*options.flags, *flags))

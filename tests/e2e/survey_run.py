@@ -28,8 +28,7 @@ _CIRCUMSTANCES = {
     "duration_ms",
     "attempt",
     "first_run",
-    # TLS 1.3 tickets and the like: the server's, different at each connection
-    "smtp_text",
+    "ede_text",  # names the server that was asked
 }
 TABLES = ("domain_mx", "mx_host", "host_verdict", "domain_verdict")
 Tables = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -84,6 +83,20 @@ def read(state: Path) -> Tables:
     """The tables of the last run, without what depends on circumstances."""
     with running(state) as url:
         return asyncio.run(_read(url))
+
+
+def differences(found: Tables, expected: Tables) -> list[str]:
+    """A line a row that is in one of them only."""
+    return [
+        f"{table}: {sign} {row}"
+        for table in TABLES
+        for sign, these, those in (
+            ("found", found[table], expected[table]),
+            ("expected", expected[table], found[table]),
+        )
+        for row in these
+        if row not in those
+    ]
 
 
 async def _read(url: str) -> Tables:
