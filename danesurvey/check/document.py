@@ -319,10 +319,12 @@ def _host_causes(host: Document, at: str | None) -> list[str]:
             names = ", ".join(address["names"]) or "no name"
             lines[f"{where}: its certificate is for {names}, not {host['tlsa_base']}"] = None
         elif address["status"] == HostStatus.TA_EXPIRED:
-            bad = [
-                f"{c['subject']} ({c['not_before']} to {c['not_after']})" for c in address["chain"]
-            ]
-            lines[f"{where}: outside its dates in the chain {', '.join(bad)}"] = None
+            when = at or address["connected"]
+            for one in address["chain"]:
+                if not str(one["not_before"]) <= when <= str(one["not_after"]):
+                    subject = one["subject"] or "its certificate"
+                    dates = f"{one['not_before']} to {one['not_after']}"
+                    lines[f"{where}: {subject} is valid from {dates}, not at {when}"] = None
         elif address["status"] and HOST_CLASS[HostStatus(address["status"])] is HostClass.F:
             reply = f"{address['smtp_code']} {address['smtp_text']}".replace("\n", " / ")
             said = address.get("error") or f"it says {reply}"

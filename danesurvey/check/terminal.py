@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from dane.outcomes import AuthorityResult, HostClass, HostStatus, LookupOutcome, RecordResult
-from danesurvey.check.advice import AUTHORITY, HOST, Severity
+from danesurvey.check.advice import AUTHORITY, HOST, INFORMATION, Severity
 from danesurvey.check.document import Document
 
 _STYLE = {
@@ -53,7 +53,8 @@ def nagios(document: Document) -> str:
     """One line: `DANE OK - example.org: …`."""
     verdict = document["verdict"]
     text = f"DANE {str(verdict['severity']).upper()} - {document['domain']}: {verdict['sentence']}"
-    defects = ", ".join(one["defect"] for one in verdict["defects"])
+    words = (one["defect"] for one in verdict["defects"])
+    defects = ", ".join(word for word in words if word not in INFORMATION)
     return f"{text} ({defects})" if defects else text
 
 
