@@ -50,7 +50,10 @@ async def all_of(batches: AsyncIterator[pa.RecordBatch]) -> list[dict[str, objec
 async def test_domains_without_a_row(connection: Connection, store: Writer, current: Run) -> None:
     await delegate(connection, "a.example", "b.example", "gone.example")
     await connection.execute(
-        "UPDATE delegation SET missing_since = now() WHERE domain = 'gone.example'"
+        "WITH later AS (INSERT INTO zone_snapshot (zone, source, origin, accepted, seconds)"
+        "  VALUES ('example', 'file', 'example.zone', true, 0) RETURNING snapshot_id)"
+        " UPDATE delegation SET missing_since = later.snapshot_id FROM later"
+        " WHERE domain = 'gone.example'"
     )
     asked = await missing.domains(connection, current, ALL)
     assert asked.schema == missing.ASK_DOMAIN
