@@ -10,12 +10,19 @@ from danesurvey.settings import Settings
 
 @contextmanager
 def running(settings: Settings) -> Iterator[list[Unbound]]:
-    """Both, for as long as the block lasts. Raises LocalTrouble, UsageFault."""
+    """Both, for as long as the block lasts. Raises LocalTrouble, UsageFault.
+
+    Beside a resolver that is given by its address no second one is started: it would not
+    know that one's root and trust anchor. Second looks are then left out, unless
+    `resolver.second_look_address` gives another.
+    """
     directory = settings.state_dir / "unbound"
+    given = settings.resolver
+    alone = given.address is not None and given.second_look_address is None
     with ExitStack() as stack:
         yield [
-            stack.enter_context(Unbound(settings.resolver, directory, second_look=second))
-            for second in (False, True)
+            stack.enter_context(Unbound(given, directory, second_look=second))
+            for second in ((False,) if alone else (False, True))
         ]
 
 
@@ -24,5 +31,5 @@ def resolvers_of(unbounds: Sequence[Unbound]) -> Resolvers:
     return Resolvers(
         first=tuple(one.address for one in unbounds[:1]),
         second=tuple(one.address for one in unbounds[1:]),
-        control=tuple(one.control.path for one in unbounds),
+        control=tuple(one.control.path for one in unbounds if one.control is not None),
     )

@@ -14,6 +14,7 @@ with its control socket, for without flushing no second look is one.
 
 import ipaddress
 import logging
+import re
 import subprocess
 import threading
 import time
@@ -41,17 +42,24 @@ RESTART_S = 1.0  # else after this
 MOST_FAILURES = 5  # starts in a row that came to nothing; the very first is final
 
 
+_ADDRESS_AND_PORT = re.compile(r"\[(.+)\](?::(\d+))?|([^@#]+)[@#](\d+)|([^:]+):(\d+)|(.+)")
+
+
 def loopback(text: str) -> tuple[str, int]:
-    """("127.0.0.1", 53) of "127.0.0.1:53" or "[::1]:53". UsageFault unless on loopback."""
-    host, _, port = text.rpartition(":")
+    """An address and a port, by default 53, from `127.0.0.1`, `127.0.0.1:53`, `[::1]:53`,
+
+    `::1@53` or `127.0.0.1#53`. Raises UsageFault unless it is on loopback: elsewhere the AD
+    bit proves nothing.
+    """
+    found = _ADDRESS_AND_PORT.fullmatch(text)
+    host, port = (*filter(None, found.groups()), "53")[:2] if found else ("", "53")
     try:
-        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
-        number = int(port)
+        address = ipaddress.ip_address(host)
     except ValueError:
-        raise UsageFault(f"[resolver] address {text!r} is not ADDRESS:PORT") from None
-    if not address.is_loopback:
-        raise UsageFault(f"[resolver] address {text}: a resolver is believed only on loopback")
-    return str(address), number
+        raise UsageFault(f"resolver address {text!r} is not ADDRESS or ADDRESS:PORT") from None
+    if not address.is_loopback or not 0 < int(port) < 65536:
+        raise UsageFault(f"resolver address {text}: a resolver is believed only on loopback")
+    return str(address), int(port)
 
 
 def home(directory: Path, *, second_look: bool) -> Path:
@@ -73,18 +81,20 @@ class Unbound:
         if given is None:
             port = settings.second_look_port if second_look else settings.port
             self.address = (ADDRESS, port)
-            self._control = Control(self._directory / CONTROL)
+            self._control: Control | None = Control(self._directory / CONTROL)
             self._ours = True
             return
         control = settings.second_look_control if second_look else settings.control
         if control is None:
             key = "second_look_control" if second_look else "control"
-            raise UsageFault(
-                f"[resolver] {key}: needed beside the address {given} (Unbound's Unix control "
-                "socket), for without flushing our own outages become a domain's fault"
+            log.warning(
+                "[resolver] %s is not set: %s is never flushed, so that its cache may repeat "
+                "a failure that is over, and a later pass is no second look",
+                key,
+                given,
             )
         self.address = loopback(given)
-        self._control = Control(control)
+        self._control = Control(control) if control else None
         self._ours = False
 
     def __enter__(self) -> Self:
@@ -115,26 +125,40 @@ class Unbound:
         return self._keeper.pid if self._keeper else None
 
     @property
-    def control(self) -> Control:
-        """Its control socket. Waits while a crashed Unbound of ours starts again."""
+    def control(self) -> Control | None:
+        """Its control socket; None of a given one whose socket is not set.
+
+        Waits while a crashed Unbound of ours starts again.
+        """
         if self._keeper:
             self._keeper.wait_ready()
         return self._control
 
     def flush(self) -> None:
-        """`flush_infra all`, `flush_bogus`: on recovery and before every later pass."""
-        self._through_crashes(Control.flush)
+        """`flush_infra all`, `flush_bogus`: on recovery and before every later pass.
+
+        Does nothing without a control socket.
+        """
+        if self._control is not None:
+            self._through_crashes(Control.flush)
 
     def forget(self, name: str, rrtype: str) -> None:
-        """Drop one RRset from the cache. `name` is a key of `dane.names`."""
-        self._through_crashes(lambda control: control.forget(name, rrtype))
+        """Drop one RRset from the cache, if there is a control socket. `name`: a key of
+
+        `dane.names`.
+        """
+        if self._control is not None:
+            self._through_crashes(lambda control: control.forget(name, rrtype))
 
     def statistics(self) -> dict[str, float]:
         """For the run's record. `requestlist_exceeded` or `_overwritten` above 0 is our fault."""
+        if self._control is None:
+            return {}
         return {**self._through_crashes(Control.statistics), "restarts": self.restarts}
 
     def _through_crashes(self, action: Callable[[Control], T]) -> T:
         """Do it; and once more if Unbound died meanwhile. A new one has nothing to forget."""
+        assert self._control is not None
         if self._keeper is None:
             return action(self._control)
         process = self._keeper.wait_ready()

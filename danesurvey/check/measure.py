@@ -17,7 +17,7 @@ from typing import Any, Literal, Self
 import pyarrow as pa
 
 from crawler.dns.client import Resolvers
-from crawler.dns.unbound import Unbound, loopback
+from crawler.dns.unbound import Unbound
 from crawler.operators import merges
 from crawler.scan import assess, authority, hosts, probe, resolve
 from crawler.smtp.etiquette import require_identity
@@ -80,20 +80,6 @@ class Measured:
     probes: dict[str, list[Row]] = field(default_factory=dict)  # smtp_probe by host
     certificates: dict[str, bytes] = field(default_factory=dict)  # DER by SHA-256
     authority: list[Row] = field(default_factory=list)
-
-
-def resolver_address(text: str) -> tuple[str, int]:
-    """An address with an optional port: `127.0.0.1`, `127.0.0.1:53`, `::1@53`, `127.0.0.1#53`.
-
-    Raises UsageFault for anything off loopback: there the AD bit proves nothing.
-    """
-    for mark in "@#":
-        address, found, port = text.partition(mark)
-        if found:
-            return loopback(f"{address}:{port}")
-    if text.startswith("[") or text.count(":") == 1:
-        return loopback(text if not text.endswith("]") else f"{text}:53")
-    return loopback(f"{text}:53")
 
 
 class Checker:

@@ -104,10 +104,11 @@ def _check(
 ) -> int:
     """Print each domain's result as soon as it is there; the exit code of the worst."""
     # Heavy imports are for this verb alone.
+    from crawler.dns.unbound import loopback
     from danesurvey.check.document import document
-    from danesurvey.check.measure import Checker, Request, resolver_address
+    from danesurvey.check.measure import Checker, Request
 
-    address = resolver_address(resolver) if resolver else None
+    address = loopback(resolver) if resolver else None
     request = Request(families=families, mx=mx, at=at, resolver=address)
     first = next(names, None)
     if first is None:

@@ -185,7 +185,10 @@ def _resolvers(settings: Settings) -> Iterator[Unbound]:
         (True, "second_look_", resolver.second_look_port),
     ):
         control = home(directory, second_look=second_look) / CONTROL
-        if getattr(resolver, f"{key}address") is None and _is_served(control):
+        given = getattr(resolver, f"{key}address")
+        if second_look and given is None and settings.resolver.address is not None:
+            return
+        if given is None and _is_served(control):
             ours: dict[str, Any] = {f"{key}address": f"{ADDRESS}:{port}", f"{key}control": control}
             resolver = dataclasses.replace(resolver, **ours)
         yield Unbound(resolver, directory, second_look=second_look)

@@ -21,6 +21,7 @@ from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 
 from crawler.dns.configuration import trust_anchors
+from crawler.dns.control import Control
 from crawler.dns.unbound import Unbound
 from danesurvey.doctor.check import NotApplicable, Situation, Unwell
 
@@ -100,10 +101,17 @@ def alone(situation: Situation) -> str:
     return f"the same on {_SOCKETS} sockets"
 
 
+def _control(resolver: Unbound) -> Control:
+    """Its control socket. Raises NotApplicable if it is not known."""
+    if resolver.control is None:
+        raise NotApplicable("[resolver] control is not set: cannot be told")
+    return resolver.control
+
+
 @contextmanager
 def _nonce(resolver: Unbound) -> Iterator[str]:
     name = f"{secrets.token_hex(8)}.doctor."
-    control = resolver.control
+    control = _control(resolver)
     control.ask(f"local_zone {name} static")
     try:
         control.ask(f"local_data {name} 60 IN TXT nonce")
@@ -114,7 +122,7 @@ def _nonce(resolver: Unbound) -> Iterator[str]:
 
 def options(situation: Situation) -> str:
     for resolver in situation.each_resolver:
-        control = resolver.control
+        control = _control(resolver)
         for name, wanted in _OPTIONS.items():
             found = control.option(name)
             if found is not None and found.strip('"') != wanted:
@@ -211,7 +219,7 @@ def large_answers(situation: Situation) -> str:
 
 
 def version(situation: Situation) -> str:
-    text = situation.resolver.control.ask("status")
+    text = _control(situation.resolver).ask("status")
     found = re.search(r"version: ((\d+)\.(\d+)\.(\d+))", text)
     if not found:
         raise Unwell("it does not tell its version")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from crawler.dns.unbound import loopback
 from dane.faults import UsageFault
 from dane.outcomes import (
     HOST_CLASS,
@@ -22,7 +23,7 @@ from dane.outcomes import (
 )
 from danesurvey.check import advice, terminal
 from danesurvey.check.document import document
-from danesurvey.check.measure import Measured, resolver_address
+from danesurvey.check.measure import Measured
 
 
 def test_every_word_has_its_sentence() -> None:
@@ -71,13 +72,13 @@ def test_exit_codes_are_the_documented_ones() -> None:
     ],
 )
 def test_resolver_addresses(text: str, address: tuple[str, int]) -> None:
-    assert resolver_address(text) == address
+    assert loopback(text) == address
 
 
 @pytest.mark.parametrize("text", ["", "192.0.2.1", "localhost", "127.0.0.1:x", "::1:53x", "@53"])
 def test_resolvers_that_are_not_believed(text: str) -> None:
     with pytest.raises(UsageFault):
-        resolver_address(text)
+        loopback(text)
 
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
