@@ -1,0 +1,468 @@
+"""Measurement, sections 2 and 3, rule by rule: what the scans make of a resolver's answers.
+
+The resolver is scripted, so that each rule is seen alone; test_dns_scan has real ones.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import dns.edns
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rdata
+import dns.rdataclass
+import dns.rdatatype
+import dns.rrset
+import pyarrow as pa
+import pytest
+
+from crawler.dns.client import Resolvers
+from crawler.dns.settings import CanarySettings, ClientSettings
+from crawler.scan import hosts, resolve
+from dane.names import bucket
+from storage.schemas import DOMAIN_MX, MX_HOST
+from tests.integration.scripted_resolver import scripted
+
+CANARIES = CanarySettings(
+    zones=("canary",), signed="signed.canary", broken="broken.canary", recovery_s=2.0
+)
+CLIENT = ClientSettings(
+    sockets=4, try_s=0.4, last_try_s=0.4, resend_s=0.1, questions_per_s_per_name_server_set=0
+)
+_SIGNATURE = "{} 13 {} 3600 20990101000000 20200101000000 7 {} " + "Abcd" * 21 + "Ab=="
+TLSA = "3 1 1 " + "ab" * 32
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the resolver says to one question. `answer`: "OWNER TYPE DATA" lines."""
+
+    answer: tuple[str, ...] = ()
+    ad: bool = True
+    rcode: str = "NOERROR"
+    unchecked: str | None = None  # the rcode with CD=1; None: no reply
+    ede: tuple[int, str] | None = None
+    authority: tuple[str, ...] = ()
+
+
+def secure(*answer: str) -> Reply:
+    return Reply(answer)
+
+
+def insecure(*answer: str) -> Reply:
+    return Reply(answer, ad=False)
+
+
+NODATA, NXDOMAIN = Reply(), Reply(rcode="NXDOMAIN")
+BOGUS = Reply(rcode="SERVFAIL", ad=False, unchecked="NOERROR", ede=(7, "expired"))
+SERVFAIL = Reply(rcode="SERVFAIL", ad=False, unchecked="SERVFAIL")
+HALF_KNOWN = Reply(rcode="SERVFAIL", ad=False)
+REFUSED = Reply(rcode="REFUSED", ad=False)
+SILENCE = Reply(rcode="silence")
+
+Answers = Mapping[tuple[str, str], Reply]
+_CANARY_ANSWERS: Answers = {
+    ("signed.canary", "SOA"): secure("signed.canary SOA a. b. 1 2 3 4 5"),
+    ("broken.canary", "SOA"): BOGUS,
+}
+
+
+def respond(wire: bytes, answers: Answers) -> list[bytes]:
+    query = dns.message.from_wire(wire)
+    name = query.question[0].name.to_text(omit_final_dot=True)
+    rdtype = dns.rdatatype.to_text(query.question[0].rdtype)
+    reply = answers.get((name, rdtype)) or _CANARY_ANSWERS.get((name, rdtype), NXDOMAIN)
+    rcode = reply.rcode
+    if query.flags & dns.flags.CD and rcode == "SERVFAIL":
+        rcode = reply.unchecked or "silence"
+    if rcode == "silence":
+        return []
+    message = dns.message.make_response(query, recursion_available=True)
+    message.set_rcode(dns.rcode.from_text(rcode))
+    message.flags |= dns.flags.AD if reply.ad else 0
+    for section, lines in ((message.answer, reply.answer), (message.authority, reply.authority)):
+        for line in lines:
+            owner, kind, data = line.split(maxsplit=2)
+            section.append(_rrset(owner + ".", kind, data))
+    if reply.ede:
+        message.use_edns(0, dns.flags.DO, 1232, options=[dns.edns.EDEOption(*reply.ede)])
+    return [message.to_wire(max_size=4096)]
+
+
+def _rrset(owner: str, kind: str, data: str) -> dns.rrset.RRset:
+    if not data.startswith("\\#"):
+        return dns.rrset.from_text(owner, 60, "IN", kind, data)
+    # dnspython would have the data follow the type's form
+    wire = bytes.fromhex(data.split()[2])
+    one = dns.rdata.GenericRdata(dns.rdataclass.IN, dns.rdatatype.from_text(kind), wire)
+    return dns.rrset.from_rdata(owner, 60, one)
+
+
+def rows(
+    module: Any,
+    name: str,
+    answers: Answers,
+    second: Answers | None = None,
+    *,
+    last_pass: bool = True,
+    **earlier: Any,
+) -> list[dict[str, Any]]:
+    column, schema = {
+        resolve: ("domain", DOMAIN_MX.schema),
+        hosts: ("host", MX_HOST.schema),
+    }[module]
+    shard = pa.RecordBatch.from_pydict(
+        {
+            "bucket": [bucket(name)],
+            column: [name],
+            **{key: [value] for key, value in earlier.items()},
+        }
+    )
+    with (
+        scripted(lambda wire, _: respond(wire, answers)) as first,
+        scripted(lambda wire, _: respond(wire, second or {})) as other,
+    ):
+        found = module.scan(
+            shard,
+            schema=schema,
+            client=CLIENT,
+            canaries=CANARIES,
+            resolver=Resolvers((first.address,), (other.address,) if second is not None else ()),
+            last_pass=last_pass,
+            passes=4 if last_pass else 1,
+            run_id=1,
+        )
+    assert found.schema == schema
+    return found.to_pylist()  # type: ignore[no-any-return]
+
+
+def domain(answers: Answers, second: Answers | None = None, **options: Any) -> dict[str, Any]:
+    (row,) = rows(resolve, "d.example", answers, second, **options)
+    return row
+
+
+def host(answers: Answers, second: Answers | None = None, **options: Any) -> dict[str, Any]:
+    (row,) = rows(hosts, "mx.example", answers, second, **options)
+    return row
+
+
+# --- section 2: outcomes ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reply", "last_pass", "outcome", "is_secure", "questions"),
+    [
+        (secure("d.example MX 10 mx.example."), False, "secure", True, 1),
+        (insecure("d.example MX 10 mx.example."), False, "insecure", False, 1),
+        (NODATA, False, "nodata", True, 1),
+        (Reply(ad=False), False, "nodata", False, 1),
+        (NXDOMAIN, False, "nxdomain", True, 1),
+        (Reply(rcode="NXDOMAIN", ad=False), False, "nxdomain", False, 1),
+        (BOGUS, False, "bogus", False, 2),
+        (SERVFAIL, False, "servfail", False, 2),
+        # not yet told apart: the next pass asks again; the last one has to say something
+        (HALF_KNOWN, False, "unanswered", False, 2),
+        (HALF_KNOWN, True, "servfail", False, 2),
+        (REFUSED, False, "local_resolver", False, 1),
+        (Reply(rcode="FORMERR", ad=False), False, "local_resolver", False, 1),
+        (Reply(rcode="NOTIMP", ad=False), False, "local_resolver", False, 1),
+        (Reply(rcode="YXDOMAIN"), False, "servfail", False, 1),
+        (SILENCE, False, "unanswered", False, 1),
+        (SILENCE, True, "unanswered", False, 1),
+    ],
+)
+def test_outcomes(
+    reply: Reply, last_pass: bool, outcome: str, is_secure: bool, questions: int
+) -> None:
+    signed = {("d.example", "DNSKEY"): NODATA, ("d.example", "NSEC3PARAM"): NODATA}
+    row = domain({("d.example", "MX"): reply, **signed}, last_pass=last_pass)
+    assert (row["outcome"], row["secure"]) == (outcome, is_secure)
+    assert row["questions"] == questions + (2 if row["dnskey_outcome"] else 0)
+    assert row["passes"] == (4 if last_pass else 1)
+
+
+def test_failures_get_a_second_look_in_the_last_pass_only() -> None:
+    answers, second = {("d.example", "MX"): BOGUS}, {("d.example", "MX"): NODATA}
+    row = domain(answers, second)
+    assert (row["outcome"], row["second_look_outcome"]) == ("bogus", "nodata")
+    assert domain(answers, second, last_pass=False)["second_look_outcome"] is None
+
+
+def test_the_first_extended_error_and_the_first_time_are_kept() -> None:
+    """Unbound 1.17 repeats a cached bogus answer with a bare EDE 6."""
+    repeated = Reply(rcode="SERVFAIL", ad=False, unchecked="NOERROR", ede=(6, ""))
+    answers = {("d.example", "MX"): repeated}
+    first = domain({("d.example", "MX"): BOGUS}, last_pass=False)
+    assert (first["ede_code"], first["ede_text"]) == (7, "expired")
+    earlier = {key: first[key] for key in ("first_asked", "ede_code", "ede_text")}
+    later = domain(answers, **earlier)
+    assert {key: later[key] for key in earlier} == earlier
+    assert later["last_asked"] > first["last_asked"]
+    assert domain(answers, first_asked=None, ede_code=None, ede_text=None)["ede_code"] == 6
+
+
+# --- section 3.1: domains ---------------------------------------------------------------------
+
+
+def test_hosts_by_preference_and_name_each_once_and_capped() -> None:
+    many = [f"d.example MX {n % 7} m{n:03}.example." for n in range(60)]
+    row = domain({("d.example", "MX"): secure(*many, "d.example MX 9 m000.example.")})
+    expected = sorted((n % 7, f"m{n:03}.example") for n in range(60))
+    assert list(zip(row["mx_preference"], row["mx_host"], strict=True)) == expected[:32]
+    assert row["mx_total"] == 60
+
+
+@pytest.mark.parametrize(
+    ("answer", "hosts_found", "target"),
+    [
+        (["d.example MX 0 ."], ["."], None),
+        (["d.example MX 10 .", "d.example MX 10 mx.example."], [".", "mx.example"], None),
+        (["d.example CNAME e.example.", "e.example MX 5 mx.example."], ["mx.example"], "e.example"),
+        ([], ["d.example"], None),
+        (["d.example CNAME e.example."], ["e.example"], "e.example"),
+    ],
+    ids=["null MX", "mixed", "alias", "implicit", "implicit by alias"],
+)
+def test_hosts(answer: list[str], hosts_found: list[str], target: str | None) -> None:
+    row = domain({("d.example", "MX"): secure(*answer)})
+    assert (row["mx_host"], row["cname_target"]) == (hosts_found, target)
+    assert row["outcome"] == ("secure" if any(" MX " in line for line in answer) else "nodata")
+
+
+def test_a_failing_or_missing_domain_has_no_hosts() -> None:
+    for reply in (BOGUS, NXDOMAIN, SILENCE):
+        row = domain({("d.example", "MX"): reply})
+        assert (row["mx_host"], row["mx_total"]) == ([], 0)
+
+
+# --- section 3.5: keys and denial -------------------------------------------------------------
+
+
+def test_keys_denial_and_signature() -> None:
+    key = "d.example DNSKEY 257 3 13 " + "Abcd" * 21 + "Ag=="
+    row = domain(
+        {
+            ("d.example", "MX"): Reply(
+                authority=(
+                    "example SOA a. b. 1 2 3 4 5",
+                    "0p9mhaveqvm6t7vbl5lop2u3t2rp3tom.example NSEC3 1 1 12 AABB "
+                    "2t7b4g4vsa5smi47k61mv5bv1a22bojr NS",
+                )
+            ),
+            ("d.example", "DNSKEY"): secure(key),
+            ("d.example", "NSEC3PARAM"): secure("d.example NSEC3PARAM 1 0 3 AABBCC"),
+        }
+    )
+    assert (row["nsec3_iterations"], row["nsec3_salt_length"], row["nsec3_opt_out"]) == (
+        12,
+        2,
+        True,
+    )
+    assert (row["nsec3param_iterations"], row["nsec3param_salt_length"]) == (3, 3)
+    assert (row["dnskey_algorithm"], row["dnskey_bits"], row["dnskey_flags"]) == (
+        [13],
+        [256],
+        [257],
+    )
+
+
+def test_an_unsigned_domain_is_not_asked_for_keys() -> None:
+    row = domain({("d.example", "MX"): insecure("d.example MX 1 mx.example.")})
+    assert (row["questions"], row["dnskey_outcome"]) == (1, None)
+
+
+def test_a_domain_signed_with_an_unknown_algorithm_is() -> None:
+    signature = "d.example RRSIG " + _SIGNATURE.format("MX", 2, "d.example.")
+    row = domain({("d.example", "MX"): insecure("d.example MX 1 mx.example.", signature)})
+    assert (row["questions"], row["dnskey_outcome"]) == (3, "nxdomain")
+    assert (row["rrsig_signer"], row["rrsig_labels"]) == ("d.example", 2)
+
+
+# --- sections 3.2, 3.3 and 6: hosts ------------------------------------------------------------
+
+ADDRESS, ADDRESS6 = "mx.example A 192.0.2.1", "mx.example AAAA 2001:db8::1"
+ALIAS = "mx.example CNAME real.example."
+TARGET = "real.example A 192.0.2.1"
+AT_HOST, AT_TARGET = ("_25._tcp.mx.example", "TLSA"), ("_25._tcp.real.example", "TLSA")
+A_, AAAA_, CNAME_ = ("mx.example", "A"), ("mx.example", "AAAA"), ("mx.example", "CNAME")
+HOST_TLSA = {AT_HOST: secure(f"_25._tcp.mx.example TLSA {TLSA}")}
+TARGET_TLSA = {AT_TARGET: secure(f"_25._tcp.real.example TLSA {TLSA}")}
+PLAIN = {A_: secure(ADDRESS), AAAA_: NODATA}
+SECURE_ALIAS = {A_: secure(ALIAS, TARGET), AAAA_: secure(ALIAS)}
+HALF_SECURE = {
+    A_: insecure(ALIAS, TARGET),
+    AAAA_: insecure(ALIAS),
+    CNAME_: secure(ALIAS),
+}
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ({**PLAIN, **HOST_TLSA}, {"status": None, "tlsa_base": "mx.example", "questions": 3}),
+        # one secure family suffices
+        ({A_: insecure(ADDRESS), AAAA_: secure(ADDRESS6), **HOST_TLSA}, {"status": None}),
+        ({A_: SERVFAIL, AAAA_: secure(ADDRESS6), **HOST_TLSA}, {"status": None}),
+        # and TLSA is not asked without one: whatever is there
+        (
+            {A_: insecure(ADDRESS), AAAA_: NODATA, **HOST_TLSA},
+            {"status": "insecure", "tlsa_outcome": None, "questions": 2},
+        ),
+        ({A_: NODATA, AAAA_: NODATA, **HOST_TLSA}, {"status": "no_address", "questions": 2}),
+        ({A_: NXDOMAIN, AAAA_: NXDOMAIN}, {"status": "no_address"}),
+        ({A_: BOGUS, AAAA_: NODATA}, {"status": "address_failed"}),
+        ({A_: NODATA, AAAA_: SERVFAIL}, {"status": "address_failed"}),
+        ({A_: SILENCE, AAAA_: secure(ADDRESS6)}, {"status": "local_error"}),
+        ({A_: secure(ADDRESS), AAAA_: REFUSED}, {"status": "local_error"}),
+        # denials of TLSA, secure or not, and TLSA that is not secure
+        ({**PLAIN, AT_HOST: NODATA}, {"status": "absent", "tlsa_outcome": "nodata"}),
+        ({**PLAIN, AT_HOST: Reply(rcode="NXDOMAIN", ad=False)}, {"status": "absent"}),
+        (
+            {**PLAIN, AT_HOST: insecure(f"_25._tcp.mx.example TLSA {TLSA}")},
+            {"status": "absent", "tlsa": [], "defects": ["tlsa_insecure"]},
+        ),
+        ({**PLAIN, AT_HOST: BOGUS}, {"status": "tlsa_failed", "tlsa_outcome": "bogus"}),
+        ({**PLAIN, AT_HOST: SERVFAIL}, {"status": "tlsa_failed"}),
+        ({**PLAIN, AT_HOST: SILENCE}, {"status": "local_error"}),
+        # an alias that is secure all along: the expanded name, then the original
+        (
+            {**SECURE_ALIAS, **TARGET_TLSA, AT_HOST: BOGUS},
+            {"status": None, "tlsa_base": "real.example", "cname_chain": ["real.example"]},
+        ),
+        (
+            {**SECURE_ALIAS, AT_TARGET: NXDOMAIN, **HOST_TLSA},
+            {"status": None, "tlsa_base": "mx.example", "cname_secure": True},
+        ),
+        (
+            {
+                **SECURE_ALIAS,
+                AT_TARGET: insecure(f"_25._tcp.real.example TLSA {TLSA}"),
+                **HOST_TLSA,
+            },
+            {"status": None, "tlsa_base": "mx.example"},
+        ),
+        ({**SECURE_ALIAS, AT_TARGET: SERVFAIL, **HOST_TLSA}, {"status": "tlsa_failed"}),
+        ({**SECURE_ALIAS, AT_TARGET: NODATA, AT_HOST: NODATA}, {"status": "absent"}),
+        # only its first CNAME secure: the original name, never the target
+        (
+            {**HALF_SECURE, **HOST_TLSA, AT_TARGET: BOGUS},
+            {"status": None, "tlsa_base": "mx.example", "first_cname_secure": True},
+        ),
+        ({**HALF_SECURE, **TARGET_TLSA}, {"status": "absent", "tlsa_outcome": "nxdomain"}),
+        (
+            {**HALF_SECURE, CNAME_: insecure(ALIAS), **HOST_TLSA},
+            {"status": "insecure", "first_cname_secure": False},
+        ),
+        ({**HALF_SECURE, CNAME_: SERVFAIL, **HOST_TLSA}, {"status": "tlsa_failed"}),
+        ({**HALF_SECURE, CNAME_: SILENCE, **HOST_TLSA}, {"status": "local_error"}),
+        # names in between are no candidates
+        (
+            {
+                A_: secure(ALIAS, "real.example CNAME end.example.", "end.example A 192.0.2.1"),
+                AAAA_: secure(ALIAS, "real.example CNAME end.example."),
+                **TARGET_TLSA,
+            },
+            {"status": "absent", "cname_chain": ["real.example", "end.example"]},
+        ),
+        # a CNAME at _25._tcp does not change the base
+        (
+            {
+                **PLAIN,
+                AT_HOST: secure("_25._tcp.mx.example CNAME t.example.", f"t.example TLSA {TLSA}"),
+            },
+            {"status": None, "tlsa_base": "mx.example", "tlsa_usable": 1},
+        ),
+        # unusable records are a base all the same
+        (
+            {**PLAIN, AT_HOST: secure("_25._tcp.mx.example TLSA 1 1 1 " + "ab" * 32)},
+            {"status": None, "tlsa_usable": 0, "defects": ["pkix_usage"]},
+        ),
+        (
+            {**PLAIN, AT_HOST: secure(r"_25._tcp.mx.example TLSA \# 1 03")},
+            {"status": None, "tlsa_usable": 0, "tlsa": [r"\# 1 03"]},
+        ),
+    ],
+)
+def test_host_rules(answers: Answers, expected: dict[str, Any]) -> None:
+    row = host(answers)
+    assert {key: row[key] for key in expected} == expected
+
+
+def test_defects_of_addresses_and_aliases() -> None:
+    row = host({A_: SERVFAIL, AAAA_: secure(ADDRESS6), **HOST_TLSA})
+    assert "address_family_failed" in row["defects"]
+    assert "mx_alias" in host({**SECURE_ALIAS, **TARGET_TLSA})["defects"]
+
+
+def test_more_addresses_than_the_cap() -> None:
+    many = [f"mx.example A 192.0.2.{n}" for n in range(33)]
+    row = host({A_: secure(*many), AAAA_: NODATA, **HOST_TLSA})
+    assert (row["status"], row["address_total"], len(row["addresses"])) == ("excess", 33, 32)
+
+
+@pytest.mark.parametrize(
+    ("reply", "status", "outcome", "denied"),
+    [
+        (HOST_TLSA[AT_HOST], None, "secure", False),
+        (NXDOMAIN, None, "nxdomain", True),
+        (NODATA, None, "nodata", True),
+        (insecure(f"_25._tcp.mx.example TLSA {TLSA}"), None, "insecure", True),
+        (SERVFAIL, "tlsa_failed", "servfail", True),
+        (BOGUS, "tlsa_failed", "bogus", True),
+        (SILENCE, None, "unanswered", False),
+    ],
+)
+def test_the_second_look_at_a_tlsa_rrset(
+    reply: Reply, status: str | None, outcome: str, denied: bool
+) -> None:
+    row = host({**PLAIN, **HOST_TLSA}, {AT_HOST: reply})
+    assert (row["status"], row["second_look_outcome"]) == (status, outcome)
+    assert ("ent_denied" in row["defects"]) == denied
+    assert row["tlsa_base"] == "mx.example"
+
+
+def test_denials_get_no_second_look_and_failures_keep_the_first() -> None:
+    assert host({**PLAIN, AT_HOST: NODATA}, HOST_TLSA)["second_look_outcome"] is None
+    row = host({**PLAIN, AT_HOST: SERVFAIL}, HOST_TLSA)
+    assert (row["status"], row["second_look_outcome"]) == ("tlsa_failed", "secure")
+
+
+def test_signatures_near_their_end_and_wildcards() -> None:
+    soon = _SIGNATURE.replace("20990101", "20200102")
+    answers = {
+        A_: secure(ADDRESS, "mx.example RRSIG " + soon.format("A", 2, "example.")),
+        AAAA_: NODATA,
+        AT_HOST: secure(
+            f"_25._tcp.mx.example TLSA {TLSA}",
+            "_25._tcp.mx.example RRSIG " + _SIGNATURE.format("TLSA", 2, "example."),
+        ),
+    }
+    row = host(answers)
+    assert row["defects"] == ["rrsig_near_expiry", "single_record", "wildcard_tlsa"]
+    assert (row["rrsig_signer"], row["rrsig_labels"]) == ("example", 2)
+
+
+def test_the_root_is_no_host_and_a_name_without_room_has_no_tlsa() -> None:
+    (row,) = rows(hosts, ".", {})
+    assert (row["status"], row["questions"]) == ("no_address", 0)
+    long = ".".join(["x" * 61] * 4)
+    answers = {(long, "A"): secure(f"{long} A 192.0.2.1"), (long, "AAAA"): NODATA}
+    (row,) = rows(hosts, long, answers)
+    assert (row["status"], row["tlsa_outcome"]) == ("absent", None)
+
+
+def test_an_empty_shard() -> None:
+    shard = pa.RecordBatch.from_pydict({"bucket": [], "domain": []})
+    found = resolve.scan(
+        shard,
+        schema=DOMAIN_MX.schema,
+        client=CLIENT,
+        canaries=CANARIES,
+        resolver=Resolvers((("127.0.0.1", 9),)),
+        last_pass=False,
+        passes=1,
+        run_id=1,
+    )
+    assert (found.num_rows, found.schema) == (0, DOMAIN_MX.schema)
