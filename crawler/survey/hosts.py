@@ -4,11 +4,13 @@ Hosts are few and shared: each is asked once a run, however many domains point a
 """
 
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from typing import Any
 
 from crawler.dns.client import Resolvers
 from crawler.scan import hosts as hosts_scan
 from crawler.survey.engine import Engine, Work
+from crawler.survey.opted_out import without_opted_out
 from crawler.survey.shards import Shard
 from storage import missing
 from storage.schemas import MX_HOST
@@ -34,10 +36,13 @@ async def hosts(engine: Engine, resolvers: Resolvers) -> None:
             async for batch in missing.hosts(connection, run, rows):
                 yield Shard(batch)
 
+    left = partial(without_opted_out, column="host", listed=engine.settings.probe.opt_out)
     await engine.lookup_passes(
         work,
-        first=unseen,
-        later=lambda passes: engine.by_bucket(
-            lambda buckets, connection: missing.failing_hosts(connection, run, buckets, passes)
+        first=lambda: left(unseen()),
+        later=lambda passes: left(
+            engine.by_bucket(
+                lambda buckets, connection: missing.failing_hosts(connection, run, buckets, passes)
+            )
         ),
     )

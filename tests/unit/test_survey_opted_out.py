@@ -1,0 +1,33 @@
+"""Names on the opt-out list are never handed to a lookup."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from crawler.survey.opted_out import without_opted_out
+from crawler.survey.shards import Shard
+
+
+def left(listed: Path | None, *shards: list[str]) -> list[list[str]]:
+    async def source() -> AsyncIterator[Shard]:
+        for names in shards:
+            yield Shard(pa.RecordBatch.from_pydict({"domain": names}), deadline_s=7.0)
+
+    async def main() -> list[list[str]]:
+        found = []
+        async for shard in without_opted_out(source(), "domain", listed):
+            assert shard.deadline_s == 7.0
+            found.append(shard.rows.column("domain").to_pylist())
+        return found
+
+    return asyncio.run(main())
+
+
+def test_they_and_all_below_are_left_out(tmp_path: Path) -> None:
+    listed = tmp_path / "opt-out"
+    listed.write_text("leave.example\n")
+    shards = (["a.example", "leave.example", "b.leave.example"], ["leave.example"], ["c.example"])
+    assert left(listed, *shards) == [["a.example"], ["c.example"]]
+    assert left(None, *shards) == list(shards)
