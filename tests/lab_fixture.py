@@ -6,6 +6,7 @@ A conftest offers them with `from tests.lab_fixture import lab, lab_resolver`.
 import subprocess
 import tomllib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -32,23 +33,28 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 @pytest.fixture(scope="session")
 def lab_resolver(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
     """The address, inside the lab, of an Unbound with the survey's configuration."""
-    directory = tmp_path_factory.mktemp("resolver")
+    with unbound(lab, tmp_path_factory.mktemp("resolver"), RESOLVER[1]):
+        yield RESOLVER
+
+
+@contextmanager
+def unbound(lab: Lab, directory: Path, port: int) -> Iterator[None]:
+    """An Unbound of the survey's configuration on 127.0.0.1 inside the lab."""
     settings = tomllib.loads(lab.settings_file.read_text())["resolver"]
     for key in ("root_hints", "trust_anchor"):
         settings[key] = Path(settings[key])
-    installation.prepare(ResolverSettings(**settings), directory)
-    unbound = lab.popen(
+    installation.prepare(ResolverSettings(**settings, port=port), directory)
+    process = lab.popen(
         [*map(str, installation.command())],
         cwd=directory,
         env=installation.environment(),
         stderr=subprocess.PIPE,
     )
-    try:
-        assert unbound.stderr is not None
-        said = unbound.stderr.readline()  # "start of service", or why not
-        assert b"start of service" in said, said
-        yield RESOLVER
-    finally:
-        unbound.terminate()
-        unbound.wait()
-        unbound.stderr.close()
+    assert process.stderr is not None
+    with process:
+        try:
+            said = process.stderr.readline()  # "start of service", or why not
+            assert b"start of service" in said, said
+            yield
+        finally:
+            process.terminate()

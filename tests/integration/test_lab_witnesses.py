@@ -1,0 +1,250 @@
+"""The catalogue confirmed by witnesses that share no code with the survey.
+
+`delv` (BIND) validates DNSSEC, `openssl s_client` verifies DANE for one chain, and Postfix's
+`posttls-finger` does all that a sending server does, from the MX question on. They run inside
+the lab only. Where a witness is of another opinion, SETTLED says why the scenario stands.
+"""
+
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.internet import Lab
+from lab.namespace import Isolation
+from lab.scenarios import certificates
+from lab.scenarios.scenario import OneOf, Scenario
+from tests.lab_fixture import unbound
+
+Resolver = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a scenario says of one DNS question: the words that `delv` must begin with."""
+
+    scenario: str
+    name: str
+    rrtype: str
+    verdict: str
+
+
+ANSWER, UNSIGNED = "; fully validated", "; unsigned answer"
+DENIAL, UNSIGNED_DENIAL = "; negative response, fully validated", "; negative response, unsigned"
+FAILURE = ";; resolution failed"
+"""How delv begins, by what it found."""
+
+DNS_SETTLED = {
+    "empty-data": "BIND refuses a TLSA record shorter than four bytes as malformed; RFC 6698 2.1 "
+    "sets no least length, and measurement 5.1 calls it an unusable record",
+    "one-byte": "as empty-data",
+    "alias-error-at-target": "the lookup that fails is the one at the target, not at the MX name",
+    "expired-lately": "BIND allows no skew; measurement 2 takes Unbound's, and reports "
+    "rrsig_near_expiry",
+    "gone-opt-out": "BIND calls an opt-out denial validated; RFC 5155 9.2 forbids AD there",
+}
+"""Scenarios of which delv says otherwise, and why they stand."""
+
+
+def _mx_question(scenario: Scenario) -> Question | None:
+    outcome = scenario.domain_mx.get("outcome")
+    secure = scenario.domain_mx.get("secure")
+    status = scenario.verdict["status"]
+    if isinstance(outcome, OneOf):
+        outcome = "bogus"
+    if isinstance(status, OneOf):
+        return None
+    match outcome, status:
+        case "nodata" | "nxdomain", _:
+            verdict = DENIAL if secure else UNSIGNED_DENIAL
+        case "bogus" | "servfail", _:
+            verdict = FAILURE
+        case None | "secure" | "insecure", "insecure":
+            verdict = UNSIGNED
+        case _:
+            verdict = ANSWER
+    return Question(scenario.name, scenario.domain, "MX", verdict)
+
+
+_TLSA_VERDICT = {
+    "secure": ANSWER,
+    "insecure": UNSIGNED,
+    "bogus": FAILURE,
+    "servfail": FAILURE,
+    "nxdomain": DENIAL,
+    "nodata": DENIAL,
+}
+
+
+def _tlsa_questions(scenario: Scenario) -> Iterator[Question]:
+    for host, columns in scenario.mx_host.items():
+        outcome = columns.get("tlsa_outcome")
+        if outcome in _TLSA_VERDICT:
+            base = columns.get("tlsa_base", scenario.absolute(host))
+            yield Question(scenario.name, f"_25._tcp.{base}", "TLSA", _TLSA_VERDICT[outcome])
+
+
+def _questions(scenarios: Iterable[Scenario]) -> Iterator[Question]:
+    for scenario in scenarios:
+        if (question := _mx_question(scenario)) is not None:
+            yield question
+        yield from _tlsa_questions(scenario)
+
+
+def _delv_anchors(lab: Lab, directory: Path) -> Path:
+    """The lab's trust anchor as delv reads it."""
+    tag, algorithm, kind, digest = lab.trust_anchor.read_text().split()[4:]
+    path = directory / "anchors"
+    anchor = f'. static-ds {tag} {algorithm} {kind} "{digest}";'
+    path.write_text(f"trust-anchors {{ {anchor} }};\n")
+    return path
+
+
+def _all(work: Any, items: list[Any]) -> list[Any]:
+    """Witnesses wait more than they work: many at once."""
+    with ThreadPoolExecutor(32) as pool:
+        return list(pool.map(work, items))
+
+
+@pytest.mark.skipif(shutil.which("delv") is None, reason="no delv")
+def test_delv_agrees(lab: Lab, lab_resolver: Resolver, tmp_path: Path) -> None:
+    anchors = _delv_anchors(lab, tmp_path)
+    address, port = lab_resolver
+
+    def ask(question: Question) -> str:
+        argv = ["delv", f"@{address}", "-p", str(port), "-a", str(anchors), "+root=."]
+        argv += [f"{question.name}.", question.rrtype]
+        done = lab.exec(argv, capture_output=True, text=True)
+        said = (done.stdout + done.stderr).splitlines()
+        return next((line for line in said if line.startswith((";; res", "; "))), "nothing")
+
+    questions = list(_questions(lab.scenarios))
+    assert len(questions) > 200
+    others = [
+        f"{one.scenario:32} {one.name} {one.rrtype}: expected {one.verdict!r}, delv {said!r}"
+        for one, said in zip(questions, _all(ask, questions), strict=True)
+        if not said.startswith(one.verdict) and one.scenario not in DNS_SETTLED
+    ]
+    assert not others, "\n".join(["", *others])
+
+
+OPENSSL_SETTLED = {
+    "rsa-1024": "its security level here is 2: local policy, not DANE; Postfix verifies it",
+    "wildcard-part-of-label": "s_client takes partial wildcards; RFC 7672 3.2.3 and Postfix do not",
+    "tls-1.0-only": "Debian's OpenSSL refuses TLS 1.0; measurement 4 has a second handshake",
+}
+"""Scenarios of which `openssl s_client` says otherwise, and why they stand."""
+
+
+def _posttls_finger(lab: Lab, directory: Path) -> Any:
+    """A function that says all that Postfix says of one domain, as with a real system resolver."""
+    (directory / "resolv.conf").write_text("nameserver 127.0.0.1\noptions trust-ad timeout:10\n")
+    (directory / "main.cf").write_text(
+        "compatibility_level=3.6\nsmtp_dns_support_level=dnssec\n"
+        "smtp_tls_security_level=dane\nmyhostname=survey.plain\n"
+    )
+    inside = (
+        'mount --bind "$0/resolv.conf" /etc/resolv.conf && '
+        'MAIL_CONFIG="$0" exec posttls-finger -c -t 5 -T 5 -l dane-only "$1"'
+    )
+
+    def ask(domain: str) -> str:
+        argv = ["unshare", "--mount", "sh", "-c", inside, str(directory), domain]
+        done = lab.exec(argv, capture_output=True, text=True)
+        return str(done.stdout + done.stderr)
+
+    return ask
+
+
+POSTFIX_SAYS: Mapping[tuple[str, str | None], str] = {
+    ("dane", None): "Verified TLS connection established",
+    ("no_tlsa", None): "no TLSA records found",
+    ("insecure_mx_host", None): "no TLSA records found",
+    ("insecure", None): "no TLSA records found",
+    ("unusable", None): "(?:no usable TLSA records found|all TLSA records unusable)",
+    ("lookup_failed", "mx"): "Name service error",
+    ("lookup_failed", "tlsa"): "TLSA lookup error",
+    ("lookup_failed", "address"): "Name service error",
+    ("no_mail", "null_mx"): "does not accept mail",
+}
+"""What is among posttls-finger's words (a regular expression), by status and stage or reason."""
+
+POSTFIX_SETTLED = {
+    "tls-1.0-only": "Debian's OpenSSL refuses TLS 1.0; measurement 4 has a second handshake",
+    "empty-data": "posttls-finger 3.7 panics (mymalloc of length 0), which says nothing",
+    "null-mx-mixed": "Postfix bounces, as measurement 6 says; RFC 7505 3 has senders skip `.`",
+    "starttls-every-other-time": "its first connection is the one without STARTTLS",
+    "slow-banner": "this test waits 5 s for a greeting, a survey of the lab 30 s",
+    "nsec3-151-no-mx": "Postfix takes an unproven denial of MX for one; measurement 3.1 does not "
+    "(RFC 7672 2.2.1: the MX lookup must be secure)",
+    "tcp-denied-without-proof-nsec": "fails with qname minimisation only; not this resolver's",
+    "tcp-denied-without-proof-nsec3": "as for NSEC",
+    "gone-opt-out": "both see NXDOMAIN; measurement 7 calls an unproven one insecure",
+    "odd-bytes": "Postfix refuses such names (valid_hostname); RFC 2181 11 allows them in DNS",
+}
+"""Scenarios of which posttls-finger says otherwise, and why they stand."""
+
+
+def _is_plain(scenario: Scenario) -> bool:
+    """Whether it does not matter which host Postfix takes: one MX, or all right."""
+    mail_exchangers = [one for one in scenario.records if one.split()[1] == "MX"]
+    return len(mail_exchangers) < 2 or scenario.verdict["status"] == "dane"
+
+
+@pytest.mark.skipif(shutil.which("posttls-finger") is None, reason="no posttls-finger")
+def test_postfix_agrees(lab: Lab, tmp_path: Path) -> None:
+    if lab.isolation is not Isolation.ROOT:
+        pytest.skip("a resolv.conf of its own needs root")
+    tmp_path.chmod(0o755)
+    ports = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
+    lab.exec(["sh", "-c", f"echo 0 > {ports}"], check=True)
+    scenarios = [one for one in lab.scenarios if isinstance(one.verdict["status"], str)]
+    scenarios = [one for one in scenarios if "isolation" not in one.needs and _is_plain(one)]
+    with unbound(lab, tmp_path / "unbound", 53):
+        said = _all(_posttls_finger(lab, tmp_path), [one.domain for one in scenarios])
+    others = []
+    for one, words in zip(scenarios, said, strict=True):
+        status = one.verdict["status"]
+        expected = POSTFIX_SAYS.get((status, one.verdict["stage"] or one.verdict["reason"]))
+        agrees = re.search(expected, words) if expected else "Verified TLS" not in words
+        if not agrees and one.name not in POSTFIX_SETTLED:
+            last = (words.splitlines() or ["nothing"])[-1]
+            others.append(f"{one.name:32} {status}: posttls-finger {last[:150]!r}")
+    assert not others, "\n".join(["", *others])
+
+
+def test_openssl_agrees(lab: Lab, lab_resolver: Resolver) -> None:
+    def dig(name: str, rrtype: str) -> list[str]:
+        argv = ["dig", f"@{lab_resolver[0]}", "-p", str(lab_resolver[1]), "+short", name, rrtype]
+        done = lab.exec(argv, capture_output=True, text=True, check=True)
+        return [line for line in done.stdout.splitlines() if " " in line or "." in line]
+
+    def verifies(scenario: Scenario) -> bool:
+        host = scenario.absolute(scenario.hosts[0].name)
+        argv = ["openssl", "s_client", "-connect", f"{dig(host, 'A')[0]}:25", "-starttls", "smtp"]
+        argv += ["-quiet", "-verify_return_error", "-dane_ee_no_namechecks"]
+        argv += ["-dane_tlsa_domain", host]
+        for record in dig(f"_25._tcp.{host}", "TLSA"):
+            usage, selector, matching_type, *data = record.split()
+            argv += ["-dane_tlsa_rrdata", f"{usage} {selector} {matching_type} {''.join(data)}"]
+        return lab.exec(argv, input=b"QUIT\r\n", capture_output=True).returncode == 0
+
+    matched = {"pass": True, "mismatch": False, "ta_expired": False, "name_mismatch": False}
+    scenarios = [
+        one
+        for one in certificates.SCENARIOS
+        if one.host_verdict[one.hosts[0].name]["status"] in matched
+        and one.name not in OPENSSL_SETTLED
+    ]
+    assert len(scenarios) > 40
+    others = [
+        one.name
+        for one, verified in zip(scenarios, _all(verifies, scenarios), strict=True)
+        if verified != matched[one.host_verdict[one.hosts[0].name]["status"]]
+    ]
+    assert not others
