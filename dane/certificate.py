@@ -6,6 +6,7 @@ mismatch (measurement, section 5). RFC 5280 sections 4.1, 4.2 and 6.1.
 """
 
 import hashlib
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -102,7 +103,8 @@ _DSA = frozenset(
 )
 
 
-_HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.*")
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
+_HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})+", re.ASCII)
 _MOST_BYTES_KEPT = 8192
 
 
@@ -337,7 +339,8 @@ def _read(parsed: x509.Certificate) -> Facts:
     ]
     if not dns_ids:
         # Where the CN stands in for a DNS-ID, constraints on DNS-IDs hold for it too.
-        general_names.extend(x509.DNSName(one) for one in common_names if _is_host_name(one))
+        hosts = filter(_HOST_NAME.fullmatch, common_names)
+        general_names.extend(map(x509.DNSName, hosts))
     return Facts(
         not_before=parsed.not_valid_before_utc,
         not_after=parsed.not_valid_after_utc,
@@ -353,10 +356,6 @@ def _read(parsed: x509.Certificate) -> Facts:
         general_names=tuple(general_names),
         constraints=constraints,
     )
-
-
-def _is_host_name(text: str) -> bool:
-    return "." in text and text.isascii() and _HOST_CHARACTERS.issuperset(text.lower())
 
 
 def _comparable(certificate: Certificate, which: str) -> tuple[object, ...] | bytes:
