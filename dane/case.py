@@ -20,9 +20,6 @@ from dane.names import NameFault, canonical
 from dane.tlsa import TLSAFault, TLSARecord, parse_text
 from dane.verify import Verification, verify
 
-MOST_BYTES = 16 * 1024 * 1024
-"""Of one line of JSON or one PEM file; a TLS chain is below 100 kB on any sane server."""
-
 _PEM = re.compile(
     r"-----BEGIN (?:X509 )?CERTIFICATE-----([^-]*)-----END (?:X509 )?CERTIFICATE-----"
 )

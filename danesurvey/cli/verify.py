@@ -4,14 +4,18 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from dane.case import MOST_BYTES, CaseFault, as_json, read_case, verify_line
 from dane.faults import UsageFault
 from dane.outcomes import Verdict
-from dane.verify import Verification
+
+if TYPE_CHECKING:
+    from dane.verify import Verification
+
+MOST_BYTES = 16 * 1024 * 1024
+"""Of one line of JSON or one PEM file; the chain of any sane server is below 100 kB."""
 
 _EXIT_CODE = {
     Verdict.MATCH: 0,
@@ -68,6 +72,8 @@ def verify(
     mismatch, name_mismatch or ta_expired, 2 wrong input, 3 a certificate could not be read.
     With --batch: 0, or 2 if a line was no case (the others are verified nevertheless).
     """
+    from dane.case import CaseFault, as_json, read_case
+
     if batch is not None:
         if chain or tlsa or name or at or print_json:
             raise UsageFault("--batch takes everything from its lines: no other option")
@@ -84,7 +90,7 @@ def verify(
     raise typer.Exit(_EXIT_CODE[verification.verdict])
 
 
-def _text(verification: Verification) -> str:
+def _text(verification: "Verification") -> str:
     lines = [str(verification.verdict)]
     for one in verification.records:
         place = "" if one.depth is None else f", certificate {one.depth}"
@@ -107,6 +113,8 @@ def _read_text(path: Path) -> str:
 
 
 def _verify_batch(source: str) -> None:
+    from dane.case import verify_line
+
     bad = count = 0
     for line in _lines(source):
         count += 1
