@@ -66,7 +66,7 @@ class Files:
     key: RunKey
 
     def directory(self, table: PublishedTable) -> Path:
-        return self.root / table.access / table.name / self.key.partition()
+        return self.root / table.path / self.key.partition()
 
     def parts(self, table: PublishedTable) -> list[Path]:
         """The table's files by part number; empty if the run has none."""

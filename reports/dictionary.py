@@ -116,6 +116,11 @@ class PublishedTable:
     columns: tuple[Column, ...]
 
     @property
+    def path(self) -> str:
+        """`access/name`: its directory in the data set."""
+        return f"{self.access}/{self.name}"
+
+    @property
     def schema(self) -> pa.Schema:
         return pa.schema([column.field for column in self.columns])
 

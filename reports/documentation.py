@@ -37,7 +37,7 @@ def generated() -> str:
 
 
 def _table(table: PublishedTable) -> Iterator[str]:
-    yield from (f"### `{table.access}/{table.name}`", "", table.description, "")
+    yield from (f"### `{table.path}`", "", table.description, "")
     yield f"Key: {', '.join(f'`{part}`' for part in table.key)}; rows are in its order."
     yield from ("", "| column | type | null | meaning |", "|---|---|---|---|")
     for column in table.columns:

@@ -152,6 +152,14 @@ def last_run(
     return found[-1]
 
 
+def last_before(started: datetime, published: Iterable[RunEntry], *kinds: str) -> RunEntry | None:
+    """The last of these runs, of these kinds if any is given, that began before `started`."""
+    earlier = [
+        one for one in published if one.started < started and (not kinds or one.kind in kinds)
+    ]
+    return earlier[-1] if earlier else None
+
+
 def vantage(dataset: Dataset, key: RunKey) -> str:
     """The name of the network that a run looked from; empty if the survey gave none."""
     return next(

@@ -89,7 +89,7 @@ def publish(
         vantage=vantage,
         record={},
         sources=[],
-        rows={f"{one.access}/{one.name}": sum(f["rows"] for f in listed[one]) for one in TABLES},
+        rows={one.path: sum(f["rows"] for f in listed[one]) for one in TABLES},
     )
     manifest.add(dataset, entry, listed)
     return dataset

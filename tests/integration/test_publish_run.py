@@ -21,10 +21,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from dane.faults import LocalTrouble, Refused
-from reports import publish as publishing
+from reports.dataset import PART_ROWS
 from reports.dictionary import CERTIFICATES, DOMAINS, MX_HOSTS, SCHEMA_VERSION, TABLES, Access
 from reports.library import Library
-from reports.publish import Published, bucket_ranges, objections, publish
+from reports.publish import Published, objections, publish
+from reports.run_files import bucket_ranges
 from reports.settings import PublishSettings
 from storage import copy
 from storage import run as runs
@@ -227,9 +228,7 @@ async def test_every_table_is_there_and_listed(
         if not path.endswith("manifest.json")
     }
     for table in TABLES:
-        path = (
-            f"{table.access}/{table.name}/month={run.started:%Y-%m}/run={run.run_id}/part-0.parquet"
-        )
+        path = f"{table.path}/month={run.started:%Y-%m}/run={run.run_id}/part-0.parquet"
         assert pq.read_schema(tmp_path / "dataset" / path).equals(table.schema), path
         assert pq.read_metadata(tmp_path / "dataset" / path).num_rows == files[path]["rows"]
     assert manifest["version"] == SCHEMA_VERSION
@@ -457,7 +456,7 @@ async def test_no_secret_in_the_manifest(
 async def test_parts_hold_every_bucket_once(domains: int) -> None:
     ranges = list(bucket_ranges(domains))
     assert [bucket for one in ranges for bucket in one] == list(range(4096))
-    assert domains / len(ranges) <= publishing.PART_ROWS
+    assert domains / len(ranges) <= PART_ROWS
 
 
 async def test_an_empty_run(connection: Connection, database_url: str, tmp_path: Path) -> None:
