@@ -56,7 +56,9 @@ def verify(
         str | None,
         typer.Option(metavar="TIME", help="When, ISO 8601, UTC without an offset. Default: now."),
     ] = None,
-    print_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    print_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON; --batch always does.")
+    ] = False,
     batch: Annotated[
         str | None,
         typer.Option(
@@ -75,8 +77,8 @@ def verify(
     from dane.case import CaseFault, as_json, read_case
 
     if batch is not None:
-        if chain or tlsa or name or at or print_json:
-            raise UsageFault("--batch takes everything from its lines: no other option")
+        if chain or tlsa or name or at:
+            raise UsageFault("--batch takes all from its lines: no --chain, --tlsa, --name, --at")
         _verify_batch(batch)
         return
     if chain is None or not tlsa:

@@ -108,7 +108,7 @@ def test_a_certificate_that_cannot_be_read_is_local_trouble(tmp_path: Path) -> N
         (["--chain", "EMPTY", "--tlsa", _TA], "chain: no PEM certificate"),
         (["--chain", "HUGE", "--tlsa", _TA], "over 16777216 bytes"),
         (["--batch", "MISSING"], "No such file or directory"),
-        (["--batch", "-", "--json"], "--batch takes everything from its lines"),
+        (["--batch", "-", "--name", BASE], "--batch takes all from its lines"),
     ],
 )
 def test_faults_are_one_line(tmp_path: Path, chain: Path, arguments: list[str], fault: str) -> None:
@@ -139,7 +139,7 @@ def test_a_batch_from_stdin_and_from_a_file(tmp_path: Path) -> None:
     lines = _line() + b"\n" + _line(id=2, names=["other.example"])
     path = tmp_path / "cases.jsonl"
     path.write_bytes(lines)
-    answers = [_run(["--batch", "-"], lines), _run(["--batch", path])]
+    answers = [_run(["--batch", "-"], lines), _run(["--batch", path, "--json"])]
     assert answers[0] == answers[1]
     code, output = answers[0]
     assert code == 0
