@@ -446,3 +446,76 @@ def test_a_full_disk_is_said_and_survived() -> None:
     too_small, full = done.stdout.splitlines()
     assert "No space left on device" in too_small
     assert "No space left on device" in full
+
+
+# Writes 1, 2, 3, …, one number a line of input, and says each once it is committed.
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+from danesurvey.embedded import running
+from storage.database import patiently, pool
+
+async def write(url):
+    async with pool(url, connections=1) as connections:
+        async def execute(sql, *arguments):
+            return await patiently(connections, lambda c: c.fetchval(sql, *arguments))
+
+        await execute("CREATE TABLE IF NOT EXISTS t (n integer PRIMARY KEY)")
+        n = await execute("SELECT coalesce(max(n), 0) FROM t")
+        for _ in sys.stdin:
+            n += 1
+            await execute("INSERT INTO t VALUES ($1) ON CONFLICT DO NOTHING", n)
+            print(n, flush=True)
+
+with running(Path(sys.argv[1])) as url:
+    asyncio.run(write(url))
+"""
+
+
+@pytest.mark.parametrize("kills", [10, pytest.param(200, marks=pytest.mark.soak)])
+@pytest.mark.timeout(1800)
+def test_nothing_committed_is_lost_whatever_is_killed(state_dir: Path, kills: int) -> None:
+    chance = random.Random(kills)
+    with running(state_dir) as url:
+        home = home_of(url)
+    said = killed = 0
+    while killed < kills:
+        with subprocess.Popen(
+            [sys.executable, "-c", WRITER, state_dir],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+        ) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            victim = "server"
+            while victim in ("server", "backend"):
+                for _ in range(chance.randint(1, 5)):
+                    process.stdin.write("\n")
+                    said = int(process.stdout.readline())
+                process.stdin.write("\n")
+                victim = chance.choice(("command", "keeper", "server", "backend"))
+                server = postmaster(home)
+                victims = {
+                    "command": process.pid,
+                    "keeper": parent(server),
+                    "server": server,
+                    "backend": chance.choice(children(server)),
+                }
+                os.kill(victims[victim], signal.SIGKILL)
+                killed += 1
+                if victim in ("server", "backend"):
+                    said = int(process.stdout.readline())
+            process.kill()
+            process.wait()
+            for line in process.stdout:
+                said = int(line)
+    with running(state_dir) as url:
+        kept = ask(url, "SELECT array_agg(n ORDER BY n) FROM t")
+    assert kept in (list(range(1, said + 1)), list(range(1, said + 2)))
+    assert is_gone(home)
+
+
+def children(pid: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
