@@ -98,10 +98,11 @@ def _named_status(probe: Probe) -> HostStatus:
     return probe.status
 
 
-def _goodness(status: HostStatus) -> int:
-    """What stands where attempts disagree: not F before F, then what was measured to the end."""
-    fails = HOST_CLASS[status] is HostClass.F
-    return _ORDER[status] if fails else 1000 - _ORDER[status]
+def _goodness(status: HostStatus) -> tuple[bool, int]:
+    """Which attempt stands where they disagree: any other before F; of F, the one that came
+    nearest to `pass`; of the others, the one that was measured furthest."""
+    place = _ORDER[status]
+    return (False, place) if HOST_CLASS[status] is HostClass.F else (True, -place)
 
 
 def status_of_attempts(statuses: Sequence[HostStatus]) -> HostStatus:

@@ -3,7 +3,8 @@
 The key of a name is its presentation form in lower case without the final dot (the root
 is `.`), with every byte that is not a letter, digit, hyphen or underscore escaped as
 `\\DDD` (RFC 1035 section 5.1). Equal names have equal keys (RFC 4343: ASCII case only),
-and the wire form can be had back exactly. No IDNA here: names are bytes.
+and the wire form can be had back exactly. No IDNA here: names are bytes. Whose a name is,
+the Public Suffix List tells (`registrable_domain`, `operator`).
 """
 
 import zlib
