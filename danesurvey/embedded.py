@@ -214,6 +214,9 @@ def _leave(place: _Place, users: int) -> None:
         finally:
             os.close(alive)
         _reap(place)
+        if not place.socket.is_relative_to(place.home):
+            with contextlib.suppress(OSError):
+                place.socket.rmdir()
 
 
 @contextlib.contextmanager

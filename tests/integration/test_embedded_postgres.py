@@ -296,7 +296,10 @@ def test_a_server_that_does_not_start_says_why(state_dir: Path) -> None:
 def test_a_path_longer_than_a_socket_address(state_dir: Path) -> None:
     deep = state_dir.joinpath(*["a-directory-with-a-long-name"] * 5)
     with running(deep) as url, command(deep):
-        assert ask(url) == 1
+        sockets = Path(str(ask(url, "SHOW unix_socket_directories")))
+        assert not sockets.is_relative_to(deep)
+        assert sockets.stat().st_mode & 0o777 == 0o700
+    assert not sockets.exists()
 
 
 def test_a_state_directory_that_is_a_file(state_dir: Path) -> None:

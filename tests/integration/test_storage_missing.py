@@ -39,8 +39,7 @@ async def delegate(connection: Connection, *domains: str) -> None:
 
 
 def names(batch: pa.RecordBatch, column: str) -> list[str]:
-    found: list[str] = batch.column(column).to_pylist()
-    return sorted(found)
+    return sorted(str(name) for name in batch.column(column).to_pylist())
 
 
 async def all_of(batches: AsyncIterator[pa.RecordBatch]) -> list[dict[str, object]]:
