@@ -421,12 +421,13 @@ ZONES = PublishedTable(
         Column("zone", pa.string(), "The zone."),
         Column("kind", pa.string(), "How it came: file, czds, axfr or list."),
         Column("serial", pa.int64(), "SOA serial; null for a list.", False),
-        Column("sha256", pa.string(), "SHA-256 of what was read, hex.", False),
+        Column("sha256", pa.string(), "SHA-256 of the file as received, hex.", False),
         Column("taken", TIME, "When it was taken in."),
-        Column("bytes", pa.int64(), "Bytes read, uncompressed.", False),
+        Column("received", pa.int64(), "Size of the file as received, bytes.", False),
+        Column("bytes", pa.int64(), "Size unpacked, bytes.", False),
         Column("records", pa.int64(), "Resource records read.", False),
-        Column("delegations", pa.int64(), "Delegations in the zone."),
-        Column("signed", pa.int64(), "Delegations with DS: the domains that are surveyed."),
+        Column("delegations", pa.int64(), "Delegations in the zone; names in a list.", False),
+        Column("signed", pa.int64(), "Delegations with DS; null for a list.", False),
     ),
 )
 

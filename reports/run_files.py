@@ -8,7 +8,6 @@ Everything here blocks.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from importlib.resources import files as package_files
 from math import ceil
@@ -71,7 +70,6 @@ def write(
     staged = dataset.stage(key)
     try:
         _export(staged, run.run_id, url, expected[DOMAINS])
-        write_table(staged, ZONES, [_zones(run)])
         _derive(staged, dataset, run, settings, published)
         files = {table: manifest.file_entries(staged, table) for table in TABLES}
         rows = {table.path: sum(one["rows"] for one in files[table]) for table in TABLES}
@@ -106,6 +104,8 @@ def _export(staged: Files, run_id: int, url: str, domains: int) -> None:
         part = staged.directory(DOMAINS) / f"part-{number}.parquet"
         arguments = (run_id, buckets.start, buckets.stop)
         export(url, _selection(DOMAINS), arguments, part, DOMAINS.schema)
+    part = staged.directory(ZONES) / "part-0.parquet"
+    export(url, _selection(ZONES), (run_id,), part, ZONES.schema)
     for public, restricted in SPLIT.items():
         both = _export_aside(staged, public, public.schema.append(_IS_DOMAIN), run_id, url)
         for table, is_domain in ((public, False), (restricted, True)):
@@ -170,13 +170,6 @@ def bucket_ranges(domains: int) -> Iterator[range]:
     parts = max(1, ceil(domains / PART_ROWS))
     for part in range(parts):
         yield range(BUCKETS * part // parts, BUCKETS * (part + 1) // parts)
-
-
-def _zones(run: Run) -> pa.Table:
-    """The zones that the run began with, from its record, by name."""
-    zones = sorted(run.record.get("zones", ()), key=lambda one: str(one["zone"]))
-    rows = [{**one, "taken": datetime.fromisoformat(one["taken"])} for one in zones]
-    return pa.Table.from_pylist(rows, schema=ZONES.schema)
 
 
 def _sources(staged: Files) -> list[dict[str, Any]]:

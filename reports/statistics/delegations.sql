@@ -1,11 +1,14 @@
--- What the zones gave: delegations, and those with DS, which are the surveyed ones.
-SELECT 'delegations' AS metric, 'all' AS dimension, '' AS key,
-    sum(delegations) AS value, 'delegations' AS unit
-FROM zones HAVING count(*) > 0
+-- What the zones gave: delegations, and those with DS, which are the surveyed ones. A list
+-- of names does not say which are signed.
+SELECT 'delegations' AS metric, 'zone' AS dimension, zone AS key,
+    delegations AS value, 'delegations' AS unit
+FROM zones WHERE delegations IS NOT NULL
+UNION ALL
+SELECT 'signed_delegations', 'zone', zone, signed, 'delegations'
+FROM zones WHERE signed IS NOT NULL
+UNION ALL
+SELECT 'delegations', 'all', '', sum(delegations), 'delegations'
+FROM zones HAVING count(delegations) > 0
 UNION ALL
 SELECT 'signed_delegations', 'all', '', sum(signed), 'delegations'
-FROM zones HAVING count(*) > 0
-UNION ALL
-SELECT 'delegations', 'zone', zone, delegations, 'delegations' FROM zones
-UNION ALL
-SELECT 'signed_delegations', 'zone', zone, signed, 'delegations' FROM zones
+FROM zones HAVING count(signed) > 0

@@ -21,15 +21,25 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from dane.faults import LocalTrouble, Refused
-from reports.dataset import PART_ROWS
-from reports.dictionary import CERTIFICATES, DOMAINS, MX_HOSTS, SCHEMA_VERSION, TABLES, Access
+from reports.dataset import PART_ROWS, RunKey
+from reports.dictionary import (
+    CERTIFICATES,
+    DOMAINS,
+    MX_HOSTS,
+    SCHEMA_VERSION,
+    STATISTICS,
+    TABLES,
+    ZONES,
+    Access,
+)
 from reports.library import Library
 from reports.publish import Published, objections, publish
 from reports.run_files import bucket_ranges
 from reports.settings import PublishSettings
-from storage import copy
+from storage import copy, delegation
 from storage import run as runs
 from storage.database import Connection
+from storage.delegation import Snapshot
 from storage.run import Run, RunKind
 from storage.schemas import (
     AUTHORITY,
@@ -258,6 +268,41 @@ async def test_rows_carry_what_was_measured(
     found = {one.domain: one for one in library.breakages(None)}
     assert found["d0.example"].operator == "bad.example"
     assert found["d1.example"].operator == "dns.example"
+
+
+async def test_zones_are_those_that_the_run_began_with(
+    connection: Connection, database_url: str, tmp_path: Path
+) -> None:
+    async def take(zone: str, serial: int | None, **more: Any) -> None:
+        snapshot = Snapshot(zone=zone, origin=SECRET, serial=serial, **more)
+        if snapshot.reason is None:
+            await delegation.replace(connection, snapshot, [])
+        else:
+            await delegation.refuse(connection, snapshot)
+
+    await take("example", 1, source="file", delegations=9, signed=2)
+    await take("example", 2, source="file", delegations=10, signed=3)
+    await take("example", 3, source="file", reason="cut")
+    await take("listed", None, source="list", delegations=5)
+    run = await a_run(connection, database_url)
+    await take("example", 4, source="file", delegations=11, signed=4)
+    await published(connection, database_url, run, tmp_path)
+    files = Library.of(SETTINGS, tmp_path).dataset.files(RunKey(f"{run.started:%Y-%m}", run.run_id))
+    zones = [(row["zone"], row["kind"], row["serial"]) for row in files.read(ZONES).to_pylist()]
+    assert zones == [("example", "file", 2), ("listed", "list", None)]
+    numbers = {
+        (row["metric"], row["dimension"], row["key"]): row["value"]
+        for row in files.read(STATISTICS).to_pylist()
+    }
+    assert numbers[("signed_delegations", "all", "")] == 3
+    assert numbers[("delegations", "all", "")] == 15
+    text = (tmp_path / "dataset/manifest.json").read_text()
+    (entry,) = json.loads(text)["runs"]
+    assert [(one["zone"], one["serial"]) for one in entry["sources"]] == [
+        ("example", 2),
+        ("listed", None),
+    ]
+    assert SECRET not in text
 
 
 async def test_no_domain_is_in_a_public_file(
