@@ -104,7 +104,7 @@ def notices(
 def exceptions(
     context: typer.Context,
     approvals: Annotated[
-        Path, typer.Option(help="TOML file of approvals (docs/operations.md).", metavar="FILE")
+        Path, typer.Option(help="TOML file of approvals (docs/dataset.md).", metavar="FILE")
     ],
     month: Month = None,
     second_vantage: Annotated[
