@@ -30,7 +30,12 @@ SILENT = f"{_NET}.9"  # bound, and never read
 SERVFAILING = f"{_NET}.3"  # an NSD that has no zone: REFUSED
 
 CANARIES = CanarySettings(
-    zones=(".", TLD, f"good.{TLD}"), signed=f"good.{TLD}", broken=f"bogus.{TLD}", recovery_s=20.0
+    zones=(".", TLD, f"good.{TLD}"),
+    signed=f"good.{TLD}",
+    broken=f"bogus.{TLD}",
+    every_s=0.3,
+    reply_s=1.0,
+    recovery_s=20.0,
 )
 CLIENT = ClientSettings(try_s=2.0, last_try_s=4.0, questions_per_s_per_name_server_set=0)
 TLSA_DATA = bytes(range(32))
@@ -39,7 +44,12 @@ TLSA_DATA = bytes(range(32))
 @dataclass(frozen=True, slots=True)
 class World:
     resolvers: Resolvers
-    unbound: Unbound
+    unbound: Unbound  # the first
+    server: subprocess.Popen[bytes]  # NSD, for all names but the dead and the refused ones
+
+    def signal_server(self, number: int) -> None:
+        """To NSD and its children."""
+        os.killpg(self.server.pid, number)
 
 
 def _zone(origin: str, server: str = SERVER) -> Zone:
@@ -128,16 +138,18 @@ def world(directory: Path) -> Iterator[World]:
     with ExitStack() as stack:
         silent = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         silent.bind((SILENT, 53))
+        servers = []
         for name, address, content in (("nsd", SERVER, zones), ("empty", SERVFAILING, {})):
             configuration, _ = nsd.write(directory / name, [address], content.items())
-            process = subprocess.Popen(nsd.command(configuration))
+            process = subprocess.Popen(nsd.command(configuration), start_new_session=True)
+            servers.append(process)
             stack.callback(process.wait)
             stack.callback(process.terminate)
             _await_server(address)
         first = stack.enter_context(Unbound(settings, directory / "first"))
         second = stack.enter_context(Unbound(settings, directory / "second", second_look=True))
         control = first.control.path, second.control.path
-        yield World(Resolvers((first.address,), (second.address,), control), first)
+        yield World(Resolvers((first.address,), (second.address,), control), first, servers[0])
 
 
 def _await_server(address: str) -> None:
