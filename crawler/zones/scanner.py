@@ -16,6 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from crawler.zones import plain
+from crawler.zones.acceptance import foreign
 from crawler.zones.assembly import Assembly, Ordered, OutOfOrder, Serials, Stage, Unordered
 from crawler.zones.master import MAX_LINE, Kind, MasterFile
 from crawler.zones.plain import Block, Zone
@@ -60,7 +61,7 @@ def scan(
     SOA is. `directory` allows `$INCLUDE` (relative to it) and `$GENERATE`. Temporary files
     are made in `work`. Raises Refused for what is not a whole zone.
     """
-    zone = Zone(_apex(chunks(), directory) if origin is None else origin)
+    zone = Zone(_apex(_known(chunks()), directory) if origin is None else origin)
     with _system_memory():
         for ordered in (True, False):
             staged = stage()
@@ -89,7 +90,7 @@ def _pass(
     """Read the zone once. Raises OutOfOrder, Refused."""
     scanner = _Scanner(zone, assembly, directory)
     with ThreadPoolExecutor(threads + 1, "zone") as pool:
-        scanner.run(_whole_lines(chunks), pool, threads)
+        scanner.run(_whole_lines(_known(chunks)), pool, threads)
     count = assembly.finish()
     stage.finish()
     return scanner.result(count, stage)
@@ -114,6 +115,15 @@ def _apex(chunks: Iterator[bytes], directory: Path | None) -> str:
                 return record.owner
         break
     raise Refused("no SOA record: not a whole zone (or give the origin)")
+
+
+def _known(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The chunks. Raises Refused if they begin as something that is no zone."""
+    first = next(chunks, b"")
+    if what := foreign(first):
+        raise Refused(what)
+    yield first
+    yield from chunks
 
 
 def _whole_lines(chunks: Iterator[bytes]) -> Iterator[bytes]:

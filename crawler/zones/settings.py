@@ -34,5 +34,7 @@ class IntakeSettings:
     max_lost_delegations: float = 0.02  # share; but never fewer than 50
     max_lost_signed: float = 0.10
     max_ratio: float = 200.0  # uncompressed to compressed
-    downloads: int = 4
+    downloads: int = 4  # at a time
+    download_timeout_s: float = 60.0  # to connect, and without a byte
+    retry_wait_s: float = 30.0  # before the second try of a download; doubled each time
     user_agent: str = "danesurvey"

@@ -1,5 +1,6 @@
 """`danesurvey zone`: zone files without a database."""
 
+import json
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Annotated
 import typer
 
 from dane.faults import UsageFault
+from danesurvey.cli.context import settings_of
 
 zone_app = typer.Typer(help="Zone files: scan one, fetch the configured ones.")
 
@@ -51,3 +53,26 @@ def signed(
                 f"{scan.delegations} delegations, {scan.signed} signed",
                 file=sys.stderr,
             )
+
+
+@zone_app.command("fetch", epilog="Example: danesurvey zone fetch")
+def fetch(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="The files as JSON.")] = False,
+) -> None:
+    """Download the configured zones, without taking them in."""
+    from crawler.zones.sources import fetched
+
+    settings = settings_of(context)
+    files = fetched(settings.zones, settings.intake, settings.state_dir / "zones", _talk)
+    if as_json:
+        print(json.dumps(files, indent=2))
+    else:
+        for file in files:
+            print("\t".join(str(value) for value in file.values() if value is not None))
+    if any(file["reason"] is not None for file in files):
+        raise typer.Exit(1)
+
+
+def _talk(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,140 @@
+"""Zone transfer (RFC 5936) over TCP, signed with TSIG (RFC 8945) where a key is given.
+
+What a survey needs of the zone (SOA, NS, DS) is written as a master file with the SOA first
+and last, so that the scanner reads it like any other and a cut is seen twice. dnspython
+parses and verifies; nothing is kept in memory.
+"""
+
+import base64
+import binascii
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dns.exception
+import dns.flags
+import dns.inet
+import dns.message
+import dns.rcode
+import dns.rdatatype
+import dns.tsig
+from isal import igzip
+
+from crawler.zones.output import replacing
+from crawler.zones.settings import ZoneSource
+from dane.faults import LocalTrouble, Refused, UsageFault
+
+_gzip_file: Any = igzip.IGzipFile  # untyped
+_PORT = 53
+_KEPT = (dns.rdatatype.SOA, dns.rdatatype.NS, dns.rdatatype.DS)
+_SECRET = "DANESURVEY_TSIG_SECRET"
+
+
+@dataclass(frozen=True, slots=True)
+class Primary:
+    """Where a zone is transferred from."""
+
+    address: str
+    port: int
+    key: dns.tsig.Key | None
+
+    def __str__(self) -> str:
+        return f"{self.address}#{self.port}"
+
+
+def primary(source: ZoneSource) -> Primary:
+    """The server and the key of a source. Raises UsageFault."""
+    if source.server is None:
+        raise UsageFault(f"[[zones]] {source.zone}: kind axfr needs server")
+    address, _, port = source.server.partition("#")
+    if not dns.inet.is_address(address) or not (port or str(_PORT)).isdigit():
+        raise UsageFault(f"[[zones]] {source.zone}: server is no address or address#port")
+    return Primary(address, int(port or _PORT), _key(source))
+
+
+def _key(source: ZoneSource) -> dns.tsig.Key | None:
+    if source.tsig_name is None:
+        return None
+    if source.tsig_secret_file is not None:
+        try:
+            secret = source.tsig_secret_file.read_text("ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            raise UsageFault(f"{source.tsig_secret_file}: no TSIG secret to read") from None
+    else:
+        secret = os.environ.get(_SECRET, "")
+    try:
+        decoded = base64.b64decode(secret, validate=True)
+    except binascii.Error:
+        decoded = b""
+    if not decoded:
+        raise UsageFault(f"[[zones]] {source.zone}: tsig_secret_file or {_SECRET} (base64) needed")
+    return dns.tsig.Key(source.tsig_name, decoded, source.tsig_algorithm)
+
+
+def transfer(server: Primary, zone: str, path: Path, timeout_s: float) -> None:
+    """Transfer a zone into a gzip file. `timeout_s` is for each wait for the server.
+
+    Raises Refused (the server says no, a bad signature, a cut), LocalTrouble.
+    """
+    soas = 0
+    with replacing(path) as file, _gzip_file(fileobj=file, mode="wb", compresslevel=1) as out:
+        for message in _answer(server, zone, dns.rdatatype.AXFR, timeout_s):
+            kept = [rrset for rrset in message.answer if rrset.rdtype in _KEPT]
+            if soas == 0 and (not kept or kept[0].rdtype != dns.rdatatype.SOA):
+                raise Refused(f"{server}: a transfer that does not begin with the SOA")
+            soas += sum(rrset.rdtype == dns.rdatatype.SOA for rrset in kept)
+            out.write("".join(f"{rrset.to_text()}\n" for rrset in kept).encode("ascii"))
+            if soas > 1:
+                if server.key is not None and not message.had_tsig:  # RFC 8945 section 5.3.1
+                    raise Refused(f"{server}: the last message is not signed")
+                return
+        raise Refused(f"{server}: the transfer was cut")
+
+
+def _answer(
+    server: Primary, zone: str, rrtype: dns.rdatatype.RdataType, timeout_s: float
+) -> Iterator[dns.message.Message]:
+    """The verified messages that answer one question over one TCP connection.
+
+    Ends where the server closes the connection. Raises Refused, LocalTrouble.
+    """
+    query = dns.message.make_query(zone, rrtype)
+    query.flags &= ~dns.flags.RD
+    if server.key is not None:
+        query.use_tsig(server.key)
+    wire = query.to_wire()
+    try:
+        connection = socket.create_connection((server.address, server.port), timeout_s)
+    except OSError as error:
+        raise LocalTrouble(f"{server} cannot be reached: {error.strerror or error}") from None
+    with connection, connection.makefile("rb") as stream:
+        context = None
+        try:
+            connection.sendall(len(wire).to_bytes(2) + wire)
+            while len(prefix := stream.read(2)) == 2:
+                length = int.from_bytes(prefix)
+                data = stream.read(length)
+                if len(data) < length:
+                    return
+                message = dns.message.from_wire(
+                    data,
+                    keyring=query.keyring,
+                    request_mac=query.mac,
+                    xfr=True,
+                    tsig_ctx=context,
+                    multi=True,
+                    one_rr_per_rrset=True,
+                )
+                if message.id != query.id or message.rcode() != dns.rcode.NOERROR:
+                    raise Refused(f"{server}: {dns.rcode.to_text(message.rcode())} for {zone}")
+                if server.key is not None and context is None and not message.had_tsig:
+                    raise Refused(f"{server}: the answer is not signed")
+                yield message
+                context = message.tsig_ctx
+        except OSError as error:
+            raise Refused(f"{server}: the transfer was cut: {error.strerror or error}") from None
+        except dns.exception.DNSException as error:
+            raise Refused(f"{server}: a bad answer: {type(error).__name__}: {error}") from None
