@@ -144,10 +144,10 @@ def last_run(
     """The last published run of these kinds, of the month if one is given. Raises Refused."""
     found = [one for one in runs(dataset) if one.kind in kinds and month in (None, one.key.month)]
     if not found:
+        which = "" if set(kinds) == set(RunKind) else f"{' or '.join(kinds)} "
         of_month = f" of {month}" if month else ""
         raise Refused(
-            f"{dataset.directory} has no {' or '.join(kinds)} run{of_month}; "
-            "`danesurvey publish` publishes one"
+            f"{dataset.directory} has no {which}run{of_month}; `danesurvey publish` publishes one"
         )
     return found[-1]
 
