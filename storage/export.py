@@ -24,6 +24,7 @@ from storage.database import adbc_trouble
 from storage.schemas import Table
 
 ROW_GROUP = 131_072
+_FETCH = ROW_GROUP // 8  # rows that libpq holds at once
 _CURSOR = "export"
 
 
@@ -45,7 +46,7 @@ def export_table(url: str, table: Table, run_id: int, path: Path) -> int:
 
 
 def write(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
-    """Write batches, each one row group, as one file; the number of rows. Raises LocalTrouble."""
+    """Write batches of any size as one file; the number of rows. Raises LocalTrouble."""
     rows = 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,12 +56,30 @@ def write(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> i
                 temporary, schema.remove_metadata(), compression="zstd", version="2.6"
             ) as writer,
         ):
-            for batch in batches:
-                writer.write_batch(batch, row_group_size=ROW_GROUP)
-                rows += batch.num_rows
+            for group in _row_groups(batches):
+                writer.write_table(group, row_group_size=ROW_GROUP)
+                rows += group.num_rows
     except OSError as fault:
         raise LocalTrouble(f"{path} cannot be written: {fault.strerror or fault}") from None
     return rows
+
+
+def _row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """The same rows, ROW_GROUP at a time, the last ones fewer."""
+    held: list[pa.RecordBatch] = []
+    free = ROW_GROUP
+    for batch in batches:
+        rest = batch
+        while rest.num_rows:
+            part = rest.slice(0, free)
+            rest = rest.slice(part.num_rows)
+            held.append(part)
+            free -= part.num_rows
+            if not free:
+                yield pa.Table.from_batches(held)
+                held, free = [], ROW_GROUP
+    if held:
+        yield pa.Table.from_batches(held)
 
 
 @contextlib.contextmanager
@@ -87,7 +106,7 @@ def _appearing(path: Path) -> Iterator[Path]:
 def _fetch(
     url: str, query: str, arguments: Sequence[object], schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
-    """The rows in batches of ROW_GROUP, through a cursor on the server."""
+    """The rows in batches of _FETCH, through a cursor on the server."""
     try:
         with adbc.connect(url) as connection, connection.cursor() as cursor:
             # COPY, adbc's way to stream, takes neither parameters nor FETCH.
@@ -96,7 +115,7 @@ def _fetch(
                 f"DECLARE {_CURSOR} NO SCROLL CURSOR FOR {query}", tuple(arguments) or None
             )
             while True:
-                cursor.execute(f"FETCH {ROW_GROUP} FROM {_CURSOR}")
+                cursor.execute(f"FETCH {_FETCH} FROM {_CURSOR}")
                 table = cursor.fetch_arrow_table()
                 if not table.num_rows:
                     return
