@@ -19,6 +19,7 @@ Signs that the resolver sheds load, and what is done (`Client.room`):
   question a tick, so that a resolver that stands still does not use up the names.
 """
 
+import os
 import random
 import select
 import socket
@@ -47,6 +48,7 @@ _GATHER_S = 0.002
 _RECEIVE_BUFFER = 1 << 20
 _BIGGEST = 4096  # a datagram is at most codec.UDP_PAYLOAD
 _MIN_WINDOW = 16
+_MOST_SOCKETS = 256
 _NOT_OURS = frozenset({Flaw.OTHER_QUESTION, Flaw.NOT_A_RESPONSE, Flaw.SHORT})
 _SO_RCVBUFFORCE = 33  # <asm-generic/socket.h>; beyond rmem_max, with CAP_NET_ADMIN
 
@@ -57,11 +59,13 @@ class Resolvers:
 
     `second` is the one with qname minimisation (measurement, section 3.4); without it second
     looks are left out. `control`: the Unix control sockets of them all, for flushes.
+    `threads`: of each resolver; default: one a core, as Unbound is configured.
     """
 
     first: tuple[Address, ...]
     second: tuple[Address, ...] = ()
     control: tuple[Path, ...] = ()
+    threads: int | None = None
 
 
 class Asker(Protocol):
@@ -123,11 +127,10 @@ class Client:
         self._by_descriptor: dict[int, _Channel] = {}
         self._turn = 0
         self._ticked: list[Ticked] = []
+        threads = resolvers.threads or os.cpu_count() or 1
+        sockets = min(settings.sockets * threads, _MOST_SOCKETS)
         for addresses in filter(None, (resolvers.first, resolvers.second)):
-            group = [
-                _Channel(addresses[number % len(addresses)])
-                for number in range(max(settings.sockets, len(addresses)))
-            ]
+            group = [_Channel(addresses[number % len(addresses)]) for number in range(sockets)]
             self._groups.append(group)
             self._streams.append(Stream(addresses[0], try_s))
             for channel in group:

@@ -31,8 +31,9 @@ class ResolverSettings:
 class ClientSettings:
     """The window and the deadlines of the DNS client."""
 
-    window: int = 500  # questions in flight a worker, and as many older than resend_s again:
-    # twice that times the workers stays <= threads * 4096 / 4
+    # Questions in flight a scan, and as many older than resend_s again: twice that, times the
+    # scans that run at once, stays <= threads * 4096 / 4.
+    window: int = 500
     sockets: int = 16  # connected UDP sockets a resolver thread
     resend_s: float = 1.0  # a question open so long is sent once more
     try_s: float = 5.0  # deadline of one try; then the name goes to the next pass
@@ -48,10 +49,16 @@ class ClientSettings:
 class CanarySettings:
     """Names that tell our own outage from theirs (measurement, section 1)."""
 
-    zones: tuple[str, ...] = (".", "com", "org", "nl", "se", "cz", "br")  # NXDOMAIN with AD
+    # Zones that deny a fresh name with AD: signed, without opt-out (com, org and nl have it)
+    # and without a wildcard; of different operators.
+    zones: tuple[str, ...] = (
+        *(".", "arpa", "se", "nu"),
+        *("isc.org", "ripe.net", "nic.cz", "afnic.fr", "sidnlabs.nl", "cloudflare.com"),
+    )
     signed: str = "internetsociety.org"
     broken: str = "dnssec-failed.org"
-    algorithms: dict[str, str] = field(default_factory=dict)  # algorithm number -> secure name
+    # Algorithm number -> an apex that is secure by it.
+    algorithms: dict[str, str] = field(default_factory=lambda: {"8": ".", "13": "com"})
     every_s: float = 10.0
     reply_s: float = 5.0  # how long a round waits for its replies
     recovery_s: float = 600.0  # how long a scan waits for the network to come back

@@ -1,0 +1,218 @@
+"""The resolve stage before a cold Unbound, beside dnsperf with the same questions.
+
+    python -m bench.resolve [--domains 50000] [--rounds 3] [--window 500]
+
+A lab of made-up signed domains; each measurement starts a new Unbound, so that nothing is
+cached but the lab's keys. The resolver is the limit, for everybody: the bar is 1.15 times
+the wall time of dnsperf with as many questions in flight, as many sockets and the very same
+questions in the same order (docs/design.md, section 7). massdns and zdns are measured
+beside, if they are on the PATH, with the MX questions alone.
+"""
+
+import argparse
+import json
+import os
+import re
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from crawler.dns.client import Resolvers
+from crawler.dns.settings import ClientSettings
+from crawler.dns.unbound import Unbound
+from crawler.scan import resolve
+from dane.names import bucket
+from danesurvey.settings import Settings, load
+from lab.internet import Lab
+from storage.schemas import DOMAIN_MX
+
+BAR = 1.15
+_SHARD_ROWS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Cold:
+    """A new Unbound in the lab."""
+
+    settings: Settings
+    resolvers: Resolvers
+    unbound: Unbound
+
+
+def inside(lab: Lab, module: str, options: argparse.Namespace) -> int:
+    """Run `module` again with --inside, in the lab's network. Its exit status."""
+    argv = [sys.executable, "-m", module, "--inside", str(lab.directory)]
+    for name, value in vars(options).items():
+        if name != "inside":
+            argv += [f"--{name}", str(value)]
+    return lab.exec(argv).returncode
+
+
+def cold(directory: Path, measure: Callable[[Cold], Any]) -> Any:
+    """What `measure` finds with an Unbound that was just started."""
+    settings = load(directory / "danesurvey.toml")
+    with tempfile.TemporaryDirectory(prefix="danesurvey-bench-", dir="/var/tmp") as state:
+        os.chmod(state, 0o755)
+        with Unbound(settings.resolver, Path(state)) as unbound:
+            resolvers = Resolvers((unbound.address,), control=(unbound.control.path,))
+            return measure(Cold(settings, resolvers, unbound))
+
+
+def names(directory: Path) -> list[str]:
+    """All made-up domains of the lab, in the order of their buckets, as a survey takes them."""
+    found = pq.read_table(directory / "truth.parquet", columns=["domain"])["domain"].to_pylist()
+    return sorted(found, key=bucket)
+
+
+def client_settings(settings: Settings, window: int) -> ClientSettings:
+    """The lab's, with this window, and unspaced: the names stand for thousands of operators."""
+    values = {name: getattr(settings.client, name) for name in ClientSettings.__dataclass_fields__}
+    values |= {"window": window, "questions_per_s_per_name_server_set": 0.0, "try_s": 5.0}
+    return ClientSettings(**values)
+
+
+def scan(cold: Cold, domains: list[str], window: int) -> dict[str, float]:
+    """The scan of all domains, shard by shard."""
+    client = client_settings(cold.settings, window)
+    rows = failed = questions = 0
+    wall, before = time.monotonic(), time.process_time()
+    for start in range(0, len(domains), _SHARD_ROWS):
+        shard = domains[start : start + _SHARD_ROWS]
+        found = resolve.scan(
+            pa.RecordBatch.from_pydict({"bucket": list(map(bucket, shard)), "domain": shard}),
+            schema=DOMAIN_MX.schema,
+            client=client,
+            canaries=cold.settings.canaries,
+            resolver=cold.resolvers,
+            last_pass=False,
+            passes=1,
+            run_id=1,
+        )
+        rows += found.num_rows
+        questions += sum(found["questions"].to_pylist())
+        failed += sum(
+            one in ("unanswered", "local_resolver") for one in found["outcome"].to_pylist()
+        )
+    return {
+        "wall_s": time.monotonic() - wall,
+        "cpu_us": (time.process_time() - before) / questions * 1e6,
+        "questions": questions,
+        "rows": rows,
+        "ours": failed,
+        "resident_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "exceeded": cold.unbound.statistics().get("requestlist_exceeded", 0.0),
+    }
+
+
+def dnsperf(cold: Cold, lines: list[str], window: int, sockets: int) -> float:
+    """Wall seconds of dnsperf for the questions."""
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.writelines(f"{line}\n" for line in lines)
+        file.flush()
+        host, port = cold.resolvers.first[0]
+        argv = ["dnsperf", "-D", "-t", "60", "-q", str(window), "-c", str(sockets)]
+        argv += ["-s", host, "-p", str(port), "-d", file.name, "-n", "1"]
+        report = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    found = re.search(r"Run time \(s\):\s+([\d.]+)", report)
+    assert found is not None
+    return float(found[1])
+
+
+def same_questions(domains: list[str], window: int) -> list[str]:
+    """What the scan asks, in its order: the keys of a zone once its MX answer is there."""
+    lines: list[str] = []
+    for number in range(len(domains) + window):
+        if number < len(domains):
+            lines.append(f"{domains[number]} MX")
+        if number >= window:
+            lines += [f"{domains[number - window]} {kind}" for kind in ("DNSKEY", "NSEC3PARAM")]
+    return lines
+
+
+def _peer(cold: Cold, domains: list[str], window: int, program: str) -> float | None:
+    if shutil.which(program) is None:
+        return None
+    host, port = cold.resolvers.first[0]
+    argv = {
+        "massdns": ["massdns", "-r", "/dev/stdin", "-t", "MX", "-s", str(window), "-q"],
+        "zdns": ["zdns", "MX", "--name-servers", f"{host}:{port}", "--threads", str(window)],
+    }[program]
+    start = time.monotonic()
+    subprocess.run(argv, input="\n".join(domains), text=True, capture_output=True, check=True)
+    return time.monotonic() - start
+
+
+def _measure(options: argparse.Namespace) -> int:
+    directory = Path(options.inside)
+    domains = names(directory)
+    sockets = min(ClientSettings().sockets * (os.cpu_count() or 1), 256)
+    questions = same_questions(domains, options.window)
+    ours: list[dict[str, float]] = []
+    theirs: list[float] = []
+    alone: list[float] = []
+    for number in range(options.rounds):
+        print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
+        theirs.append(cold(directory, lambda one: dnsperf(one, questions, options.window, sockets)))
+        ours.append(cold(directory, lambda one: scan(one, domains, options.window)))
+        alone.append(
+            cold(
+                directory,
+                lambda one: dnsperf(
+                    one, [f"{name} MX" for name in domains], options.window, sockets
+                ),
+            )
+        )
+    wall = statistics.median(one["wall_s"] for one in ours)
+    reference = statistics.median(theirs)
+    last = ours[-1]
+    print(
+        f"domains                      {len(domains)}, window {options.window}, {sockets} sockets"
+    )
+    print(f"resolve scan                 {wall:8.2f} s  {len(domains) / wall:8.0f} domains/s")
+    print(
+        f"dnsperf, the same questions  {reference:8.2f} s  ratio {wall / reference:.2f}, bar {BAR}"
+    )
+    mx = statistics.median(alone)
+    print(f"dnsperf, MX questions alone  {mx:8.2f} s  ratio {wall / mx:.2f}")
+    for program in ("massdns", "zdns"):
+        seconds = cold(directory, lambda one, p=program: _peer(one, domains, options.window, p))
+        print(f"{program:29}" + (f"{seconds:8.2f} s" if seconds else "not on the PATH"))
+    print(f"questions a domain           {last['questions'] / len(domains):8.2f}")
+    print(f"CPU of the scan, a question  {last['cpu_us']:8.1f} µs")
+    print(f"resident                     {last['resident_mib']:8.0f} MiB")
+    print(f"not answered, through us     {last['ours']:8.0f}")
+    print(f"missing rows                 {len(domains) - last['rows']:8.0f}")
+    print(f"requestlist.exceeded         {last['exceeded']:8.0f}")
+    print(json.dumps({"wall_s": [one["wall_s"] for one in ours], "dnsperf_s": theirs}))
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, prog="bench.resolve")
+    parser.add_argument("--domains", type=int, default=50_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--window", type=int, default=ClientSettings().window)
+    parser.add_argument("--inside", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.inside:
+        return _measure(options)
+    with (
+        tempfile.TemporaryDirectory(prefix="danesurvey-bench-", dir="/var/tmp") as directory,
+        Lab(Path(directory) / "lab", domains=options.domains) as lab,
+    ):
+        return inside(lab, "bench.resolve", options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
