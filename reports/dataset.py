@@ -88,25 +88,16 @@ def write_table(
     batches leave no trace in the file. Raises LocalTrouble for a full disk.
     """
     path = files.directory(table) / "part-0.parquet"
-    write(path, table.schema, _row_groups(rows, table.schema))
+    write(path, table.schema, _declared(rows, table.schema))
 
 
-def _row_groups(
+def _declared(
     rows: Iterable[pa.RecordBatch | pa.Table], schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
-    pending = schema.empty_table()
+    """The rows with the schema's columns, in its order."""
     for part in rows:
         whole = pa.Table.from_batches([part]) if isinstance(part, pa.RecordBatch) else part
-        pending = pa.concat_tables([pending, whole.select(schema.names).cast(schema)])
-        while pending.num_rows >= ROW_GROUP:
-            yield _one_batch(pending.slice(0, ROW_GROUP))
-            pending = pending.slice(ROW_GROUP)
-    if pending.num_rows:
-        yield _one_batch(pending)
-
-
-def _one_batch(rows: pa.Table) -> pa.RecordBatch:
-    return rows.combine_chunks().to_batches()[0]
+        yield from whole.select(schema.names).cast(schema).to_batches()
 
 
 class Dataset:

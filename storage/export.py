@@ -65,7 +65,10 @@ def write(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> i
 
 
 def _row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """The same rows, ROW_GROUP at a time, the last ones fewer."""
+    """The same rows, ROW_GROUP at a time, the last ones fewer.
+
+    Each in one chunk: the borders of chunks would show in the pages of the file.
+    """
     held: list[pa.RecordBatch] = []
     free = ROW_GROUP
     for batch in batches:
@@ -76,10 +79,10 @@ def _row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
             held.append(part)
             free -= part.num_rows
             if not free:
-                yield pa.Table.from_batches(held)
+                yield pa.Table.from_batches(held).combine_chunks()
                 held, free = [], ROW_GROUP
     if held:
-        yield pa.Table.from_batches(held)
+        yield pa.Table.from_batches(held).combine_chunks()
 
 
 @contextlib.contextmanager

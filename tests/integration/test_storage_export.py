@@ -1,5 +1,7 @@
 """Parquet files: the declared schema, the same bytes every time, whole or not there."""
 
+import itertools
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,6 +73,18 @@ def test_the_same_rows_are_the_same_bytes(database_url: str, tmp_path: Path) -> 
         5,
     ]
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["one.parquet"]
+
+
+def test_the_borders_of_batches_leave_no_trace(tmp_path: Path) -> None:
+    numbers = pa.array(range(ROW_GROUP + 1000), pa.int32())
+    words = pa.array([["w"] * (n % 3) for n in range(len(numbers))], NUMBERS.field("words").type)
+    whole = pa.record_batch([numbers, words], schema=NUMBERS)
+    chance = random.Random(1)
+    cuts = [0, *sorted(chance.sample(range(len(numbers)), 30)), len(numbers)]
+    pieces = [whole.slice(start, end - start) for start, end in itertools.pairwise(cuts)]
+    assert write(tmp_path / "whole", NUMBERS, [whole]) == len(numbers)
+    assert write(tmp_path / "pieces", NUMBERS, pieces) == len(numbers)
+    assert (tmp_path / "whole").read_bytes() == (tmp_path / "pieces").read_bytes()
 
 
 def test_rows_that_the_schema_does_not_hold_leave_no_file(
