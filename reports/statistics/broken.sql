@@ -1,5 +1,5 @@
 -- Broken domains by what is broken. By operator only what is confirmed: these rows are
--- public. Operators that serve nobody but themselves are counted together.
+-- public. Operators known only as hosts that are domains themselves are counted together.
 WITH host AS (
     SELECT DISTINCT hash(domain) AS domain, host_status
     FROM (
@@ -24,7 +24,7 @@ FROM (
     SELECT CASE operator_kind WHEN 'mx' THEN 'confirmed_broken_domains'
             ELSE 'confirmed_failing_domains' END AS metric,
         operator_kind || '_operator' AS dimension,
-        CASE WHEN bool_and(domain = operator) THEN '(their own only)' ELSE operator END AS key,
+        CASE WHEN bool_and(domain = host) THEN '(their own only)' ELSE operator END AS key,
         count(DISTINCT domain) AS domains
     FROM breakages
     WHERE state = 'confirmed'
