@@ -107,6 +107,9 @@ def run_entry(
         },
         "resolver": _without_secrets(record.get("resolver", {})),
         "canaries": _without_secrets(record.get("canaries", {})),
+        "sessions": [
+            _without_secrets(record[name]) for name in sorted(record) if name.startswith("session ")
+        ],
         "settings": public_settings(record.get("settings", {})),
     }
 

@@ -1,7 +1,7 @@
 """Statistics of a month: wall time and peak memory over a synthetic data set.
 
-    python bench/month_statistics.py --domains 1000000
-    python bench/month_statistics.py --domains 25000000 --keep /var/tmp/months
+    python -m bench.statistics [--domains 1000000]
+    python -m bench.statistics --domains 25000000 --keep /var/tmp/months
 
 Makes two months of Parquet files (rows drawn from a few thousand kinds of domain, most of
 them at large providers, 3 % broken or failing), then computes breakages and statistics of
@@ -236,7 +236,7 @@ def read_everything(root: Path) -> float:
 def in_process(what: str, root: Path) -> Any:
     """The same file, asked for one measurement in a new process."""
     done = subprocess.run(
-        [sys.executable, __file__, "--measure", what, "--keep", str(root)],
+        [sys.executable, "-m", "bench.statistics", "--measure", what, "--keep", str(root)],
         check=True,
         stdout=subprocess.PIPE,
     )
