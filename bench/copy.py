@@ -137,8 +137,10 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--shard", type=int, default=20_000)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory, running(Path(directory)) as url:
-        asyncio.run(measure(url, arguments.rows, arguments.shard))
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o711)  # as root, the server is another user
+        with running(Path(directory) / "state") as url:
+            asyncio.run(measure(url, arguments.rows, arguments.shard))
 
 
 if __name__ == "__main__":

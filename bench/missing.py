@@ -100,8 +100,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--names", type=int, default=1_000_000)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory, running(Path(directory)) as url:
-        asyncio.run(measure(url, arguments.names))
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o711)  # as root, the server is another user
+        with running(Path(directory) / "state") as url:
+            asyncio.run(measure(url, arguments.names))
 
 
 if __name__ == "__main__":

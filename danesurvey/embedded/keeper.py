@@ -6,7 +6,7 @@ its own end or by `kill -9`: a lock of a dead process is free. Then it stops the
 While somebody still uses the server it starts it again when it dies.
 
 It is run as a script (`python -I -S keeper.py PLAN`), so it imports nothing but the standard
-library and starts in some 20 ms. `danesurvey.embedded` alone starts it, in a session of its
+library and starts in some 20 ms. `danesurvey.embedded.server` alone starts it, in a session of its
 own, and hands it the lock that says "a server is alive" as file descriptor 3. The server
 inherits that descriptor: the lock is free exactly when this process and every process of the
 server are gone, which no pid file can say.
