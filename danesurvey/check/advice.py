@@ -11,6 +11,7 @@ from dane.outcomes import (
     Defect,
     DomainStatus,
     HostStatus,
+    LookupOutcome,
     LookupStage,
     MismatchCause,
     NoMailReason,
@@ -126,6 +127,11 @@ CAUSE: dict[MismatchCause, str] = {
     MismatchCause.EMPTY_DIGEST: "it is the digest of nothing",
     MismatchCause.UNKNOWN: "it fits no certificate of the chain: most often a certificate was "
     "renewed with a new key and the record was not changed",
+}
+
+FAILED_LOOKUP: dict[LookupOutcome, str] = {
+    LookupOutcome.BOGUS: "there is an answer, but its signatures do not hold",
+    LookupOutcome.SERVFAIL: "no answer that a resolver can use",
 }
 
 HOST: dict[HostStatus, str] = {

@@ -19,6 +19,7 @@ from dane.outcomes import (
     DomainStatus,
     HostClass,
     HostStatus,
+    LookupOutcome,
     LookupStage,
     MismatchCause,
     NoMailReason,
@@ -28,6 +29,7 @@ from danesurvey.check.advice import (
     AUTHORITY,
     CAUSE,
     DEFECT,
+    FAILED_LOOKUP,
     INFORMATION,
     REPAIR_DOMAIN,
     REPAIR_HOST,
@@ -281,13 +283,14 @@ def _certificate(der: bytes) -> Document:
 def _lookup_causes(measured: Measured) -> list[str]:
     """What the resolver says of failing lookups, and what the name servers' answers show."""
     lines: dict[str, None] = {}
-    rows = [(measured.domain, measured.domain_mx), *measured.hosts.items()]
-    for name, row in rows:
-        outcomes = {
-            row.get(key) for key in ("outcome", "a_outcome", "aaaa_outcome", "tlsa_outcome")
-        }
-        if outcomes & FAILED and row["ede_text"]:
-            lines[f"{name}: {_printable(row['ede_text'])}"] = None
+    asked = [(measured.domain, "MX", measured.domain_mx["outcome"], measured.domain_mx)]
+    for name, row in measured.hosts.items():
+        asked += [(name, "A", row["a_outcome"], row), (name, "AAAA", row["aaaa_outcome"], row)]
+        asked += [(f"_25._tcp.{candidate(row)}", "TLSA", row["tlsa_outcome"], row)]
+    for name, rrtype, outcome, row in asked:
+        if outcome in FAILED:
+            said = f" ({_printable(row['ede_text'])})" if row["ede_text"] else ""
+            lines[f"{name} {rrtype}: {FAILED_LOOKUP[LookupOutcome(outcome)]}{said}"] = None
     for row in measured.authority:
         about = f"{row['name']} {row['rrtype']}"
         bad: dict[str, dict[str, None]] = {}

@@ -11,6 +11,7 @@ from rich.console import Console
 from crawler.dns.unbound import loopback
 from dane.faults import UsageFault
 from dane.outcomes import (
+    FAILED,
     HOST_CLASS,
     AuthorityResult,
     Defect,
@@ -32,6 +33,7 @@ def test_every_word_has_its_sentence() -> None:
     assert set(advice.DEFECT) == set(Defect)
     assert set(advice.CAUSE) == set(MismatchCause)
     assert set(advice.AUTHORITY) == set(AuthorityResult)
+    assert set(advice.FAILED_LOOKUP) == FAILED
     failing = {DomainStatus.BROKEN, DomainStatus.LOOKUP_FAILED}
     assert set(advice.SENDER) | failing == set(DomainStatus)
     details: dict[DomainStatus, set[Any]] = {
@@ -146,6 +148,9 @@ def test_strangers_text_never_reaches_the_terminal_raw() -> None:
 
 def test_the_cause_of_a_failing_lookup() -> None:
     found = document(hostile(), None)
+    assert found["causes"][0].startswith(
+        "bad.example MX: there is an answer, but its signatures do not hold ("
+    )
     assert "bad.example MX: ns1.bad.example refuses" in found["causes"]
     assert found["repairs"][0]["text"].startswith("Have the name servers of bad.example")
     assert found["checked"] == "2024-05-01T12:00:00Z"
