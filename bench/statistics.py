@@ -27,17 +27,9 @@ import pyarrow as pa
 
 from dane.names import BUCKETS
 from reports import breakage, statistics
+from reports.columns import PublishedTable
 from reports.dataset import Files, RunKey, write_table
-from reports.dictionary import (
-    ADDRESSES,
-    BREAKAGES,
-    CERTIFICATES,
-    DOMAINS,
-    MX_HOSTS,
-    PROBES,
-    ZONES,
-    PublishedTable,
-)
+from reports.dictionary import ADDRESSES, BREAKAGES, CERTIFICATES, DOMAINS, MX_HOSTS, PROBES, ZONES
 from reports.settings import ConfirmationSettings
 from reports.views import open_views
 from storage.export import ROW_GROUP

@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dane.faults import LocalTrouble, UsageFault
-from reports.dictionary import TABLES, PublishedTable
+from reports.columns import PublishedTable
+from reports.dictionary import TABLES
 from storage.export import ROW_GROUP, write
 
 PART_ROWS = 32 * ROW_GROUP

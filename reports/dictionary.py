@@ -13,9 +13,8 @@ same table. The two parts together are the table.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
-from typing import Any
 
 import pyarrow as pa
 
@@ -31,6 +30,7 @@ from dane.outcomes import (
     NoMailReason,
     RecordResult,
 )
+from reports.columns import Access, Column, PublishedTable, column_of
 from storage.schemas import (
     CERTIFICATE,
     DOMAIN_MX,
@@ -48,13 +48,6 @@ SCHEMA_VERSION = "1.0.0"
 """Semantic: major when a column goes or changes its meaning, minor when one is added."""
 
 
-class Access(StrEnum):
-    """Who may have a table."""
-
-    PUBLIC = "public"
-    RESTRICTED = "restricted"
-
-
 class OperatorKind(StrEnum):
     """Whose list a breakage is on."""
 
@@ -69,111 +62,25 @@ class BreakageState(StrEnum):
     CONFIRMED = "confirmed"
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One published column."""
-
-    name: str
-    type: pa.DataType
-    description: str
-    required: bool = True
-    words: tuple[str, ...] = ()  # the closed vocabulary of the column or of its items
-
-    @property
-    def field(self) -> "pa.Field[Any]":
-        return pa.field(self.name, self.type, nullable=not self.required)
-
-    def frictionless(self) -> dict[str, Any]:
-        """The column as a field descriptor of a Frictionless Table Schema."""
-        kind = _frictionless_type(self.type)
-        descriptor: dict[str, Any] = {
-            "name": self.name,
-            "type": kind,
-            "description": self.description,
-        }
-        if pa.types.is_binary(self.type):
-            descriptor["format"] = "binary"
-        if pa.types.is_list(self.type):
-            descriptor["arrayItem"] = {"type": _frictionless_type(self.type.value_type)}
-        constraints: dict[str, Any] = {"required": True} if self.required else {}
-        if self.words and kind == "array":
-            descriptor["arrayItem"]["constraints"] = {"enum": list(self.words)}
-        elif self.words:
-            constraints["enum"] = list(self.words)
-        if constraints:
-            descriptor["constraints"] = constraints
-        return descriptor
-
-
-@dataclass(frozen=True, slots=True)
-class PublishedTable:
-    """One table of the data set; `key` is unique and is the order of its rows."""
-
-    name: str
-    access: Access
-    description: str
-    key: tuple[str, ...]
-    columns: tuple[Column, ...]
-
-    @property
-    def path(self) -> str:
-        """`access/name`: its directory in the data set."""
-        return f"{self.access}/{self.name}"
-
-    @property
-    def schema(self) -> pa.Schema:
-        return pa.schema([column.field for column in self.columns])
-
-    def frictionless(self) -> dict[str, Any]:
-        """The Frictionless Table Schema."""
-        return {
-            "fields": [column.frictionless() for column in self.columns],
-            "primaryKey": list(self.key),
-        }
-
-
-def _frictionless_type(kind: pa.DataType) -> str:
-    tests = (
-        (pa.types.is_boolean, "boolean"),
-        (pa.types.is_integer, "integer"),
-        (pa.types.is_floating, "number"),
-        (pa.types.is_timestamp, "datetime"),
-        (pa.types.is_list, "array"),
+def _rrsig(table: Table, what: str) -> Iterator[Column]:
+    yield column_of(table, "rrsig_signer", f"Signer's name of the RRSIG over {what}: its zone.")
+    yield column_of(table, "rrsig_algorithm", "DNSSEC algorithm number of that RRSIG.")
+    yield column_of(table, "rrsig_key_tag", "Key tag of that RRSIG.")
+    yield column_of(
+        table, "rrsig_labels", "Labels field of that RRSIG; below the owner's: a wildcard."
     )
-    return next((name for test, name in tests if test(kind)), "string")
-
-
-def _of(
-    table: Table,
-    column: str,
-    description: str,
-    *,
-    name: str | None = None,
-    words: type[StrEnum] | tuple[str, ...] = (),
-) -> Column:
-    """The column of a run table, published under its own or another name."""
-    declared = table.schema.field(column)
-    vocabulary = words if isinstance(words, tuple) else tuple(map(str, words))
-    return Column(name or column, declared.type, description, not declared.nullable, vocabulary)
-
-
-def _rrsig(table: Table, of: str) -> Iterator[Column]:
-    yield _of(table, "rrsig_signer", f"Signer's name of the RRSIG over {of}: its zone.")
-    yield _of(table, "rrsig_algorithm", "DNSSEC algorithm number of that RRSIG.")
-    yield _of(table, "rrsig_key_tag", "Key tag of that RRSIG.")
-    yield _of(table, "rrsig_labels", "Labels field of that RRSIG; below the owner's: a wildcard.")
-    yield _of(table, "rrsig_original_ttl", "Original TTL of that RRSIG, seconds.")
-    yield _of(table, "rrsig_inception", "Inception of that RRSIG.")
-    yield _of(table, "rrsig_expiration", "Expiration of that RRSIG.")
+    yield column_of(table, "rrsig_original_ttl", "Original TTL of that RRSIG, seconds.")
+    yield column_of(table, "rrsig_inception", "Inception of that RRSIG.")
+    yield column_of(table, "rrsig_expiration", "Expiration of that RRSIG.")
 
 
 def _asked(table: Table) -> Iterator[Column]:
-    yield _of(table, "passes", "Passes in which it was asked; the last one's outcome counts.")
-    yield _of(table, "questions", "DNS questions sent for it, in all passes.")
-    yield _of(table, "first_asked", "When it was asked for the first time in this run.")
-    yield _of(table, "last_asked", "When it was asked for the last time in this run.")
-    yield _of(table, "ede_code", "Extended DNS error of the first failing answer (RFC 8914).")
-    yield _of(table, "ede_text", "Extra text of that error, as the resolver sent it.")
+    yield column_of(table, "passes", "Passes in which it was asked; the last one's outcome counts.")
+    yield column_of(table, "questions", "DNS questions sent for it, in all passes.")
+    yield column_of(table, "first_asked", "When it was asked for the first time in this run.")
+    yield column_of(table, "last_asked", "When it was asked for the last time in this run.")
+    yield column_of(table, "ede_code", "Extended DNS error of the first failing answer (RFC 8914).")
+    yield column_of(table, "ede_text", "Extra text of that error, as the resolver sent it.")
 
 
 _AUTHORITY = Column(
@@ -189,83 +96,93 @@ DOMAINS = PublishedTable(
     "One row a surveyed domain: its MX lookup and its verdict.",
     ("bucket", "domain"),
     (
-        _of(DOMAIN_VERDICT, "bucket", "CRC-32 of the domain modulo 4096: the order of the rows."),
-        _of(DOMAIN_VERDICT, "domain", "The domain: lower case, no final dot, odd bytes as \\DDD."),
-        _of(DOMAIN_VERDICT, "status", "Status of the domain.", words=DomainStatus),
-        _of(DOMAIN_VERDICT, "stage", "Which lookup failed (lookup_failed).", words=LookupStage),
-        _of(DOMAIN_VERDICT, "reason", "Why it takes no mail (no_mail).", words=NoMailReason),
-        _of(
+        column_of(
+            DOMAIN_VERDICT, "bucket", "CRC-32 of the domain modulo 4096: the order of the rows."
+        ),
+        column_of(
+            DOMAIN_VERDICT, "domain", "The domain: lower case, no final dot, odd bytes as \\DDD."
+        ),
+        column_of(DOMAIN_VERDICT, "status", "Status of the domain.", words=DomainStatus),
+        column_of(
+            DOMAIN_VERDICT, "stage", "Which lookup failed (lookup_failed).", words=LookupStage
+        ),
+        column_of(DOMAIN_VERDICT, "reason", "Why it takes no mail (no_mail).", words=NoMailReason),
+        column_of(
             DOMAIN_VERDICT,
             "level",
             "Whether a most preferred MX host is broken, or only a backup (broken).",
             words=BrokenLevel,
         ),
-        _of(
+        column_of(
             DOMAIN_VERDICT,
             "mx_secure",
             "The MX answer or its denial is validated: the denominator of the percentage.",
         ),
-        _of(
+        column_of(
             DOMAIN_VERDICT,
             "dane_primary",
             "DANE works at every primary MX host that accepts connections: the headline count.",
         ),
-        _of(
+        column_of(
             DOMAIN_VERDICT,
             "deliverable",
             "Whether a sender that enforces DANE can deliver; null: not known, or without DANE.",
         ),
-        _of(DOMAIN_VERDICT, "host", "MX hosts by preference, then name.", name="mx_host"),
-        _of(
+        column_of(DOMAIN_VERDICT, "host", "MX hosts by preference, then name.", name="mx_host"),
+        column_of(
             DOMAIN_VERDICT,
             "host_preference",
             "Preference of each MX host; 0 for an implicit MX.",
             name="mx_preference",
         ),
-        _of(
+        column_of(
             DOMAIN_VERDICT,
             "host_status",
             "Status of each MX host for this domain.",
             words=HostStatus,
         ),
-        _of(
+        column_of(
             DOMAIN_VERDICT, "host_class", "Class of each MX host for this domain.", words=HostClass
         ),
-        _of(DOMAIN_VERDICT, "mx_operator", "Operators of the MX hosts: registrable domains."),
-        _of(DOMAIN_VERDICT, "dns_operator", "Operators of the name servers: registrable domains."),
-        _of(DOMAIN_VERDICT, "defects", "Defects of the domain and its lookup.", words=Defect),
-        _of(
+        column_of(DOMAIN_VERDICT, "mx_operator", "Operators of the MX hosts: registrable domains."),
+        column_of(
+            DOMAIN_VERDICT, "dns_operator", "Operators of the name servers: registrable domains."
+        ),
+        column_of(DOMAIN_VERDICT, "defects", "Defects of the domain and its lookup.", words=Defect),
+        column_of(
             DOMAIN_MX,
             "outcome",
             "Outcome of the MX lookup.",
             name="mx_outcome",
             words=LookupOutcome,
         ),
-        _of(
+        column_of(
             DOMAIN_MX,
             "secure",
             "The answer or denial of the MX lookup is validated, CNAMEs included.",
             name="mx_answer_secure",
         ),
-        _of(DOMAIN_MX, "mx_total", "MX hosts in the answer; at most 32 are followed."),
-        _of(DOMAIN_MX, "cname_target", "Fully expanded name of a domain that is an alias."),
+        column_of(DOMAIN_MX, "mx_total", "MX hosts in the answer; at most 32 are followed."),
+        column_of(DOMAIN_MX, "cname_target", "Fully expanded name of a domain that is an alias."),
         *_asked(DOMAIN_MX),
         *_rrsig(DOMAIN_MX, "the MX RRset"),
-        _of(DOMAIN_MX, "nsec3_iterations", "NSEC3 iterations of the denial of MX."),
-        _of(DOMAIN_MX, "nsec3_salt_length", "NSEC3 salt length of that denial, bytes."),
-        _of(DOMAIN_MX, "nsec3_opt_out", "NSEC3 opt-out flag of that denial."),
-        _of(
+        column_of(DOMAIN_MX, "nsec3_iterations", "NSEC3 iterations of the denial of MX."),
+        column_of(DOMAIN_MX, "nsec3_salt_length", "NSEC3 salt length of that denial, bytes."),
+        column_of(DOMAIN_MX, "nsec3_opt_out", "NSEC3 opt-out flag of that denial."),
+        column_of(
             DOMAIN_MX,
             "dnskey_outcome",
             "Outcome of the DNSKEY lookup; null: not asked.",
             words=LookupOutcome,
         ),
-        _of(DOMAIN_MX, "dnskey_algorithm", "Algorithm number of each DNSKEY."),
-        _of(DOMAIN_MX, "dnskey_bits", "Size of each DNSKEY, bits."),
-        _of(DOMAIN_MX, "dnskey_flags", "Flags of each DNSKEY; 257: secure entry point."),
-        _of(DOMAIN_MX, "nsec3param_iterations", "Iterations of the zone's NSEC3PARAM."),
-        _of(DOMAIN_MX, "nsec3param_salt_length", "Salt length of the zone's NSEC3PARAM, bytes."),
-        _of(
+        column_of(DOMAIN_MX, "dnskey_algorithm", "Algorithm number of each DNSKEY."),
+        column_of(DOMAIN_MX, "dnskey_bits", "Size of each DNSKEY, bits."),
+        column_of(DOMAIN_MX, "dnskey_flags", "Flags of each DNSKEY; 257: secure entry point."),
+        column_of(DOMAIN_MX, "nsec3param_iterations", "Iterations of the zone's NSEC3PARAM."),
+        column_of(
+            DOMAIN_MX, "nsec3param_salt_length", "Salt length of the zone's NSEC3PARAM, bytes."
+        ),
+        column_of(
             DOMAIN_MX,
             "second_look_outcome",
             "Outcome at the second resolver (QNAME minimisation); null: not asked.",
@@ -281,15 +198,21 @@ MX_HOSTS = PublishedTable(
     "One row an MX host of a surveyed domain: addresses, TLSA records, verdict.",
     ("bucket", "host"),
     (
-        _of(HOST_VERDICT, "bucket", "CRC-32 of the host modulo 4096: the order of the rows."),
-        _of(HOST_VERDICT, "host", "The MX host: lower case, no final dot, odd bytes as \\DDD."),
-        _of(HOST_VERDICT, "operator", "Its operator: the registrable domain, operators merged."),
-        _of(HOST_VERDICT, "status", "Status of the host.", words=HostStatus),
-        _of(HOST_VERDICT, "class", "Class of that status.", words=HostClass),
-        _of(HOST_VERDICT, "usable", "Has a secure TLSA RRset with a usable record."),
-        _of(HOST_VERDICT, "inferred", "Verdict of the same server under other names (sampling)."),
-        _of(HOST_VERDICT, "defects", "Defects of the host.", words=Defect),
-        _of(
+        column_of(HOST_VERDICT, "bucket", "CRC-32 of the host modulo 4096: the order of the rows."),
+        column_of(
+            HOST_VERDICT, "host", "The MX host: lower case, no final dot, odd bytes as \\DDD."
+        ),
+        column_of(
+            HOST_VERDICT, "operator", "Its operator: the registrable domain, operators merged."
+        ),
+        column_of(HOST_VERDICT, "status", "Status of the host.", words=HostStatus),
+        column_of(HOST_VERDICT, "class", "Class of that status.", words=HostClass),
+        column_of(HOST_VERDICT, "usable", "Has a secure TLSA RRset with a usable record."),
+        column_of(
+            HOST_VERDICT, "inferred", "Verdict of the same server under other names (sampling)."
+        ),
+        column_of(HOST_VERDICT, "defects", "Defects of the host.", words=Defect),
+        column_of(
             HOST_VERDICT,
             "causes",
             "Why records do not match, distinct and sorted.",
@@ -298,30 +221,36 @@ MX_HOSTS = PublishedTable(
         Column("domains", pa.int64(), "Surveyed domains with this MX host."),
         Column("primary_domains", pa.int64(), "Surveyed domains with it at lowest preference."),
         Column("dns_operator", NAMES, "Operators of the name servers of the host's zone."),
-        _of(MX_HOST, "a_outcome", "Outcome of the A lookup.", words=LookupOutcome),
-        _of(MX_HOST, "a_secure", "The A answer or denial is validated."),
-        _of(MX_HOST, "aaaa_outcome", "Outcome of the AAAA lookup.", words=LookupOutcome),
-        _of(MX_HOST, "aaaa_secure", "The AAAA answer or denial is validated."),
-        _of(MX_HOST, "addresses", "Addresses, sorted as text; at most 32."),
-        _of(MX_HOST, "address_total", "Addresses in the answers."),
-        _of(MX_HOST, "cname_chain", "Targets of the CNAMEs in order; the last is the expansion."),
-        _of(MX_HOST, "cname_secure", "All of that chain is validated."),
-        _of(
+        column_of(MX_HOST, "a_outcome", "Outcome of the A lookup.", words=LookupOutcome),
+        column_of(MX_HOST, "a_secure", "The A answer or denial is validated."),
+        column_of(MX_HOST, "aaaa_outcome", "Outcome of the AAAA lookup.", words=LookupOutcome),
+        column_of(MX_HOST, "aaaa_secure", "The AAAA answer or denial is validated."),
+        column_of(MX_HOST, "addresses", "Addresses, sorted as text; at most 32."),
+        column_of(MX_HOST, "address_total", "Addresses in the answers."),
+        column_of(
+            MX_HOST, "cname_chain", "Targets of the CNAMEs in order; the last is the expansion."
+        ),
+        column_of(MX_HOST, "cname_secure", "All of that chain is validated."),
+        column_of(
             MX_HOST,
             "first_cname_secure",
             "The first CNAME is validated, of an alias whose target is not.",
         ),
-        _of(MX_HOST, "tlsa_base", "TLSA base domain (RFC 7672 section 2.2.3)."),
-        _of(
+        column_of(MX_HOST, "tlsa_base", "TLSA base domain (RFC 7672 section 2.2.3)."),
+        column_of(
             MX_HOST,
             "tlsa_outcome",
             "Outcome of the TLSA lookup that decided; null: not asked.",
             words=LookupOutcome,
         ),
-        _of(MX_HOST, "tlsa", "TLSA records, sorted: usage, selector, matching type, hex data."),
-        _of(MX_HOST, "tlsa_digest", "SHA-256 of the sorted TLSA records, joined by newlines."),
-        _of(MX_HOST, "tlsa_usable", "How many of the records are usable."),
-        _of(
+        column_of(
+            MX_HOST, "tlsa", "TLSA records, sorted: usage, selector, matching type, hex data."
+        ),
+        column_of(
+            MX_HOST, "tlsa_digest", "SHA-256 of the sorted TLSA records, joined by newlines."
+        ),
+        column_of(MX_HOST, "tlsa_usable", "How many of the records are usable."),
+        column_of(
             MX_HOST,
             "second_look_outcome",
             "Outcome at the second resolver (QNAME minimisation); null: not asked.",
@@ -329,7 +258,7 @@ MX_HOSTS = PublishedTable(
         ),
         *_asked(MX_HOST),
         *_rrsig(MX_HOST, "the TLSA RRset, else over the addresses"),
-        _of(MX_HOST, "nsec3_iterations", "NSEC3 iterations of the denial of TLSA."),
+        column_of(MX_HOST, "nsec3_iterations", "NSEC3 iterations of the denial of TLSA."),
         _AUTHORITY,
     ),
 )
@@ -340,7 +269,7 @@ ADDRESSES = PublishedTable(
     "One row an address of an MX host with a secure TLSA RRset.",
     ("host", "address"),
     (
-        _of(HOST_VERDICT, "host", "The MX host."),
+        column_of(HOST_VERDICT, "host", "The MX host."),
         Column("address", pa.string(), "IPv4 or IPv6 address."),
         Column("status", pa.string(), "Status at this address.", words=tuple(HostStatus)),
         Column("operator", pa.string(), "Operator of the MX host."),
@@ -358,35 +287,43 @@ PROBES = PublishedTable(
     "One row an SMTP session: attempt, handshake, chain, match.",
     ("address", "tlsa_digest", "operator", "sni", "attempt"),
     (
-        _of(SMTP_PROBE, "address", "Address that was connected to."),
-        _of(SMTP_PROBE, "tlsa_digest", "SHA-256 of the TLSA RRset that it was matched against."),
-        _of(SMTP_PROBE, "operator", "Operator of the MX host."),
-        _of(SMTP_PROBE, "sni", "Server name asked for: the TLSA base domain."),
-        _of(SMTP_PROBE, "attempt", "1, 2 or 3."),
-        _of(SMTP_PROBE, "host", "The MX host that this session was made for."),
-        _of(SMTP_PROBE, "status", "What the session came to.", words=HostStatus),
-        _of(SMTP_PROBE, "tlsa", "The TLSA records, sorted."),
-        _of(
+        column_of(SMTP_PROBE, "address", "Address that was connected to."),
+        column_of(
+            SMTP_PROBE, "tlsa_digest", "SHA-256 of the TLSA RRset that it was matched against."
+        ),
+        column_of(SMTP_PROBE, "operator", "Operator of the MX host."),
+        column_of(SMTP_PROBE, "sni", "Server name asked for: the TLSA base domain."),
+        column_of(SMTP_PROBE, "attempt", "1, 2 or 3."),
+        column_of(SMTP_PROBE, "host", "The MX host that this session was made for."),
+        column_of(SMTP_PROBE, "status", "What the session came to.", words=HostStatus),
+        column_of(SMTP_PROBE, "tlsa", "The TLSA records, sorted."),
+        column_of(
             SMTP_PROBE,
             "record_result",
             "What each record came to.",
             words=(*RecordResult, *MismatchCause),
         ),
-        _of(SMTP_PROBE, "matched_record", "Index of the record that matches, from 0."),
-        _of(SMTP_PROBE, "matched_depth", "Depth of the certificate that it matches; 0: leaf."),
-        _of(SMTP_PROBE, "name_decides", "Only trust-anchor records match: names count."),
-        _of(SMTP_PROBE, "leaf_names", "DNS names of the leaf certificate, else its common name."),
-        _of(SMTP_PROBE, "chain", "SHA-256 of each certificate, as sent (table certificates)."),
-        _of(SMTP_PROBE, "tls_version", "TLS version."),
-        _of(SMTP_PROBE, "cipher", "Cipher suite."),
-        _of(SMTP_PROBE, "key_type", "Key type of the leaf certificate."),
-        _of(SMTP_PROBE, "smtp_code", "Last SMTP reply code."),
-        _of(SMTP_PROBE, "smtp_text", "Text of that reply, shortened."),
-        _of(SMTP_PROBE, "error", "What ended the session, if not QUIT."),
-        _of(SMTP_PROBE, "defects", "Defects seen in the session.", words=Defect),
-        _of(SMTP_PROBE, "dns_asked", "When addresses and TLSA records were last looked up."),
-        _of(SMTP_PROBE, "connected", "When the connection was made or given up."),
-        _of(SMTP_PROBE, "duration_ms", "Duration of the session, milliseconds."),
+        column_of(SMTP_PROBE, "matched_record", "Index of the record that matches, from 0."),
+        column_of(
+            SMTP_PROBE, "matched_depth", "Depth of the certificate that it matches; 0: leaf."
+        ),
+        column_of(SMTP_PROBE, "name_decides", "Only trust-anchor records match: names count."),
+        column_of(
+            SMTP_PROBE, "leaf_names", "DNS names of the leaf certificate, else its common name."
+        ),
+        column_of(
+            SMTP_PROBE, "chain", "SHA-256 of each certificate, as sent (table certificates)."
+        ),
+        column_of(SMTP_PROBE, "tls_version", "TLS version."),
+        column_of(SMTP_PROBE, "cipher", "Cipher suite."),
+        column_of(SMTP_PROBE, "key_type", "Key type of the leaf certificate."),
+        column_of(SMTP_PROBE, "smtp_code", "Last SMTP reply code."),
+        column_of(SMTP_PROBE, "smtp_text", "Text of that reply, shortened."),
+        column_of(SMTP_PROBE, "error", "What ended the session, if not QUIT."),
+        column_of(SMTP_PROBE, "defects", "Defects seen in the session.", words=Defect),
+        column_of(SMTP_PROBE, "dns_asked", "When addresses and TLSA records were last looked up."),
+        column_of(SMTP_PROBE, "connected", "When the connection was made or given up."),
+        column_of(SMTP_PROBE, "duration_ms", "Duration of the session, milliseconds."),
     ),
 )
 
@@ -396,9 +333,9 @@ CERTIFICATES = PublishedTable(
     "One row a certificate that a probed server sent. What cannot be parsed has only its bytes.",
     ("sha256",),
     (
-        _of(CERTIFICATE, "sha256", "SHA-256 of the certificate, hex."),
-        _of(CERTIFICATE, "der", "The certificate, DER as sent."),
-        _of(CERTIFICATE, "first_run", "Run that saw it first."),
+        column_of(CERTIFICATE, "sha256", "SHA-256 of the certificate, hex."),
+        column_of(CERTIFICATE, "der", "The certificate, DER as sent."),
+        column_of(CERTIFICATE, "first_run", "Run that saw it first."),
         Column("subject", pa.string(), "Subject (RFC 4514).", False),
         Column("issuer", pa.string(), "Issuer (RFC 4514).", False),
         Column("serial_number", pa.string(), "Serial number, hex.", False),

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from reports.dictionary import TABLES, Column, PublishedTable
+from reports.columns import Column, PublishedTable
+from reports.dictionary import TABLES
 from reports.statistics import statements
 
 MARKER = "<!-- made by reports.documentation; do not edit below -->\n"

@@ -21,8 +21,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from dane.faults import LocalTrouble, Refused
+from reports.columns import Access, PublishedTable
 from reports.dataset import Dataset, Files, RunKey, replace_file
-from reports.dictionary import SCHEMA_VERSION, TABLES, Access, PublishedTable
+from reports.dictionary import SCHEMA_VERSION, TABLES
 from storage.run import RunKind
 
 NAME = "manifest.json"

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from dane.faults import LocalTrouble, Refused
 from dane.names import BUCKETS
 from reports import breakage, certificates, manifest, statistics
+from reports.columns import PublishedTable
 from reports.dataset import PART_ROWS, Dataset, Files, RunKey, month_of, months_before, write_table
 from reports.dictionary import (
     BREAKAGES,
@@ -31,7 +32,6 @@ from reports.dictionary import (
     STATISTICS,
     TABLES,
     ZONES,
-    PublishedTable,
 )
 from reports.settings import PublishSettings
 from reports.views import open_views

@@ -19,15 +19,9 @@ import duckdb
 import pyarrow as pa
 
 from dane.faults import LocalTrouble, UsageFault
+from reports.columns import PublishedTable
 from reports.dataset import Files
-from reports.dictionary import (
-    BREAKAGES,
-    CERTIFICATES,
-    DOMAINS,
-    SPLIT,
-    ZONES,
-    PublishedTable,
-)
+from reports.dictionary import BREAKAGES, CERTIFICATES, DOMAINS, SPLIT, ZONES
 
 _GLOB = re.compile(r"[*?\[]")
 """What DuckDB would take for a pattern in a path."""

@@ -8,8 +8,9 @@ from typing import Any
 import pyarrow as pa
 
 from reports import manifest
+from reports.columns import PublishedTable
 from reports.dataset import Dataset, Files, RunKey, write_table
-from reports.dictionary import TABLES, PublishedTable
+from reports.dictionary import TABLES
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 KEY = RunKey("2026-11", 7)

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from dane.faults import LocalTrouble, Refused
+from reports.columns import Access
 from reports.dataset import PART_ROWS, RunKey
 from reports.dictionary import (
     CERTIFICATES,
@@ -30,7 +31,6 @@ from reports.dictionary import (
     STATISTICS,
     TABLES,
     ZONES,
-    Access,
 )
 from reports.library import Library
 from reports.publish import Published, objections, publish

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from reports import documentation
-from reports.dictionary import TABLES, PublishedTable
+from reports.columns import PublishedTable
+from reports.dictionary import TABLES
 from storage.schemas import DOMAIN_VERDICT
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "dataset.md"

@@ -1,0 +1,104 @@
+"""What a published table and a column are: Arrow for the files, Frictionless for the manifest."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import pyarrow as pa
+
+from storage.schemas import Table
+
+
+class Access(StrEnum):
+    """Who may have a table."""
+
+    PUBLIC = "public"
+    RESTRICTED = "restricted"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One published column."""
+
+    name: str
+    type: pa.DataType
+    description: str
+    required: bool = True
+    words: tuple[str, ...] = ()  # the closed vocabulary of the column or of its items
+
+    @property
+    def field(self) -> "pa.Field[Any]":
+        return pa.field(self.name, self.type, nullable=not self.required)
+
+    def frictionless(self) -> dict[str, Any]:
+        """The column as a field descriptor of a Frictionless Table Schema."""
+        kind = _frictionless_type(self.type)
+        descriptor: dict[str, Any] = {
+            "name": self.name,
+            "type": kind,
+            "description": self.description,
+        }
+        if pa.types.is_binary(self.type):
+            descriptor["format"] = "binary"
+        if pa.types.is_list(self.type):
+            descriptor["arrayItem"] = {"type": _frictionless_type(self.type.value_type)}
+        constraints: dict[str, Any] = {"required": True} if self.required else {}
+        if self.words and kind == "array":
+            descriptor["arrayItem"]["constraints"] = {"enum": list(self.words)}
+        elif self.words:
+            constraints["enum"] = list(self.words)
+        if constraints:
+            descriptor["constraints"] = constraints
+        return descriptor
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedTable:
+    """One table of the data set; `key` is unique and is the order of its rows."""
+
+    name: str
+    access: Access
+    description: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+
+    @property
+    def path(self) -> str:
+        """`access/name`: its directory in the data set."""
+        return f"{self.access}/{self.name}"
+
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.schema([column.field for column in self.columns])
+
+    def frictionless(self) -> dict[str, Any]:
+        """The Frictionless Table Schema."""
+        return {
+            "fields": [column.frictionless() for column in self.columns],
+            "primaryKey": list(self.key),
+        }
+
+
+def _frictionless_type(kind: pa.DataType) -> str:
+    tests = (
+        (pa.types.is_boolean, "boolean"),
+        (pa.types.is_integer, "integer"),
+        (pa.types.is_floating, "number"),
+        (pa.types.is_timestamp, "datetime"),
+        (pa.types.is_list, "array"),
+    )
+    return next((name for test, name in tests if test(kind)), "string")
+
+
+def column_of(
+    table: Table,
+    column: str,
+    description: str,
+    *,
+    name: str | None = None,
+    words: type[StrEnum] | tuple[str, ...] = (),
+) -> Column:
+    """The column of a run table, published under its own or another name."""
+    declared = table.schema.field(column)
+    vocabulary = words if isinstance(words, tuple) else tuple(map(str, words))
+    return Column(name or column, declared.type, description, not declared.nullable, vocabulary)
