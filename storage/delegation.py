@@ -11,7 +11,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute
-import pyarrow.csv
 
 from dane.names import BUCKETS
 from storage.database import Connection
@@ -190,13 +189,10 @@ def _copy_text(batch: pa.RecordBatch) -> Iterator[bytes]:
     domain: Any
     domain, ds, ns = batch.columns
     buckets = [zlib.crc32(one.encode()) % BUCKETS for one in domain.to_pylist()]
-    rows = pa.record_batch(
-        [pa.array(buckets, pa.int16()), domain, _literal(ds), _literal(ns)], names=list(_COPY)
-    )
-    sink = pa.BufferOutputStream()
-    options = pyarrow.csv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none")
-    pyarrow.csv.write_csv(rows, sink, options)
-    text = memoryview(sink.getvalue())
+    number = pa.array(buckets, pa.int16()).cast(pa.string())
+    columns = (number, domain, _pc.coalesce(_literal(ds), ""), _literal(ns))
+    lines = _pc.binary_join_element_wise(_pc.binary_join_element_wise(*columns, "\t"), "", "\n")
+    text = memoryview(lines.buffers()[2] or b"")
     for at in range(0, len(text), _COPY_BYTES):
         yield bytes(text[at : at + _COPY_BYTES])
 

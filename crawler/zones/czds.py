@@ -38,7 +38,8 @@ _CHUNK = 1 << 20
 _REDIRECTS = 5
 _TRIES = 4
 _LINK = re.compile(r"/([A-Za-z0-9.-]+)\.zone$")
-_REASONS = {
+_REASONS: dict[int, str] = {
+    HTTPStatus.UNAUTHORIZED: "CZDS: the token is refused",
     HTTPStatus.FORBIDDEN: "CZDS: no permission for this zone",
     HTTPStatus.NOT_FOUND: "CZDS: no such zone",
     HTTPStatus.CONFLICT: "CZDS: new terms and conditions; accept them in the portal",
@@ -192,8 +193,7 @@ class Czds:
                     return
                 if status == HTTPStatus.TOO_MANY_REQUESTS or status >= 500:
                     raise _Again(f"HTTP {status}")
-                raise Refused(_REASONS.get(HTTPStatus(status), f"CZDS: HTTP {status}"))
-        raise Refused("CZDS: the token is refused")
+                raise Refused(_REASONS.get(status, f"CZDS: HTTP {status}"))
 
     @asynccontextmanager
     async def _following(

@@ -22,7 +22,7 @@ from dane.faults import LocalTrouble, Refused
 
 _GZIP, _ZSTD, _XZ = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0"
 _TAR_AT, _TAR = 257, b"ustar"
-_FREE = 64 << 20  # unpacked bytes before the ratio counts: small files of one line are fine
+_FREE = 16 << 20  # unpacked bytes before the ratio counts: small files of one line are fine
 _ZSTD_WINDOW = 128 << 20
 _FED = 2 << 10  # packed bytes at a time: 2 KiB of xz or zstd may unpack to some 10 MiB
 _gzip_file: Any = igzip.IGzipFile  # untyped

@@ -1,0 +1,148 @@
+"""Domain lists by file and by HTTP into a real PostgreSQL."""
+
+import gzip
+import io
+import zipfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+
+from crawler.survey.intake import Verdict, ZoneRow, intake
+from crawler.zones.settings import IntakeSettings, ZoneSource
+from storage.database import Connection, Pool
+from storage.database import pool as opened_pool
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest_asyncio.fixture
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    async with opened_pool(database_url, connections=2) as pool:
+        yield pool
+
+
+def zipped(*members: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number, member in enumerate(members):
+            archive.writestr(f"../{number}.csv", member)
+    return out.getvalue()
+
+
+PLAIN = (
+    b"# names of .ch\r\nExample.CH.\r\nwww.example.ch\r\nz\xc3\xbcrich.ch\r\n\r\nother.ch # new\r\n"
+)
+CSV = b'"id","Domain"\n1,example.ch\n2,"www.example.ch"\n3,xn--zrich-kva.ch\n4,other.ch\n'
+FORMS = {
+    "plain": (PLAIN, {}),
+    "gzip": (gzip.compress(PLAIN), {}),
+    "zip": (zipped(PLAIN), {}),
+    "csv": (CSV, {}),
+    "csv column": (CSV, {"format": "csv", "column": "domain"}),
+    "csv zip": (zipped(CSV), {"column": "Domain"}),
+    "csv without a header": (
+        b"\n".join(line.split(b",")[1] + b",x" for line in CSV.split(b"\n")[1:-1]),
+        {},
+    ),
+}
+NAMES = {"example.ch", "other.ch", "xn--zrich-kva.ch"}
+
+
+async def take(pool: Pool, directory: Path, source: ZoneSource) -> ZoneRow:
+    (row,) = await intake(
+        pool, [source], IntakeSettings(), state_dir=directory / "state", progress=lambda _: None
+    )
+    return row
+
+
+async def take_data(pool: Pool, directory: Path, data: bytes, **settings: Any) -> ZoneRow:
+    path = directory / "list"
+    path.write_bytes(data)
+    return await take(pool, directory, ZoneSource(zone="ch", kind="list", path=path, **settings))
+
+
+async def names_of(connection: Connection) -> set[str]:
+    rows = await connection.fetch("SELECT * FROM delegation WHERE missing_since IS NULL")
+    assert all(row["ds"] is None and row["ns"] == [] for row in rows)
+    return {row["domain"] for row in rows}
+
+
+async def test_forms(pool: Pool, connection: Connection, tmp_path: Path) -> None:
+    for what, (data, settings) in FORMS.items():
+        row = await take_data(pool, tmp_path, data, **settings)
+        assert row.verdict in (Verdict.ACCEPTED, Verdict.UNCHANGED), (what, row.reason)
+        assert (row.delegations, row.signed, row.serial) == (3, None, None), what
+        assert await names_of(connection) == NAMES, what
+
+
+async def test_refused(pool: Pool, connection: Connection, tmp_path: Path) -> None:
+    assert (await take_data(pool, tmp_path, PLAIN)).verdict is Verdict.ACCEPTED
+    for data, reason in (
+        (b"<html>", "HTML"),
+        (b"", "empty"),
+        (b"example.com\nexample.net\n", "no names below ch"),
+        (b"not a name at all..\n" * 10, "no names"),
+        (zipped(PLAIN, PLAIN), "zip of 2 files"),
+        (zipped(PLAIN)[:-10], "damaged zip"),
+        (zipped(b"\n" * 10_000_000), "times its size"),
+        (gzip.compress(PLAIN)[:-4], "cut or damaged"),
+        (b"x" * 3_000_000, "64 KiB"),
+    ):
+        row = await take_data(pool, tmp_path, data)
+        assert row.verdict is Verdict.REFUSED
+        assert reason in str(row.reason)
+    row = await take_data(pool, tmp_path, CSV, column="name")
+    assert "no column 'name'" in str(row.reason)
+    assert await names_of(connection) == NAMES
+
+
+async def test_by_http(pool: Pool, connection: Connection, tmp_path: Path) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        if request.path != "/names.gz":
+            raise web.HTTPNotFound
+        return web.Response(body=gzip.compress(PLAIN), headers={"Content-Encoding": "gzip"})
+
+    app = web.Application()
+    app.router.add_get("/{name}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        base = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        good = ZoneSource(zone="ch", kind="list", url=f"{base}/names.gz")
+        assert (await take(pool, tmp_path, good)).verdict is Verdict.ACCEPTED
+        missing = ZoneSource(zone="ch", kind="list", url=f"{base}/none")
+        row = await take(pool, tmp_path, missing)
+        assert (row.verdict, row.reason) == (Verdict.REFUSED, "HTTP 404")
+    finally:
+        await runner.cleanup()
+    assert await names_of(connection) == NAMES
+
+
+async def test_a_zone_knows_more_than_a_list(
+    pool: Pool, connection: Connection, tmp_path: Path
+) -> None:
+    """A name that is in a zone and in a list keeps its DS and NS."""
+    zone = tmp_path / "zone"
+    zone.write_text(
+        "ch. 900 IN SOA a.ch. b.ch. 1 2 3 4 5\nother.ch. 900 IN NS ns.other.ch.\n"
+        f"other.ch. 900 IN DS 1 13 2 {'ab' * 32}\n"
+    )
+    path = tmp_path / "list"
+    path.write_bytes(PLAIN)
+    names = ZoneSource(zone=".", kind="list", path=path)
+    for source in (names, ZoneSource(zone="ch", kind="file", path=zone)):
+        assert (await take(pool, tmp_path, source)).verdict is Verdict.ACCEPTED
+    path.write_bytes(PLAIN + b"third.ch\n")
+    assert (await take(pool, tmp_path, names)).verdict is Verdict.ACCEPTED
+    rows = await connection.fetch("SELECT domain, zone, ns FROM delegation ORDER BY domain")
+    assert [tuple(row) for row in rows] == [
+        ("example.ch", ".", []),
+        ("other.ch", "ch", ["ns.other.ch"]),
+        ("third.ch", ".", []),
+        ("xn--zrich-kva.ch", ".", []),
+    ]
