@@ -19,6 +19,7 @@ import heapq
 import ipaddress
 import itertools
 import math
+import re
 from collections import Counter, deque
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from typing import Generic, TypeVar
 from crawler.smtp.settings import ProbeSettings
 from dane.faults import UsageFault
 
+_HOST_NAME = re.compile(r"[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+", re.ASCII | re.IGNORECASE)
 _IDENTITY = ("ehlo_name", "contact", "information_page")
 
 
@@ -36,11 +38,17 @@ def missing_identity(settings: ProbeSettings) -> tuple[str, ...]:
 
 
 def require_identity(settings: ProbeSettings) -> None:
-    """Raise UsageFault unless we can say who we are, or only a lab can be connected to."""
+    """Raise UsageFault unless we can say who we are, or only a lab can be connected to.
+
+    The name goes into every EHLO as it is: a fully qualified host name (RFC 5321 section
+    4.1.1.1).
+    """
     missing = missing_identity(settings)
     if missing and not settings.lab_addresses:
         names = ", ".join(f"probe.{name}" for name in missing)
         raise UsageFault(f"set {names} before connecting to anybody's mail server: docs/ethics.md")
+    if settings.ehlo_name and not _HOST_NAME.fullmatch(settings.ehlo_name):
+        raise UsageFault(f"probe.ehlo_name: {settings.ehlo_name!r} is not a host name")
 
 
 def network(address: str) -> str:

@@ -155,6 +155,16 @@ def test_nobody_is_called_anonymously() -> None:
     require_identity(ProbeSettings(lab_addresses=("127.0.0.0/8",)))
 
 
+@pytest.mark.parametrize(
+    "name", ["localhost", "a b.example", "x.example\r\nQUIT", "ä.example", "."]
+)
+def test_the_ehlo_name_is_a_host_name(name: str) -> None:
+    with pytest.raises(UsageFault, match="is not a host name"):
+        require_identity(
+            ProbeSettings(ehlo_name=name, contact="a@survey.example", information_page="https://x/")
+        )
+
+
 LIST = """
 # asked by mail, 2024-05-01
 Example.org.            # and below
