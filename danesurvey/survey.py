@@ -6,10 +6,7 @@ asks what is missing, so a stage that is done costs a look at its buckets.
 
 import asyncio
 import contextlib
-import importlib.metadata
 import json
-import platform
-import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -18,14 +15,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import dask.system
-
 from crawler.dns.configuration import has_route
 from crawler.dns.unbound import Unbound
 from crawler.operators import merges
 from crawler.survey.assess import assess
 from crawler.survey.authority import authority
-from crawler.survey.cluster import THREADS_PER_WORKER, workers
+from crawler.survey.cluster import workers
 from crawler.survey.engine import CrawlSettings, Engine
 from crawler.survey.hosts import hosts
 from crawler.survey.intake import intake
@@ -33,21 +28,25 @@ from crawler.survey.probe import probe
 from crawler.survey.resolve import resolve
 from dane.faults import UsageFault
 from dane.names import operator
-from danesurvey import display, embedded
+from danesurvey import display, embedded, metrics, record
 from danesurvey.doctor import refuse_falsified
+from danesurvey.progress import Watch
 from danesurvey.resolvers import resolvers_of, running
 from danesurvey.settings import Settings
-from reports.publish import Published, publish
+from danesurvey.stopping import STOPPED, stop_event, stoppable, unless_stopped
+from reports.publish import Published, publish, unassessed
 from storage import run as runs
-from storage.copy import writer
+from storage.copy import Writer, writer
 from storage.database import Connection, Pool, patiently, pool
 from storage.migrate import upgrade
-from storage.run import Run, RunKind
+from storage.run import Coordination, Run, RunKind
+
+__all__ = ["STAGES", "STOPPED", "Done", "Request", "survey"]
 
 STAGES = ("intake", "resolve", "hosts", "probe", "assess", "publish")
 _DNS_STAGES = {"resolve", "hosts", "probe"}
+_LOOK_S = 1.0  # between two looks at how far it is
 _TELL_S = 5.0  # between two updates of what `danesurvey status` shows
-STOPPED = 130  # exit code after SIGINT or SIGTERM: everything that was done is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +97,7 @@ def database_url(settings: Settings) -> Iterator[str]:
 def survey(settings: Settings, request: Request) -> Done:
     """Do what `request` says. Raises Stopped, Refused by the preflight, the parts' Faults."""
     with contextlib.ExitStack() as stack:
+        stack.enter_context(stoppable())
         url = stack.enter_context(database_url(settings))
         unbounds: list[Unbound] = []
         if _DNS_STAGES & set(request.stages):
@@ -107,34 +107,29 @@ def survey(settings: Settings, request: Request) -> Done:
 
 
 async def _survey(
-    settings: Settings, request: Request, url: str, resolvers: Sequence[Unbound]
+    settings: Settings, request: Request, url: str, unbounds: Sequence[Unbound]
 ) -> Done:
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
-    async with (
-        runs.coordinating(url) as coordination,
-        pool(url, connections=settings.database.connections) as database,
-    ):
-        await patiently(database, upgrade)
-        await patiently(database, lambda _: coordination.hold())
-        zones = await _intake(settings, request, database)
-        crawls = [name for name in request.stages if name not in ("intake", "publish")]
-        if not crawls and "publish" not in request.stages:
-            return Done(None, None, zones)
-        run = await _run(settings, request, database)
-        if crawls:
-            async with (
-                writer(url) as store,
-                _engine(settings, database, store, run, resolvers, stopping) as engine,
-                display.shown(engine),
-            ):
-                await _crawl(engine, crawls, resolvers)
-        published = None
-        if "publish" in request.stages:
-            published = await _publish(settings, request, database, url, run)
-        return Done(run, published, zones)
+    crawls = [name for name in request.stages if name not in ("intake", "publish")]
+    published = None
+    with stop_event() as stopping:
+        async with (
+            runs.coordinating(url) as coordination,
+            pool(url, connections=settings.database.connections) as database,
+        ):
+            await patiently(database, upgrade)
+            zones = await unless_stopped(stopping, _intake(settings, request, database))
+            if not crawls and "publish" not in request.stages:
+                return Done(None, None, zones)
+            run = await _run(settings, request, database, unbounds)
+            if crawls:
+                async with writer(url) as store:
+                    session = _Session(settings, database, store, coordination, run, unbounds)
+                    await session.crawl(crawls, stopping)
+            if "publish" in request.stages:
+                published = await unless_stopped(
+                    stopping, _publish(settings, request, database, url, run)
+                )
+            return Done(run, published, zones)
 
 
 async def _intake(settings: Settings, request: Request, database: Pool) -> Sequence[Any]:
@@ -154,7 +149,9 @@ async def _intake(settings: Settings, request: Request, database: Pool) -> Seque
     )
 
 
-async def _run(settings: Settings, request: Request, database: Pool) -> Run:
+async def _run(
+    settings: Settings, request: Request, database: Pool, unbounds: Sequence[Unbound]
+) -> Run:
     """The unfinished run, or a new one; for publication alone, the last one."""
     run = await patiently(database, runs.unfinished)
     if run is not None:
@@ -169,67 +166,91 @@ async def _run(settings: Settings, request: Request, database: Pool) -> Run:
     )
     if not known:
         raise UsageFault("no domains to survey: name zones in [[zones]] (docs/operations.md)")
-    return await patiently(
-        database, lambda held: runs.create(held, request.kind, _record(settings))
-    )
 
-
-def _record(settings: Settings) -> dict[str, Any]:
-    """Of a run's start. Settings hold no secrets: those stay in files and the environment."""
-    plain = settings.model_dump(mode="json", exclude={"database"})
-    return {
-        "settings": plain,
-        "software": {
-            "danesurvey": importlib.metadata.version("danesurvey"),
-            "python": platform.python_version(),
-        },
-        "host": {"system": platform.platform(), "cores": dask.system.CPU_COUNT},
-    }
-
-
-@asynccontextmanager
-async def _engine(
-    settings: Settings,
-    database: Pool,
-    store: Any,
-    run: Run,
-    resolvers: Sequence[Unbound],
-    stopping: asyncio.Event,
-) -> AsyncIterator[Engine]:
-    crawl = CrawlSettings(
-        resolver=settings.resolver,
-        client=settings.client,
-        canaries=settings.canaries,
-        probe=settings.probe,
-        survey=settings.survey,
-    )
-    processes = settings.survey.workers or dask.system.CPU_COUNT
-    async with workers(settings.survey, settings.state_dir / "workers") as client:
-        yield Engine(
-            database,
-            store,
-            run,
-            client,
-            processes * THREADS_PER_WORKER,
-            crawl,
-            resolvers,
-            stopping,
+    async def create(held: Connection) -> Run:
+        # After a lost connection it may have been made already.
+        return await runs.unfinished(held) or await runs.create(
+            held, request.kind, await record.of_start(held, settings, unbounds)
         )
 
+    return await patiently(database, create)
 
-async def _crawl(engine: Engine, stages: Sequence[str], unbounds: Sequence[Unbound]) -> None:
-    """The stages between intake and publication, in order; then what they counted is kept."""
-    resolvers = resolvers_of(unbounds)
-    of = partial(operator, merges=merges(engine.settings.probe.operator_merges))
-    lab = bool(engine.settings.probe.lab_addresses)
-    families = tuple(
-        number
-        for number, family in ((4, socket.AF_INET), (6, socket.AF_INET6))
-        if lab or has_route(family)
-    )
-    began = time.time()
-    telling = asyncio.create_task(_tell(engine))
-    try:
+
+class _Session:
+    """What one process does of a run: its stages between intake and publication."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Pool,
+        store: Writer,
+        coordination: Coordination,
+        run: Run,
+        unbounds: Sequence[Unbound],
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._store = store
+        self._coordination = coordination
+        self._run = run
+        self._unbounds = unbounds
+        self._began = time.time()
+
+    async def crawl(self, stages: Sequence[str], stopping: asyncio.Event) -> None:
+        """The stages in order. Raises Stopped, LocalTrouble."""
+        async with contextlib.AsyncExitStack() as stack:
+            engine = await unless_stopped(
+                stopping, stack.enter_async_context(self._engine(stopping))
+            )
+            watch = Watch(engine)
+            await stack.enter_async_context(
+                metrics.served(watch, self._settings.survey.metrics_port)
+            )
+            await stack.enter_async_context(display.shown(watch))
+            crawling = asyncio.create_task(self._stages(engine, stages))
+            telling = asyncio.create_task(self._tell(watch))
+            try:
+                await asyncio.wait({crawling, telling}, return_when=asyncio.FIRST_COMPLETED)
+                # telling ends only by a fault: no database, or another coordinator
+                (telling if telling.done() else crawling).result()
+            finally:
+                for task in (crawling, telling):
+                    task.cancel()
+                await asyncio.gather(crawling, telling, return_exceptions=True)
+                await self._note(watch, ended=True)
+
+    @asynccontextmanager
+    async def _engine(self, stopping: asyncio.Event) -> AsyncIterator[Engine]:
+        settings = self._settings
+        crawl = CrawlSettings(
+            resolver=settings.resolver,
+            client=settings.client,
+            canaries=settings.canaries,
+            probe=settings.probe,
+            survey=settings.survey,
+        )
+        last = await patiently(self._database, lambda held: runs.latest(held, self._run.kind))
+        async with workers(settings.survey, settings.state_dir / "workers") as client:
+            yield Engine(
+                self._database,
+                self._store,
+                self._run,
+                client,
+                crawl,
+                self._unbounds,
+                stopping,
+                record.failing_shares(last.record if last else {}),
+            )
+
+    async def _stages(self, engine: Engine, stages: Sequence[str]) -> None:
+        resolvers = resolvers_of(self._unbounds)
+        settings = engine.settings.probe
+        of = partial(operator, merges=merges(settings.operator_merges))
+        families = tuple(
+            number
+            for number, family in ((4, socket.AF_INET), (6, socket.AF_INET6))
+            if settings.lab_addresses or has_route(family)
+        )
         for stage in stages:
             if stage == "resolve":
                 await resolve(engine, resolvers)
@@ -240,40 +261,44 @@ async def _crawl(engine: Engine, stages: Sequence[str], unbounds: Sequence[Unbou
                 await authority(engine, resolvers)
             elif stage == "assess":
                 await assess(engine)
-    finally:
-        telling.cancel()
-        lines = [display.describe(one, time.time()) for one in engine.passes]
-        statistics = [one.statistics() for one in unbounds]
-        with contextlib.suppress(asyncio.CancelledError):
-            await patiently(
-                engine.pool,
-                lambda held: runs.note(
-                    held,
-                    engine.run.run_id,
-                    progress=lines,
-                    **{f"session {began:.0f}": {"passes": lines, "resolver": statistics}},
-                ),
-            )
 
+    async def _tell(self, watch: Watch) -> None:
+        """Keep what `danesurvey status` shows, and the lock, for as long as the crawl lasts."""
+        told = 0.0
+        while True:
+            await watch.look()
+            if time.monotonic() - told >= _TELL_S:
+                told = time.monotonic()
+                await patiently(self._database, lambda _: self._coordination.hold())
+                await self._note(watch)
+            await asyncio.sleep(_LOOK_S)
 
-async def _tell(engine: Engine) -> None:
-    """Keep what `danesurvey status` shows, for as long as the crawl lasts."""
-    while True:
-        await asyncio.sleep(_TELL_S)
-        lines = [display.describe(one, time.time()) for one in engine.passes]
-        await patiently(engine.pool, partial(_note, engine.run.run_id, lines))
-
-
-async def _note(run_id: int, lines: Sequence[Any], held: Connection) -> None:
-    await runs.note(held, run_id, progress=lines)
+    async def _note(self, watch: Watch, *, ended: bool = False) -> None:
+        """What this session did so far, into the run's record."""
+        session = {
+            "began": self._began,
+            "until": time.time(),
+            "passes": watch.passes(),
+            "resolver": [
+                await asyncio.to_thread(one.statistics) for one in self._unbounds if ended
+            ],
+        }
+        note = partial(
+            runs.note,
+            run_id=self._run.run_id,
+            now=watch.now(),
+            sessions=[*self._run.record.get("sessions", ()), session],
+            canaries=watch.engine.canaries.as_record(),
+        )
+        await patiently(self._database, note)
 
 
 async def _publish(
     settings: Settings, request: Request, database: Pool, url: str, run: Run
 ) -> Published:
     """Export, verify, and mark the run finished and published. Raises Refused."""
-    if run.finished is None:
-        await patiently(database, lambda held: runs.finish(held, run.run_id))
+    if run.finished is None and not await patiently(database, partial(unassessed, run=run)):
+        await patiently(database, partial(_finish, run=run))
     published = await patiently(
         database,
         lambda held: publish(
@@ -285,8 +310,13 @@ async def _publish(
             force=request.force,
         ),
     )
-    await patiently(
-        database,
-        lambda held: runs.drop_old(held, {RunKind.FULL: settings.survey.keep_full_runs}),
-    )
+    keep = {RunKind.FULL: settings.survey.keep_full_runs}
+    await patiently(database, lambda held: runs.drop_old(held, keep))
     return published
+
+
+async def _finish(held: Connection, run: Run) -> None:
+    """The run has its verdicts: count them, and no more is added."""
+    run = await runs.get(held, run.run_id)
+    await runs.note(held, run.run_id, **await record.of_end(held, run))
+    await runs.finish(held, run.run_id)

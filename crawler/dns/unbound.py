@@ -36,6 +36,7 @@ T = TypeVar("T")
 
 READY_S = 30.0  # until a started Unbound serves; it takes 0.05 s
 STOP_S = 10.0  # until a stopped one is killed
+_CONTROL_S = 5.0  # a resolver that runs answers at once
 DYING_S = 2.0  # between a refused command and the end of a dying one
 STEADY_S = 10.0  # one that lived as long as this is started again at once
 RESTART_S = 1.0  # else after this
@@ -65,6 +66,15 @@ def loopback(text: str) -> tuple[str, int]:
 def home(directory: Path, *, second_look: bool) -> Path:
     """Where below `directory` one of the two lives."""
     return directory / ("second" if second_look else "first")
+
+
+def is_served(control: Path) -> bool:
+    """Does an Unbound answer on this control socket?"""
+    try:
+        Control(control, timeout_s=_CONTROL_S).ask("status")
+    except LocalTrouble:
+        return False
+    return True
 
 
 class Unbound:
@@ -99,7 +109,13 @@ class Unbound:
 
     def __enter__(self) -> Self:
         if self._ours:
-            refuse_taken(self.address)  # before the files of one that runs are touched
+            # before the files of one that runs are touched
+            refuse_taken(self.address)
+            if is_served(self._directory / CONTROL):
+                raise LocalTrouble(
+                    f"an Unbound runs in {self._directory}, another command's: wait for that, "
+                    "or set another state_dir"
+                )
             prepare(self._settings, self._directory, second_look=self._second_look)
             self._keeper = _Keeper(self._directory, self.address)
             self._keeper.begin()

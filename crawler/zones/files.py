@@ -58,7 +58,7 @@ class ZoneFile:
                     if entry.name == self.member and (file := tar.extractfile(entry)):
                         yield from _read(cast(BinaryIO, file), size)
                         return
-        raise Refused(f"{self}: no such member")
+        raise Refused("no such member")
 
 
 def zone_files(path: Path, max_ratio: float = 200.0) -> list[ZoneFile]:
@@ -100,12 +100,12 @@ def _unpacked(path: Path, max_ratio: float) -> Iterator[BinaryIO]:
                 stream = stack.enter_context(open_packed(file))
                 yield cast(BinaryIO, _Measured(stream, file, max_ratio))
         except _FAULTS as error:
-            raise Refused(f"{path.name}: cut or damaged: {_first_line(error)}") from None
+            raise Refused(f"cut or damaged: {_first_line(error)}") from None
         except tarfile.TarError as error:
-            raise Refused(f"{path.name}: a damaged tar: {_first_line(error)}") from None
+            raise Refused(f"a damaged tar: {_first_line(error)}") from None
         except OSError as error:
             if error.errno is None:  # gzip.BadGzipFile: checksum, or something after the end
-                raise Refused(f"{path.name}: cut or damaged: {_first_line(error)}") from None
+                raise Refused(f"cut or damaged: {_first_line(error)}") from None
             raise LocalTrouble(f"{path}: {error.strerror}") from None
 
 

@@ -10,7 +10,7 @@ from crawler.zones.files import zone_files
 from crawler.zones.output import Format, write
 from crawler.zones.scanner import BLOCK, ZoneScan, scan
 from dane import names
-from dane.faults import UsageFault
+from dane.faults import Refused, UsageFault
 
 
 def write_signed(path: Path, origin: str | None, form: Format, out: BinaryIO) -> list[ZoneScan]:
@@ -29,8 +29,13 @@ def write_signed(path: Path, origin: str | None, form: Format, out: BinaryIO) ->
     with ExitStack() as stack:
         scans = []
         for file in zone_files(path):
-            one = scan(partial(file.chunks, BLOCK), Stage, origin=apex)
+            try:
+                one = scan(partial(file.chunks, BLOCK), Stage, origin=apex)
+            except Refused as refused:
+                raise Refused(f"{file}: {refused}") from None
             stack.enter_context(one.stage)
             scans.append(one)
+        if not scans:
+            raise Refused(f"{path}: no file in it")
         write((batch for one in scans for batch in one.batches()), form, out)
     return scans

@@ -9,13 +9,11 @@
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from crawler.dns.configuration import ADDRESS, CONTROL
-from crawler.dns.control import Control
-from crawler.dns.unbound import Unbound, home
-from dane.faults import Fault, LocalTrouble, Refused
+from crawler.dns.unbound import Unbound, home, is_served
+from dane.faults import Fault, Refused
 from danesurvey import embedded
 from danesurvey.doctor import database, identity, machine, resolver
 from danesurvey.doctor.check import (
@@ -33,7 +31,6 @@ __all__ = ["CHECKS", "Harm", "Outcome", "Result", "examine", "refuse_falsified",
 
 _FALSIFIES, _PREVENTS, _WORSENS = Harm.FALSIFIES, Harm.PREVENTS, Harm.WORSENS
 
-_CONTROL_S = 5.0  # a resolver that runs answers at once
 
 _PORT_25 = Check("port_25", _FALSIFIES, "ask the network's operator to open port 25 outward, or "
                  "run the probe elsewhere", identity.port_25)  # fmt: skip
@@ -188,15 +185,7 @@ def _resolvers(settings: Settings) -> Iterator[Unbound]:
         given = getattr(resolver, f"{key}address")
         if second_look and given is None and settings.resolver.address is not None:
             return
-        if given is None and _is_served(control):
+        if given is None and is_served(control):
             ours: dict[str, Any] = {f"{key}address": f"{ADDRESS}:{port}", f"{key}control": control}
             resolver = dataclasses.replace(resolver, **ours)
         yield Unbound(resolver, directory, second_look=second_look)
-
-
-def _is_served(control: Path) -> bool:
-    try:
-        Control(control, timeout_s=_CONTROL_S).ask("status")
-    except LocalTrouble:
-        return False
-    return True
