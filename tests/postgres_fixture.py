@@ -22,6 +22,7 @@ from storage.database import connection as connected
 from storage.migrate import upgrade
 
 _TEMPLATE = "template_survey"
+_PLENTY = 4 << 30  # bytes
 _numbers = itertools.count(1)
 
 
@@ -34,8 +35,10 @@ def state_dir() -> Iterator[Path]:
 
 @contextmanager
 def reachable_directory() -> Iterator[Path]:
-    """A temporary directory that everybody may pass through."""
-    path = Path(tempfile.mkdtemp(prefix="danesurvey-test-"))
+    """A temporary directory that everybody may pass through; in memory if there is plenty."""
+    memory = Path("/dev/shm")
+    plenty = memory.is_dir() and shutil.disk_usage(memory).free > _PLENTY
+    path = Path(tempfile.mkdtemp(prefix="danesurvey-test-", dir=memory if plenty else None))
     path.chmod(0o711)
     try:
         yield path

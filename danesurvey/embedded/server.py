@@ -153,7 +153,7 @@ def _start(place: Place, alive: int) -> int:
     """
     _reap(place)
     if not place.data.exists():
-        _initialise(place)
+        _initialise(place, alive)
     _check_version(place)
     _clear_stale(place)
     socket = place.socket
@@ -193,8 +193,11 @@ def _start(place: Place, alive: int) -> int:
     return log_start
 
 
-def _initialise(place: Place) -> None:
-    """Make the data directory, whole or not at all."""
+def _initialise(place: Place, alive: int) -> None:
+    """Make the data directory, whole or not at all.
+
+    Its programs inherit the lock `alive`: they may live longer than we do.
+    """
     new = place.home / "data.new"
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(mode=0o700)
@@ -212,7 +215,7 @@ def _initialise(place: Place) -> None:
     # A server of one user on its standard input: no socket, no other process.
     single = (place.binaries / "postgres", "--single", "-j", "-D", new, "postgres")
     for program, said in ((initdb, ""), (single, f"CREATE DATABASE {NAME};\n\n")):
-        done = place.account.run(*program, input=said)
+        done = place.account.run(*program, input=said, pass_fds=(alive,))
         if done.returncode != 0:
             shutil.rmtree(new, ignore_errors=True)
             why = reason(done.stderr or done.stdout)

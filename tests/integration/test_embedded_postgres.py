@@ -34,6 +34,13 @@ with running(Path(sys.argv[1])) as url:
 """
 
 
+@pytest.fixture(scope="module")
+def used() -> Iterator[Path]:
+    """A state directory for the tests that leave it whole."""
+    with reachable_directory() as directory:
+        yield directory / "state"
+
+
 def start(state_dir: Path, *before: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*before, sys.executable, "-c", COMMAND, str(state_dir)],
@@ -97,35 +104,35 @@ def wait_until_gone(home: Path) -> None:
         fcntl.flock(alive, fcntl.LOCK_EX)
 
 
-def test_a_server_for_as_long_as_it_is_used(state_dir: Path) -> None:
-    with running(state_dir) as url:
+def test_a_server_for_as_long_as_it_is_used(used: Path) -> None:
+    with running(used) as url:
         assert ask(url, "SHOW server_encoding") == "UTF8"
         assert ask(url, "SELECT datcollate FROM pg_database WHERE datname = 'danesurvey'") == "C"
         assert ask(url, "SHOW fsync") == "on"
         assert ask(url, "SHOW listen_addresses") == ""
-        ask(url, "CREATE TABLE kept AS SELECT 7 AS n")
+        ask(url, "CREATE TABLE kept_1 AS SELECT 7 AS n")
         home = home_of(url)
         assert not is_gone(home)
     assert is_gone(home)
-    with running(state_dir) as url:
-        assert ask(url, "SELECT n FROM kept") == 7
+    with running(used) as url:
+        assert ask(url, "SELECT n FROM kept_1") == 7
     assert is_gone(home)
 
 
-def test_commands_share_a_server_and_the_last_one_ends_it(state_dir: Path) -> None:
-    with running(state_dir) as url:
+def test_commands_share_a_server_and_the_last_one_ends_it(used: Path) -> None:
+    with running(used) as url:
         home, pid = home_of(url), postmaster(home_of(url))
-        with command(state_dir), running(state_dir) as again:
+        with command(used), running(used) as again:
             assert again == url
-        with command(state_dir):
+        with command(used):
             pass
         assert postmaster(home) == pid
         assert ask(url) == 1
     assert is_gone(home)
 
 
-def test_the_first_command_may_go_before_the_others(state_dir: Path) -> None:
-    with command(state_dir) as first, running(state_dir) as url:
+def test_the_first_command_may_go_before_the_others(used: Path) -> None:
+    with command(used) as first, running(used) as url:
         home = home_of(url)
         assert first.stdin is not None
         first.stdin.close()
@@ -134,8 +141,8 @@ def test_the_first_command_may_go_before_the_others(state_dir: Path) -> None:
     assert is_gone(home)
 
 
-def test_commands_that_come_and_go_at_once(state_dir: Path) -> None:
-    commands = [start(state_dir) for _ in range(6)]
+def test_commands_that_come_and_go_at_once(used: Path) -> None:
+    commands = [start(used) for _ in range(6)]
     urls = set()
     for process in commands:
         assert process.stdout is not None
@@ -152,19 +159,19 @@ def test_commands_that_come_and_go_at_once(state_dir: Path) -> None:
         process.stdout.close()
 
 
-def test_a_killed_command_leaves_no_server(state_dir: Path) -> None:
-    with command(state_dir) as process:
-        with running(state_dir) as url:
+def test_a_killed_command_leaves_no_server(used: Path) -> None:
+    with command(used) as process:
+        with running(used) as url:
             home = home_of(url)
         process.kill()
         process.wait()
         wait_until_gone(home)
-    with running(state_dir) as url:
+    with running(used) as url:
         assert ask(url) == 1
 
 
-def test_an_interrupt_of_the_terminal_does_not_reach_the_server(state_dir: Path) -> None:
-    with running(state_dir) as url, command(state_dir) as process:
+def test_an_interrupt_of_the_terminal_does_not_reach_the_server(used: Path) -> None:
+    with running(used) as url, command(used) as process:
         pid = postmaster(home_of(url))
         os.killpg(process.pid, signal.SIGINT)
         process.wait()
@@ -172,41 +179,41 @@ def test_an_interrupt_of_the_terminal_does_not_reach_the_server(state_dir: Path)
         assert postmaster(home_of(url)) == pid
 
 
-def test_a_killed_server_is_started_again_while_it_is_used(state_dir: Path) -> None:
+def test_a_killed_server_is_started_again_while_it_is_used(used: Path) -> None:
     async def survive(url: str, home: Path) -> None:
         async with pool(url, connections=1) as connections:
-            await connections.execute("CREATE TABLE kept AS SELECT 7 AS n")
+            await connections.execute("CREATE TABLE kept_2 AS SELECT 7 AS n")
             os.kill(postmaster(home), signal.SIGKILL)
-            assert await patiently(connections, lambda c: c.fetchval("SELECT n FROM kept")) == 7
+            assert await patiently(connections, lambda c: c.fetchval("SELECT n FROM kept_2")) == 7
 
-    with command(state_dir) as other, running(state_dir) as url:
+    with command(used) as other, running(used) as url:
         home = home_of(url)
         asyncio.run(survive(url, home))
         assert other.poll() is None
     assert is_gone(home)
 
 
-def test_a_killed_keeper_takes_the_server_along(state_dir: Path) -> None:
-    with running(state_dir) as url:
+def test_a_killed_keeper_takes_the_server_along(used: Path) -> None:
+    with running(used) as url:
         home = home_of(url)
         os.kill(parent(postmaster(home)), signal.SIGKILL)
         wait_until_gone(home)
-        with running(state_dir) as again:
+        with running(used) as again:
             assert ask(again) == 1
     assert is_gone(home)
 
 
-def test_keeper_and_server_and_command_killed_at_once(state_dir: Path) -> None:
-    with command(state_dir) as process:
-        with running(state_dir) as url:
+def test_keeper_and_server_and_command_killed_at_once(used: Path) -> None:
+    with command(used) as process:
+        with running(used) as url:
             home = home_of(url)
-            ask(url, "CREATE TABLE kept AS SELECT 7 AS n")
+            ask(url, "CREATE TABLE kept_3 AS SELECT 7 AS n")
         server = postmaster(home)
         for pid in (process.pid, parent(server), server):
             os.kill(pid, signal.SIGKILL)
         process.wait()
-    with running(state_dir) as url:
-        assert ask(url, "SELECT n FROM kept") == 7
+    with running(used) as url:
+        assert ask(url, "SELECT n FROM kept_3") == 7
     assert is_gone(home)
 
 
@@ -234,8 +241,8 @@ def test_a_command_killed_at_any_moment_of_its_start(seed: int, state_dir: Path)
     assert is_gone(home)
 
 
-def test_a_pid_file_that_names_another_process_is_ignored(state_dir: Path) -> None:
-    with running(state_dir) as url:
+def test_a_pid_file_that_names_another_process_is_ignored(used: Path) -> None:
+    with running(used) as url:
         data = home_of(url) / "data"
         pid_file = data / "postmaster.pid"
         left_behind = pid_file.read_text()
@@ -244,7 +251,7 @@ def test_a_pid_file_that_names_another_process_is_ignored(state_dir: Path) -> No
         lines = left_behind.splitlines(keepends=True)
         pid_file.write_text(f"{other.pid}\n{''.join(lines[1:])}")
         os.chown(pid_file, owner, -1)
-        with running(state_dir) as url:
+        with running(used) as url:
             assert ask(url) == 1
         other.kill()
 
@@ -274,23 +281,29 @@ def test_a_server_that_somebody_else_runs_on_the_data_is_left_alone(state_dir: P
         assert ask(url) == 1
 
 
-def test_data_of_another_version_are_refused(state_dir: Path) -> None:
-    with running(state_dir) as url:
+def test_data_of_another_version_are_refused(used: Path) -> None:
+    with running(used) as url:
         home = home_of(url)
-    (home / "data" / "PG_VERSION").write_text("9\n")
-    with pytest.raises(LocalTrouble, match="made by PostgreSQL 9"), running(state_dir):
+    version = home / "data" / "PG_VERSION"
+    ours = version.read_text()
+    version.write_text("9\n")
+    with pytest.raises(LocalTrouble, match="made by PostgreSQL 9"), running(used):
         raise AssertionError("started on old data")
     assert is_gone(home)
+    version.write_text(ours)
 
 
-def test_a_server_that_does_not_start_says_why(state_dir: Path) -> None:
-    with running(state_dir) as url:
+def test_a_server_that_does_not_start_says_why(used: Path) -> None:
+    with running(used) as url:
         home = home_of(url)
-    (home / "data" / "global" / "pg_control").write_bytes(b"\0" * 8192)
-    with pytest.raises(LocalTrouble, match="did not start") as caught, running(state_dir):
+    control = home / "data" / "global" / "pg_control"
+    good = control.read_bytes()
+    control.write_bytes(b"\0" * len(good))
+    with pytest.raises(LocalTrouble, match="did not start") as caught, running(used):
         raise AssertionError("started without its control file")
     assert "\n" not in str(caught.value)
     assert is_gone(home)
+    control.write_bytes(good)
 
 
 def test_a_path_longer_than_a_socket_address(state_dir: Path) -> None:
@@ -315,10 +328,10 @@ def test_a_state_directory_that_only_root_may_enter(tmp_path: Path) -> None:
     with running(private / "state") as url:
         home = home_of(url)
         assert not home.is_relative_to(private)
-        ask(url, "CREATE TABLE kept AS SELECT 7 AS n")
+        ask(url, "CREATE TABLE kept_4 AS SELECT 7 AS n")
     assert private.stat().st_mode & 0o777 == 0o700
     with running(private / "state") as url:
-        assert ask(url, "SELECT n FROM kept") == 7
+        assert ask(url, "SELECT n FROM kept_4") == 7
     # The data of a state directory that is gone go with the next start elsewhere.
     shutil.rmtree(private)
     other = tmp_path / "other"
@@ -331,8 +344,8 @@ def test_a_state_directory_that_only_root_may_enter(tmp_path: Path) -> None:
 
 
 @AS_ROOT
-def test_the_server_does_not_run_as_root(state_dir: Path) -> None:
-    with running(state_dir) as url:
+def test_the_server_does_not_run_as_root(used: Path) -> None:
+    with running(used) as url:
         pid = postmaster(home_of(url))
         entry = pwd.getpwnam("danesurvey")
         assert Path(f"/proc/{pid}").stat().st_uid == entry.pw_uid
@@ -382,8 +395,8 @@ def test_without_being_root(uid: int, inside: tuple[str, ...], state_dir: Path) 
 
 
 @AS_ROOT
-def test_commands_in_another_network_namespace(state_dir: Path) -> None:
-    with running(state_dir) as url, command(state_dir, "unshare", "--net"):
+def test_commands_in_another_network_namespace(used: Path) -> None:
+    with running(used) as url, command(used, "unshare", "--net"):
         home = home_of(url)
         assert ask(url) == 1
     assert is_gone(home)
