@@ -1,7 +1,7 @@
 """The probe scan: connects to DANE mail servers and compares their chains with the TLSA.
 
 One row in is one key of a probe, (address, TLSA RRset, operator, SNI); one row out is one
-attempt at it, with the host status that this attempt alone gives (MEASUREMENT section 6;
+attempt at it, with the host status that this attempt alone gives (measurement, section 6;
 how attempts and addresses combine is `dane.assess`). What a strange server does is its row's
 status; an exception of ours is that row's `local_error_smtp`, and no other row's.
 """
@@ -23,27 +23,16 @@ from crawler.addresses import Addresses
 from crawler.dns.client import Client, Resolvers
 from crawler.dns.settings import ClientSettings
 from crawler.opt_out import OptOut
+from crawler.scan.judgement import Judged, judge, untouched
 from crawler.scan.recheck import Recheck
 from crawler.smtp.etiquette import Schedule, missing_identity, require_identity
 from crawler.smtp.probe import Conversation, converse
 from crawler.smtp.settings import ProbeSettings
 from crawler.smtp.tls import Offer, key_type
 from dane.faults import Fault
-from dane.outcomes import HOST_CLASS, Defect, HostClass, HostStatus, Verdict
+from dane.outcomes import HOST_CLASS, Defect, HostClass, HostStatus
 from dane.tlsa import TLSARecord, parse_text
-from dane.verify import Verification, verify
 
-_PRECEDENCE = {status: place for place, status in enumerate(HostStatus)}
-
-# A chain that we cannot read is our shortcoming, never the server's mismatch.
-_STATUS: dict[Verdict, HostStatus] = {
-    Verdict.MATCH: HostStatus.PASS,
-    Verdict.NAME_MISMATCH: HostStatus.NAME_MISMATCH,
-    Verdict.TA_EXPIRED: HostStatus.TA_EXPIRED,
-    Verdict.MISMATCH: HostStatus.MISMATCH,
-    Verdict.UNUSABLE: HostStatus.UNUSABLE,
-    Verdict.CERT_UNPARSED: HostStatus.LOCAL_ERROR_SMTP,
-}
 _OTHER_KEY: dict[str, Offer] = {"rsa": Offer.ECDSA, "ecdsa": Offer.RSA}
 
 _LAB_EHLO_NAME = "lab.invalid"
@@ -82,15 +71,6 @@ class _Key:
 
 
 _KEY = [field.name for field in fields(_Key)]
-
-
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    """A conversation, and what its chain came to."""
-
-    talk: Conversation
-    status: HostStatus
-    verification: Verification | None = None
 
 
 def scan(
@@ -206,20 +186,20 @@ class _Probing:
             if self.fault is not None:
                 nursery.cancel_scope.cancel()
 
-    def not_contacted(self, key: _Key) -> _Judged | None:
+    def not_contacted(self, key: _Key) -> Judged | None:
         """Why this address must be left alone, if it must. Asked again at each connection."""
         if (refusal := self.addresses.refusal(key.address)) is not None:
-            return _untouched(HostStatus.RESERVED_ADDRESS, refusal)
+            return untouched(HostStatus.RESERVED_ADDRESS, refusal)
         names = (key.host, key.sni)
         if self.opt_out.covers(names=names, operator=key.operator, address=key.address):
-            return _untouched(HostStatus.OPTED_OUT, "on the opt-out list")
+            return untouched(HostStatus.OPTED_OUT, "on the opt-out list")
         family: Family = 6 if ":" in key.address else 4
         if family not in self.families:
-            return _untouched(HostStatus.UNPROBED, f"no IPv{family} here")
+            return untouched(HostStatus.UNPROBED, f"no IPv{family} here")
         if self.ehlo_name in names:
-            return _untouched(HostStatus.UNPROBED, "the server's own name is our EHLO name")
+            return untouched(HostStatus.UNPROBED, "the server's own name is our EHLO name")
         if self.anonymous and not self.addresses.is_lab(key.address):
-            return _untouched(HostStatus.UNPROBED, "not in the lab, and no identity is set")
+            return untouched(HostStatus.UNPROBED, "not in the lab, and no identity is set")
         return None
 
     async def visit(self, target: _Target) -> None:
@@ -244,13 +224,13 @@ class _Probing:
         except Fault as fault:
             self.fault = fault
         except Exception as bug:  # noqa: BLE001 - one session's bug is that session's row
-            reason = _untouched(HostStatus.LOCAL_ERROR_SMTP, repr(bug)[:200])
+            reason = untouched(HostStatus.LOCAL_ERROR_SMTP, repr(bug)[:200])
             self.finish(target.row, [reason.talk], reason)
         self.schedule.finished(target, trio.current_time(), again)
         self.changed.set()
 
     def next_offer(self, talks: Sequence[Conversation]) -> Offer | None:
-        """What to offer in one more connection, if one is needed (MEASUREMENT section 4)."""
+        """What to offer in one more connection, if one is needed (measurement, section 4)."""
         if len(talks) > 1:
             return None
         (talk,) = talks
@@ -261,7 +241,7 @@ class _Probing:
             return _OTHER_KEY.get(kind[0]) if kind else None
         return None
 
-    async def refresh(self, row: int) -> _Judged | None:
+    async def refresh(self, row: int) -> Judged | None:
         """Ask again for old DNS answers; the reason if there is nothing to connect for now."""
         key = self.keys[row]
         age_s = (datetime.now(UTC) - key.dns_asked).total_seconds()
@@ -269,11 +249,11 @@ class _Probing:
             return None
         fresh = await self.recheck.before(key.host, key.address, key.sni)
         if fresh.withdrawn is not None:
-            return _untouched(HostStatus.UNPROBED, fresh.withdrawn)
+            return untouched(HostStatus.UNPROBED, fresh.withdrawn)
         self.keys[row] = replace(key, tlsa=fresh.tlsa, dns_asked=fresh.asked)
         return None
 
-    async def judge(self, row: int, talks: Sequence[Conversation]) -> tuple[_Judged, set[Defect]]:
+    async def judge(self, row: int, talks: Sequence[Conversation]) -> tuple[Judged, set[Defect]]:
         """As `judge`; what the certificate decides against the server, with fresh records too."""
         found = judge(talks, self.keys[row].records, self.at or datetime.now(UTC))
         blamed = found[0].verification and HOST_CLASS[found[0].status] is HostClass.F
@@ -284,7 +264,7 @@ class _Probing:
         if fresh is None or fresh.tlsa == key.tlsa:
             return found
         if fresh.withdrawn is not None:
-            return _untouched(HostStatus.UNPROBED, fresh.withdrawn), set()
+            return untouched(HostStatus.UNPROBED, fresh.withdrawn), set()
         self.keys[row] = replace(key, tlsa=fresh.tlsa, dns_asked=fresh.asked)
         return judge(talks, self.keys[row].records, self.at or datetime.now(UTC))
 
@@ -292,7 +272,7 @@ class _Probing:
         self,
         row: int,
         talks: Sequence[Conversation],
-        judged: _Judged,
+        judged: Judged,
         defects: Iterable[Defect] = (),
     ) -> None:
         """Make the row of what its connections showed."""
@@ -332,53 +312,6 @@ class _Probing:
             "connected": talks[0].connected,
             "duration_ms": sum(one.duration_ms for one in talks),
         }
-
-
-def judge(
-    talks: Sequence[Conversation], records: Sequence[TLSARecord], at: datetime
-) -> tuple[_Judged, set[Defect]]:
-    """The conversation that counts of one or two, its status, and the defects that they show.
-
-    A failed handshake counts only if the second, legacy one fails too. Of two key types the
-    worse one counts.
-    """
-    defects = {Defect.STARTTLS_INJECTION for talk in talks if talk.injected}
-    first, *more = (_judge_one(talk, records, at) for talk in talks)
-    if not more:
-        return first, defects
-    (second,) = more
-    if second.talk.offer is Offer.LEGACY:
-        if second.talk.status is None:
-            defects.add(Defect.LEGACY_TLS)
-        error = f"{first.talk.error}; then, with legacy TLS: {second.talk.error or 'fine'}"
-        return replace(second, talk=replace(second.talk, error=error)), defects
-    if second.talk.status is not None:
-        return first, defects  # no certificate with the other kind of key
-    if first.status is not second.status and HostClass.F in (
-        HOST_CLASS[first.status],
-        HOST_CLASS[second.status],
-    ):
-        defects.add(Defect.KEY_TYPE_DIVERGENCE)
-    return min(first, second, key=lambda one: _PRECEDENCE[one.status]), defects
-
-
-def _judge_one(talk: Conversation, records: Sequence[TLSARecord], at: datetime) -> _Judged:
-    if talk.status is not None:
-        return _Judged(talk, talk.status)
-    verification = verify(talk.chain, records, (), at)
-    return _Judged(talk, _STATUS[verification.verdict], verification)
-
-
-def _untouched(status: HostStatus, reason: str) -> _Judged:
-    """The record of a connection that was not made."""
-    talk = Conversation(
-        offer=Offer.MODERN,
-        status=status,
-        error=reason,
-        connected=datetime.now(UTC),
-        duration_ms=0,
-    )
-    return _Judged(talk, status)
 
 
 def _within_open_files(sessions: int, slow_sessions: int) -> tuple[int, int]:

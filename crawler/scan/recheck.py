@@ -3,7 +3,7 @@
 Right before connecting, where the answers are older than `probe.dns_max_age_s`: is this
 still an address of the host, and which TLSA records does the base domain have now? After a
 chain that does not match: the RRset is dropped from the resolvers' caches and asked again,
-for the server may have changed its key and its records since (MEASUREMENT section 4).
+for the server may have changed its key and its records since (measurement, section 4).
 """
 
 from dataclasses import dataclass

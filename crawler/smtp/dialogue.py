@@ -116,7 +116,7 @@ TRANSITIONS: Mapping[State, Mapping[Event, Step]] = {
     },
     State.QUIT: _DONE,
 }
-"""MEASUREMENT section 6, the lines that the conversation alone decides."""
+"""measurement, section 6, the lines that the conversation alone decides."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ class Conversation:
     """What one connection showed.
 
     `status` None: the handshake was done and `chain` decides. `tls_failed` here means one
-    handshake; the host's status of that name needs two (MEASUREMENT section 6).
+    handshake; the host's status of that name needs two (measurement, section 6).
     """
 
     offer: Offer

@@ -1,0 +1,83 @@
+"""What one or two connections to a server come to: the status of one attempt.
+
+Measurement, section 6, from `mismatch` down, as far as one attempt decides it; how attempts
+and addresses combine is `dane.assess`. Pure: conversations and records in, a status out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from crawler.smtp.probe import Conversation
+from crawler.smtp.tls import Offer
+from dane.outcomes import HOST_CLASS, Defect, HostClass, HostStatus, Verdict
+from dane.tlsa import TLSARecord
+from dane.verify import Verification, verify
+
+_PRECEDENCE = {status: place for place, status in enumerate(HostStatus)}
+
+# A chain that we cannot read is our shortcoming, never the server's mismatch.
+_STATUS: dict[Verdict, HostStatus] = {
+    Verdict.MATCH: HostStatus.PASS,
+    Verdict.NAME_MISMATCH: HostStatus.NAME_MISMATCH,
+    Verdict.TA_EXPIRED: HostStatus.TA_EXPIRED,
+    Verdict.MISMATCH: HostStatus.MISMATCH,
+    Verdict.UNUSABLE: HostStatus.UNUSABLE,
+    Verdict.CERT_UNPARSED: HostStatus.LOCAL_ERROR_SMTP,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A conversation, and what its chain came to."""
+
+    talk: Conversation
+    status: HostStatus
+    verification: Verification | None = None
+
+
+def judge(
+    talks: Sequence[Conversation], records: Sequence[TLSARecord], at: datetime
+) -> tuple[Judged, set[Defect]]:
+    """The conversation that counts of one or two, its status, and the defects that they show.
+
+    A failed handshake counts only if the second, legacy one fails too. Of two key types the
+    worse one counts.
+    """
+    defects = {Defect.STARTTLS_INJECTION for talk in talks if talk.injected}
+    first, *more = (_judge_one(talk, records, at) for talk in talks)
+    if not more:
+        return first, defects
+    (second,) = more
+    if second.talk.offer is Offer.LEGACY:
+        if second.talk.status is None:
+            defects.add(Defect.LEGACY_TLS)
+        error = f"{first.talk.error}; then, with legacy TLS: {second.talk.error or 'fine'}"
+        return replace(second, talk=replace(second.talk, error=error)), defects
+    if second.talk.status is not None:
+        return first, defects  # no certificate with the other kind of key
+    if first.status is not second.status and HostClass.F in (
+        HOST_CLASS[first.status],
+        HOST_CLASS[second.status],
+    ):
+        defects.add(Defect.KEY_TYPE_DIVERGENCE)
+    return min(first, second, key=lambda one: _PRECEDENCE[one.status]), defects
+
+
+def _judge_one(talk: Conversation, records: Sequence[TLSARecord], at: datetime) -> Judged:
+    if talk.status is not None:
+        return Judged(talk, talk.status)
+    verification = verify(talk.chain, records, (), at)
+    return Judged(talk, _STATUS[verification.verdict], verification)
+
+
+def untouched(status: HostStatus, reason: str) -> Judged:
+    """The record of a connection that was not made."""
+    talk = Conversation(
+        offer=Offer.MODERN,
+        status=status,
+        error=reason,
+        connected=datetime.now(UTC),
+        duration_ms=0,
+    )
+    return Judged(talk, status)
