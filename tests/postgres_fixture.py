@@ -5,12 +5,14 @@ of the test) and `state_dir`.
 """
 
 import asyncio
+import contextlib
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -33,7 +35,7 @@ def state_dir() -> Iterator[Path]:
         yield directory / "state"
 
 
-@contextmanager
+@contextlib.contextmanager
 def reachable_directory() -> Iterator[Path]:
     """A temporary directory that everybody may pass through; in memory if there is plenty."""
     memory = Path("/dev/shm")
@@ -48,8 +50,16 @@ def reachable_directory() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """The server of this session, with the migrated template database."""
-    with reachable_directory() as directory, running(directory / "state") as url:
+    """The server of this session, with the migrated template database.
+
+    TEST_POSTGRES_URL names another server, of another version say, whose databases
+    `test_N` and `template_survey` are ours.
+    """
+    with contextlib.ExitStack() as stack:
+        url = os.environ.get("TEST_POSTGRES_URL")
+        if url is None:
+            directory = stack.enter_context(reachable_directory())
+            url = stack.enter_context(running(directory / "state"))
         asyncio.run(_make_template(url))
         yield url
 
@@ -71,10 +81,11 @@ async def connection(database_url: str) -> AsyncIterator[Connection]:
 
 def in_database(url: str, name: str) -> str:
     """The URL of another database of the same server."""
-    return url.replace("@/danesurvey?", f"@/{name}?")
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
 
 
 async def _make_template(url: str) -> None:
+    await _execute(url, f"DROP DATABASE IF EXISTS {_TEMPLATE}")
     await _execute(url, f"CREATE DATABASE {_TEMPLATE}")
     async with connected(in_database(url, _TEMPLATE)) as template:
         await upgrade(template)
