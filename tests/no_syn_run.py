@@ -66,6 +66,7 @@ def statuses(addresses: list[str]) -> list[str]:
 
 
 def main() -> None:
+    without_routes = statuses(list(PUBLIC))
     for command in (
         "link set lo up",
         "route add local 0.0.0.0/0 dev lo",
@@ -84,6 +85,7 @@ def main() -> None:
                 "reserved": len(reserved),
                 "statuses": sorted(set(found)),
                 "connections": attempts,
+                "without_routes": without_routes,
                 "public": public,
                 "public_connections": connections() - before - attempts,
             }

@@ -63,11 +63,15 @@ class Conversation:
 
 
 class _Wire:
-    """The TCP stream within the session's byte bound; a broken stream is an ended one."""
+    """The TCP stream within the session's byte bound; a broken stream is an ended one.
 
-    __slots__ = ("_socket", "overrun", "received")
+    `raw` and `connected` are one socket: trio's has no reading without waiting.
+    """
 
-    def __init__(self, connected: trio.socket.SocketType) -> None:
+    __slots__ = ("_raw", "_socket", "overrun", "received")
+
+    def __init__(self, raw: socket.socket, connected: trio.socket.SocketType) -> None:
+        self._raw = raw
         self._socket = connected
         self.received = 0
         self.overrun = False
@@ -90,12 +94,25 @@ class _Wire:
             return b""
         return data
 
+    def discard_waiting(self) -> bool:
+        """Throw away what has arrived unread; whether there was anything."""
+        try:
+            return bool(self._raw.recv(_READ, socket.MSG_DONTWAIT))
+        except OSError:
+            return False
+
 
 class _Session:
     """The dialogue and the engine on one wire."""
 
     def __init__(
-        self, wire: _Wire, settings: ProbeSettings, ehlo_name: str, offer: Offer, sni: bytes | None
+        self,
+        wire: _Wire,
+        settings: ProbeSettings,
+        ehlo_name: str,
+        offer: Offer,
+        sni: bytes | None,
+        deadline: float,
     ) -> None:
         self.wire = wire
         self.settings = settings
@@ -103,7 +120,7 @@ class _Session:
         self.sni = sni
         self.dialogue = Dialogue(ehlo_name)
         self.engine: TLSEngine | None = None  # once the handshake is done
-        self.deadline = trio.current_time() + settings.session_s
+        self.deadline = deadline
         self.status: HostStatus | None = None
         self.error: str | None = None
 
@@ -127,6 +144,9 @@ class _Session:
 
     async def handshake(self) -> bool:
         engine = TLSEngine(self.offer, self.sni)
+        # A TLS server never speaks first: what is here before our hello was sent in plaintext.
+        if self.wire.discard_waiting():
+            self.dialogue.injected = True
         with self.step(self.settings.tls_s) as scope:
             try:
                 while not engine.handshake():
@@ -189,13 +209,14 @@ async def converse(
             duration_ms=elapsed_ms(),
         )
 
+    deadline = trio.current_time() + settings.session_s
     try:
-        tcp = trio.socket.socket(family, socket.SOCK_STREAM)
+        raw = socket.socket(family, socket.SOCK_STREAM)
     except OSError as error:
         return failed(HostStatus.LOCAL_ERROR_SMTP, _reason(error))
-    with tcp:
+    with trio.socket.from_stdlib_socket(raw) as tcp:
         try:
-            with trio.fail_after(settings.connect_s):
+            with trio.fail_after(min(settings.connect_s, settings.session_s)):
                 await tcp.connect((address, settings.port))
         except trio.TooSlowError:
             return failed(HostStatus.UNREACHABLE, "time-out while connecting")
@@ -205,7 +226,7 @@ async def converse(
             )
             status = HostStatus.LOCAL_ERROR_SMTP if ours else HostStatus.UNREACHABLE
             return failed(status, _reason(error))
-        session = _Session(_Wire(tcp), settings, ehlo_name, offer, server_name(sni))
+        session = _Session(_Wire(raw, tcp), settings, ehlo_name, offer, server_name(sni), deadline)
         await session.run()
     dialogue, engine = session.dialogue, session.engine
     error_text = session.error or dialogue.error

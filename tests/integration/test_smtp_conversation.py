@@ -11,7 +11,7 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from crawler.smtp.probe import MAX_SESSION, Conversation, converse
+from crawler.smtp.probe import MAX_SESSION, Conversation, _Wire, converse
 from crawler.smtp.settings import ProbeSettings
 from crawler.smtp.tls import Offer, key_type, server_name
 from dane.outcomes import HostStatus
@@ -178,6 +178,19 @@ def test_plaintext_after_the_220_is_told_and_not_read(ca: trustme.CA, town: Town
     seen = talk(town, SMTP(context, starttls=b"220 go\r\n250-evil\r\n250 STARTTLS\r\n"))
     assert seen.injected
     assert seen.status is None
+
+
+def test_plaintext_that_waits_unread_is_told_too() -> None:
+    async def main() -> tuple[bool, bool]:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            wire = _Wire(ours, trio.socket.from_stdlib_socket(ours))
+            nothing = wire.discard_waiting()
+            theirs.send(b"250 injected\r\n")
+            await trio.lowlevel.wait_readable(ours)
+            return nothing, wire.discard_waiting()
+
+    assert trio.run(main) == (False, True)
 
 
 async def drips(stream: trio.SocketStream) -> None:

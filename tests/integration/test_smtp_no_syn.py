@@ -21,3 +21,4 @@ def test_no_syn_to_a_reserved_address() -> None:
     # and the counter counts
     assert found["public_connections"] == len(found["public"])
     assert set(found["public"]) == {"unreachable"}
+    assert set(found["without_routes"]) == {"local_error_smtp"}, "our network, not their server"
