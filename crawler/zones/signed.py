@@ -28,13 +28,15 @@ def write_signed(path: Path, origin: str | None, form: Format, out: BinaryIO) ->
         raise UsageFault(f"--origin {origin}: {error}") from None
     with ExitStack() as stack:
         scans = []
-        for file in zone_files(path):
-            try:
+        name = path.name
+        try:
+            for file in zone_files(path):
+                name = str(file)
                 one = scan(partial(file.chunks, BLOCK), Stage, origin=apex)
-            except Refused as refused:
-                raise Refused(f"{file}: {refused}") from None
-            stack.enter_context(one.stage)
-            scans.append(one)
+                stack.enter_context(one.stage)
+                scans.append(one)
+        except Refused as refused:
+            raise Refused(f"{name}: {refused}") from None
         if not scans:
             raise Refused(f"{path}: no file in it")
         write((batch for one in scans for batch in one.batches()), form, out)

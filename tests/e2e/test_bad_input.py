@@ -51,7 +51,7 @@ def complains(done: "subprocess.CompletedProcess[str]", exit_code: int, *words: 
         (None, 2, "no such file"),
         (b"", 1, "empty"),
         (b"<!DOCTYPE html>\n<html><body>Not found</body></html>\n", 1, "HTML"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", 1, "LFS"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", 1, "git-lfs"),
         (gzip.compress(ZONE.encode())[:-12], 1, "gzip"),
         (b"\x00\xff" * 5000, 1, ""),
     ],
