@@ -5,8 +5,10 @@
     127.20.2.x      name servers of the domains (NSD)
     127.20.3.x      name servers that misbehave, one address a scenario
     127.20.4.1      other copies of some zones, asked by those only
+    127.21.x.y      the real name servers, where 127.20 is far away (`lab.forwarder`)
     127.30.x.y      mail servers of the catalogue
     127.40.0.0/13   mail servers of the generated domains
+    127.48.0.0/13   name servers that are dead: sockets that nobody reads
 
 Inside a namespace each mail server that asks for it has an IPv6 address too, with the same
 two last numbers: 127.30.x.y is beside fd00:30::x:y (written in decimal digits).
@@ -17,11 +19,12 @@ from ipaddress import IPv4Address
 
 ROOT = "127.20.0.1"
 TLD = ("127.20.1.1", "127.20.1.2")
-DOMAINS = tuple(f"127.20.2.{n}" for n in range(1, 17))
+DOMAINS = tuple(f"127.20.2.{n}" for n in range(1, 9))
 MISBEHAVING = "127.20.3"
 OTHER_COPIES = "127.20.4.1"
 MAIL = "127.30"
-GENERATED_MAIL = IPv4Address("127.40.0.0")
+_GENERATED_MAIL = IPv4Address("127.40.0.0")
+_DEAD = IPv4Address("127.48.0.0")
 
 DNS_PORT = 53
 SMTP_PORT = 25
@@ -42,7 +45,17 @@ def mail() -> Iterator[str]:
 
 def generated_mail() -> Iterator[str]:
     """Addresses for the mail servers of generated domains, in order."""
-    return (str(GENERATED_MAIL + n) for n in range(1, 1 << 19) if n & 0xFF not in (0, 255))
+    return (str(_GENERATED_MAIL + n) for n in range(1, 1 << 19) if n & 0xFF not in (0, 255))
+
+
+def dead() -> Iterator[str]:
+    """Addresses for name servers that never answer, in order."""
+    return (str(_DEAD + n) for n in range(1, 1 << 19))
+
+
+def real(public: str) -> str:
+    """Where the name server of a public address is, when a forwarder stands between."""
+    return public.replace("127.20.", "127.21.", 1)
 
 
 def beside(address: str) -> str:

@@ -22,14 +22,15 @@ from types import TracebackType
 from typing import Any, Self
 
 from dane.faults import LocalTrouble, Refused
-from lab import delegations, nsd, population, settings_file, truth
+from lab import addresses, delegations, nsd, population, settings_file, truth
 from lab.namespace import Isolation, available
 from lab.plan import TTL_S, Builder, Plan, by_name_server
 from lab.scenarios import CATALOGUE
 from lab.scenarios.scenario import TLDS, Scenario
 from lab.signer import Line
-from lab.supervisor import PROCESS_FILE, AuthoritativeServer, Work
+from lab.supervisor import PROCESS_FILE, AuthoritativeServer, Distance, Work
 
+NEAR = Distance()
 _GRACE_S = 10.0
 _MEMORY, _MEMORY_NEEDED = Path("/dev/shm"), 1 << 30
 
@@ -40,7 +41,8 @@ class Lab:
     `scenarios` are what it is made of; those that need a namespace are left out where there is
     none (`scenarios` then says what is in). In their place it can have the delegations of a
     real zone file (`zone`), or that many made-up `domains`, whose truth is then written to
-    `truth_file`. Raises LocalTrouble where no lab can run.
+    `truth_file`, the share `dead` of them at name servers that never answer. Raises
+    LocalTrouble where no lab can run.
     """
 
     def __init__(
@@ -51,6 +53,8 @@ class Lab:
         *,
         zone: Path | None = None,
         domains: int = 0,
+        dead: float = 0.0,
+        distance: Distance = NEAR,
     ) -> None:
         self.directory = directory.absolute()
         self.isolation = available()
@@ -61,6 +65,8 @@ class Lab:
         self._seed = seed
         self._zone = zone
         self._made_up = domains
+        self._dead = dead
+        self._distance = distance
         self._in_memory = self._memory_directory() if zone or domains else None
         self._supervisor: subprocess.Popen[bytes] | None = None
 
@@ -105,7 +111,8 @@ class Lab:
                 builder.add(scenario)
             if self._made_up:
                 population.add_providers(builder)
-                truth.write(self.truth_file, population.add_made_up(builder, self._made_up))
+                made_up = population.add_made_up(builder, self._made_up, self._dead)
+                truth.write(self.truth_file, made_up)
             return builder.finish(), TLDS
         found = delegations.read(self._zone)
         if found.origin in TLDS:
@@ -215,10 +222,11 @@ class Lab:
             directory = self.directory / name
             shutil.rmtree(directory, ignore_errors=True)
             many = self._in_memory if name == "domains" else None
-            configuration, files = nsd.write(directory, listen, zones, zone_directory=many)
+            real = [addresses.real(one) for one in listen] if self._distance else listen
+            configuration, files = nsd.write(directory, real, zones, zone_directory=many)
             if files:
                 last = next(reversed(files))
-                served.append(AuthoritativeServer(configuration, listen[0], last))
+                served.append(AuthoritativeServer(configuration, listen, last))
             if name == "tld":
                 zone_files = {origin: files[origin] for origin in surveyed}
                 if plan.gone:
@@ -237,6 +245,8 @@ class Lab:
             served,
             plan.mail,
             plan.name_servers,
+            plan.dead,
+            self._distance,
             plan.seed,
             plan.now,
         )

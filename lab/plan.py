@@ -19,11 +19,8 @@ from lab.signer import Line, Nsec3, Validity, Zone
 DENIAL: dict[str, Nsec3 | None] = {"plain": None, "hashed": Nsec3(iterations=0, opt_out=True)}
 """How each of the lab's own top-level domains denies names; others do as `plain` does."""
 
-OPERATORS = {
-    "dns-alpha.plain": addresses.DOMAINS[0:2],
-    "dns-beta.hashed": addresses.DOMAINS[2:4],
-    "dns-gamma.plain": addresses.DOMAINS[4:6],
-}
+_OPERATORS = ("dns-alpha.plain", "dns-beta.hashed", "dns-gamma.plain", "dns-delta.hashed")
+OPERATORS = {name: addresses.DOMAINS[2 * n : 2 * n + 2] for n, name in enumerate(_OPERATORS)}
 """The lab's DNS operators: their domain and the addresses of ns1, ns2 in it."""
 
 CANARY, CANARY_RSA, CANARY_BROKEN = "canary.plain", "canary-rsa.plain", "canary-broken.plain"
@@ -79,6 +76,7 @@ class Plan:
     name_servers: list[OddNameServer] = field(default_factory=list)
     trust_anchor: str = ""
     root_hints: str = ""
+    dead: list[str] = field(default_factory=list)  # addresses of name servers that never answer
     # delegations that only the zone files have which a survey reads
     gone: dict[str, list[Rdata]] = field(default_factory=dict)
     seed: int = 1
@@ -96,6 +94,7 @@ class Builder:
         self._hosted: list[tuple[str, Sequence[Rdata], Signing]] = []
         self._mail_addresses = addresses.mail()
         self._odd_addresses = addresses.misbehaving()
+        self._dead_addresses = addresses.dead()
         self._plan = Plan(seed=seed, now=self._now)
         self._tlds = {name: Zone(name, TTL_S) for name in tlds}
         for operator, servers in OPERATORS.items():
@@ -135,6 +134,13 @@ class Builder:
         self._delegate(origin, self._name_servers(origin), signing, key)
         self._hosted.append((origin, rdata, signing))
 
+    def add_dead(self, origin: str) -> None:
+        """Adds a signed delegation to a name server of its own that never answers."""
+        address, server = next(self._dead_addresses), f"ns1.{origin}"
+        self._plan.dead.append(address)
+        self._delegate(origin, [server], Signing(), keys.zone_key(self._seed, origin))
+        self._zone_of(origin.partition(".")[2]).add(server, records.a(address))
+
     def _domain(self, origin: str, signing: Signing) -> _Domain:
         if origin in self._domains:
             raise ValueError(f"{origin} is built twice")
@@ -161,8 +167,7 @@ class Builder:
         if origin in OPERATORS:
             operator = origin
         else:
-            operators = sorted(OPERATORS)
-            operator = operators[zlib.crc32(origin.encode()) % len(operators)]
+            operator = _OPERATORS[zlib.crc32(origin.encode()) % len(_OPERATORS)]
         return (f"ns1.{operator}", f"ns2.{operator}")
 
     def _odd_name_servers(self, domain: _Domain) -> tuple[str, ...]:

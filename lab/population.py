@@ -17,8 +17,8 @@ from lab import records
 from lab.plan import Builder
 from lab.records import Rdata
 from lab.scenarios import CATALOGUE
-from lab.scenarios.scenario import HASHED, PLAIN, RIGHT, UNSIGNED, Host, Scenario, Signing
-from lab.scenarios.verdicts import DANE, INSECURE_MX_HOST, NO_TLSA
+from lab.scenarios.scenario import HASHED, PLAIN, RIGHT, UNSIGNED, Chain, Host, Scenario, Signing
+from lab.scenarios.verdicts import DANE, INSECURE_MX_HOST, MX_FAILED, NO_TLSA
 from lab.signer import Nsec3
 
 _USUAL = ("3 1 1 leaf",)
@@ -32,10 +32,14 @@ class Provider:
     share: int
     tlsa: tuple[str, ...] = _USUAL
     signing: Signing = RIGHT
+    names_a_customer: bool = False  # each customer has MX names of its own, on shared addresses
 
-    @property
-    def hosts(self) -> tuple[str, str]:
-        return f"mx1.{self.domain}", f"mx2.{self.domain}"
+    def mx(self, domain: str) -> list[Rdata]:
+        """The MX records of a customer."""
+        if self.names_a_customer:
+            label = domain.replace(".", "-")
+            return [records.mx(10, f"{label}.mx.{self.domain}")]
+        return [records.mx(10 * n, f"mx{n}.{self.domain}") for n in (1, 2)]
 
 
 PROVIDERS = (
@@ -49,7 +53,7 @@ PROVIDERS = (
     Provider("provider-h.plain", 30, ("3 1 2 leaf",)),
     Provider("provider-i.plain", 30, ("3 1 1 stranger", "3 1 1 leaf")),
     Provider("provider-j.hashed", 20, ()),
-    Provider("provider-k.plain", 20),
+    Provider("provider-k.plain", 20, names_a_customer=True),
     Provider("provider-l.hashed", 10),
 )
 """A dozen, the largest first; shares are relative to their sum."""
@@ -75,16 +79,14 @@ def provider_of(domain: str) -> Provider:
     return PROVIDERS[bisect(_CUMULATED, at)]
 
 
-_MX: dict[str, tuple[Rdata, ...]] = {
-    one.domain: tuple(records.mx(10 * n, host) for n, host in enumerate(one.hosts, 1))
-    for one in PROVIDERS
-}
-
-
 def add_providers(builder: Builder) -> None:
     """The providers' own domains, zones and mail hosts."""
     for one in PROVIDERS:
         name, _, tld = one.domain.partition(".")
+        hosts = [Host(name=f"mx{n}", tlsa=one.tlsa) for n in (1, 2)]
+        if one.names_a_customer:
+            chain = Chain(names=(f"*.mx.{one.domain}",))
+            hosts.append(Host(name="*.mx", tlsa=one.tlsa, tlsa_at="*.mx", chain=chain))
         builder.add(
             Scenario(
                 name=name,
@@ -92,7 +94,7 @@ def add_providers(builder: Builder) -> None:
                 what="a provider",
                 why="",
                 records=("@ MX 10 mx1", "@ MX 20 mx2"),
-                hosts=(Host(name="mx1", tlsa=one.tlsa), Host(name="mx2", tlsa=one.tlsa)),
+                hosts=tuple(hosts),
                 zones={"@": one.signing},
                 verdict=verdict(one),
             )
@@ -101,7 +103,7 @@ def add_providers(builder: Builder) -> None:
 
 def add_hosted(builder: Builder, domain: str, signing: Signing) -> None:
     """A domain whose mail its provider takes."""
-    builder.add_hosted(domain, _MX[provider_of(domain).domain], signing)
+    builder.add_hosted(domain, provider_of(domain).mx(domain), signing)
 
 
 RECIPES = ("ee-stranger", "no-starttls", "expired", "all-down", "no-tlsa", "null-mx")
@@ -116,16 +118,23 @@ class Truth:
     """What a survey must find of one made-up domain: its row of `domain_verdict`."""
 
     domain: str
-    recipe: str  # a scenario's name, or `hosted`
+    recipe: str  # a scenario's name, `hosted` or `dead`
     verdict: Mapping[str, Any]
 
 
-def add_made_up(builder: Builder, count: int) -> Iterator[Truth]:
-    """Adds `count` signed domains, yields the truth of each."""
+def add_made_up(builder: Builder, count: int, dead: float = 0.0) -> Iterator[Truth]:
+    """Adds `count` signed domains, yields the truth of each.
+
+    `dead` is the share that has a name server of its own that never answers.
+    """
     catalogue = {one.name: one for one in CATALOGUE}
     for n in range(count):
         tld = (PLAIN, HASHED)[n & 1]
         name = f"domain-{n:07}"
+        if fraction(f"dead/{name}") < dead:
+            builder.add_dead(f"{name}.{tld}")
+            yield Truth(f"{name}.{tld}", "dead", MX_FAILED)
+            continue
         at = fraction(f"kind/{name}")
         if at >= 0.13:
             signing = Signing(algorithm=8 if at >= 0.96 else 13)

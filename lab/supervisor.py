@@ -9,6 +9,7 @@ lives; that lock, not a process number, says whether the lab is up.
 
 import os
 import pickle
+import resource
 import signal
 import subprocess
 import sys
@@ -25,17 +26,29 @@ from lab.certificates import Certificates
 from lab.plan import MailServer, OddNameServer
 
 PROCESS_FILE = "supervisor.pid"
-_ANSWER_S = 0.2
+_ANSWER_S = 1.0
 _START_S = 180.0
 
 
 @dataclass(frozen=True, slots=True)
 class AuthoritativeServer:
-    """One NSD: its configuration, and an address and a zone to see that it is there."""
+    """One NSD: its configuration, and where it is asked, and a zone to see that it is there."""
 
     configuration: Path
-    address: str
+    addresses: Sequence[str]
     zone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Distance:
+    """How far away the name servers are: the latency of the farthest, the share of UDP replies
+    that get lost. With neither, they are asked directly."""
+
+    latency_ms: int = 0
+    loss: float = 0.0
+
+    def __bool__(self) -> bool:
+        return self.latency_ms > 0 or self.loss > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +61,8 @@ class Work:
     authoritative: Sequence[AuthoritativeServer]
     mail: Sequence[MailServer]
     odd: Sequence[OddNameServer]
+    dead: Sequence[str]
+    distance: Distance
     seed: int
     now: float
 
@@ -56,11 +71,15 @@ async def supervise(work: Work) -> None:
     """Runs all servers until one ends or the lab is to go down."""
     async with trio.open_nursery() as nursery:
         await nursery.start(_until_signal, nursery.cancel_scope)
+        for address in work.dead:
+            nursery.start_soon(_never_answer, address)
         if work.attached:
             nursery.start_soon(_until_parent_ends, nursery.cancel_scope)
         with trio.fail_after(_START_S):
             for server in work.authoritative:
                 nursery.start_soon(_authoritative, server)
+            if work.distance:
+                nursery.start_soon(_run, _forwarder(work), "the forwarder")
             certificates = Certificates(work.seed, work.now)
             await nursery.start(mailserver.serve, work.mail, certificates)
             await nursery.start(nameserver.serve, work.odd)
@@ -70,10 +89,30 @@ async def supervise(work: Work) -> None:
 
 
 async def _authoritative(server: AuthoritativeServer) -> None:
+    try:
+        await _run(nsd.command(server.configuration), "nsd")
+    except LocalTrouble as trouble:
+        log = server.configuration.with_name("nsd.log")
+        last = log.read_text(errors="replace").splitlines()[-1:] if log.exists() else []
+        raise LocalTrouble(f"{trouble}: {' '.join(last)}") from None
+
+
+def _forwarder(work: Work) -> list[str]:
+    pairs = [
+        f"{public}={addresses.real(public)}"
+        for server in work.authoritative
+        for public in server.addresses
+    ]
+    options = [str(work.distance.latency_ms), str(work.distance.loss)]
+    return [sys.executable, "-m", "lab.forwarder", *options, *pairs]
+
+
+async def _run(command: Sequence[str], name: str) -> None:
+    """Runs a server for as long as the lab is up. Raises LocalTrouble when it ends."""
     # not trio.run_process: it starts processes from a thread that ends when idle, and the
     # death signal of prctl(2) comes with the end of the starting thread
     process = subprocess.Popen(  # noqa: ASYNC220
-        nsd.command(server.configuration), stdin=subprocess.DEVNULL
+        command, stdin=subprocess.DEVNULL
     )
     exited = os.pidfd_open(process.pid)
     try:
@@ -82,16 +121,14 @@ async def _authoritative(server: AuthoritativeServer) -> None:
         os.close(exited)
         process.terminate()
         process.wait()
-    log = server.configuration.with_name("nsd.log")
-    last = log.read_text(errors="replace").splitlines()[-1:] if log.exists() else []
-    raise LocalTrouble(f"nsd ended with status {process.returncode}: {' '.join(last)}")
+    raise LocalTrouble(f"{name} ended with status {process.returncode}")
 
 
 async def _answers(server: AuthoritativeServer) -> None:
     """Returns once the name server answers for its zone (NSD has no other way to say so)."""
     question = dns.message.make_query(server.zone, "SOA").to_wire()
     with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as sock:
-        await sock.connect((server.address, addresses.DNS_PORT))
+        await sock.connect((server.addresses[0], addresses.DNS_PORT))
         while True:
             with trio.move_on_after(_ANSWER_S) as waited:
                 try:
@@ -104,6 +141,14 @@ async def _answers(server: AuthoritativeServer) -> None:
                     return
             if not waited.cancelled_caught:
                 await trio.sleep(_ANSWER_S)
+
+
+async def _never_answer(address: str) -> None:
+    """A name server's socket that nobody reads. Without it the kernel would say that nobody
+    is there, and a resolver would not have to wait."""
+    with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as sock:
+        await sock.bind((address, addresses.DNS_PORT))
+        await trio.sleep_forever()
 
 
 async def _until_signal(scope: trio.CancelScope, *, task_status: trio.TaskStatus[None]) -> None:
@@ -134,6 +179,9 @@ def _first_fault(error: BaseException) -> Fault | None:
 
 def main() -> int:
     work: Work = pickle.load(sys.stdin.buffer)
+    # thousands of mail servers and dead name servers, a socket each
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     # /proc is the host's also inside a process namespace, so this is the number outside
     (work.directory / PROCESS_FILE).write_text(os.readlink("/proc/self"), encoding="ascii")
     if work.isolation is not namespace.Isolation.NONE:

@@ -11,7 +11,7 @@ from lab.population import Truth
 
 _COLUMNS: "list[pa.Field[Any]]" = [
     pa.field("domain", pa.string(), nullable=False),
-    pa.field("recipe", pa.string(), nullable=False),  # a scenario's name, or `hosted`
+    pa.field("recipe", pa.string(), nullable=False),  # a scenario's name, `hosted` or `dead`
     # of domain_verdict
     pa.field("status", pa.string(), nullable=False),
     pa.field("stage", pa.string()),

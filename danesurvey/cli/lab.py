@@ -60,11 +60,27 @@ def up(
     domains: Annotated[
         int, typer.Option(min=0, help="Signed domains to make up, in place of the catalogue.")
     ] = 0,
+    dead: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of those whose name server never answers."),
+    ] = 0.0,
+    latency: Annotated[
+        int, typer.Option(min=0, help="Milliseconds to the farthest name server.")
+    ] = 0,
+    loss: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the name servers' UDP replies lost.")
+    ] = 0.0,
 ) -> None:
     """Bring the lab up; it stays until `lab down`. Prints the settings file of a survey of it."""
-    from lab.internet import Lab
+    from lab.internet import Distance, Lab
 
-    lab = Lab(_directory(directory), zone=zone, domains=domains)
+    lab = Lab(
+        _directory(directory),
+        zone=zone,
+        domains=domains,
+        dead=dead,
+        distance=Distance(latency, loss),
+    )
     lab.up(attached=False)
     print(f"the lab is up ({lab.isolation} isolation)", file=sys.stderr)
     print(lab.settings_file)
