@@ -52,7 +52,7 @@ def complains(done: "subprocess.CompletedProcess[str]", exit_code: int, *words: 
         (b"", 1, "empty"),
         (b"<!DOCTYPE html>\n<html><body>Not found</body></html>\n", 1, "HTML"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", 1, "git-lfs"),
-        (gzip.compress(ZONE.encode())[:-12], 1, "gzip"),
+        (gzip.compress(ZONE.encode())[:-12], 1, "cut or damaged"),
         (b"\x00\xff" * 5000, 1, ""),
     ],
     ids=["missing", "empty", "html", "lfs", "cut", "binary"],
