@@ -49,20 +49,23 @@ DOMAIN = pa.schema(
 )
 """Of a domain: its MX row and its delegation's NS set."""
 
+# Each table is bounded by the buckets: the planner does not carry a range through a join, and
+# without statistics it would read a whole table instead.
 _HOSTS = f"""
 SELECT {_sql_columns(MX_HOST.schema, "h")}
 FROM mx_host h
 WHERE h.run_id = $1 AND h.bucket BETWEEN $2 AND $3
   AND NOT EXISTS (
     SELECT FROM host_verdict v
-    WHERE v.run_id = $1 AND v.bucket = h.bucket AND v.host = h.host)
+    WHERE v.run_id = $1 AND v.bucket = h.bucket AND v.host = h.host
+      AND v.bucket BETWEEN $2 AND $3)
 ORDER BY h.bucket, h.host
 """
 
 _PROBES = f"""
 SELECT {_sql_columns(SMTP_PROBE.schema, "p")}
-FROM smtp_probe p
-WHERE p.run_id = $1 AND p.bucket = ANY($2) AND p.address = ANY($3)
+FROM unnest($2::smallint[], $3::text[]) AS k (bucket, address)
+JOIN smtp_probe p ON p.run_id = $1 AND p.bucket = k.bucket AND p.address = k.address
 ORDER BY p.bucket, p.address, p.tlsa_digest, p.operator, p.sni, p.attempt
 """
 
@@ -71,17 +74,19 @@ SELECT {", ".join(f"d.{name}" for name in DOMAIN.names if name != "ns")},
        coalesce(g.ns, '{{}}') AS ns
 FROM domain_mx d
 LEFT JOIN delegation g ON g.bucket = d.bucket AND g.domain = d.domain
+  AND g.bucket BETWEEN $2 AND $3
 WHERE d.run_id = $1 AND d.bucket BETWEEN $2 AND $3
   AND NOT EXISTS (
     SELECT FROM domain_verdict v
-    WHERE v.run_id = $1 AND v.bucket = d.bucket AND v.domain = d.domain)
+    WHERE v.run_id = $1 AND v.bucket = d.bucket AND v.domain = d.domain
+      AND v.bucket BETWEEN $2 AND $3)
 ORDER BY d.bucket, d.domain
 """
 
 _VERDICTS = f"""
 SELECT {_sql_columns(HOST_VERDICT.schema, "v")}
-FROM host_verdict v
-WHERE v.run_id = $1 AND v.bucket = ANY($2) AND v.host = ANY($3)
+FROM unnest($2::smallint[], $3::text[]) AS k (bucket, host)
+JOIN host_verdict v ON v.run_id = $1 AND v.bucket = k.bucket AND v.host = k.host
 ORDER BY v.bucket, v.host
 """
 
@@ -98,7 +103,7 @@ async def hosts(
         connection,
         _PROBES,
         run.run_id,
-        sorted({bucket(address) for address in addresses}),
+        [bucket(address) for address in addresses],
         addresses,
         schema=SMTP_PROBE.schema,
     )
@@ -115,7 +120,7 @@ async def domains(
         connection,
         _VERDICTS,
         run.run_id,
-        sorted({bucket(name) for name in names}),
+        [bucket(name) for name in names],
         names,
         schema=HOST_VERDICT.schema,
     )

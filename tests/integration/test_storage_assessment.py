@@ -1,0 +1,117 @@
+"""What the roll-ups read: rows without a verdict, with what they look up, of this run only."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from dane.names import BUCKETS, bucket
+from storage import assessment, run
+from storage.copy import Writer, writer
+from storage.database import Connection
+from storage.run import Run, RunKind
+from storage.schemas import DOMAIN_MX, DOMAIN_VERDICT, HOST_VERDICT, MX_HOST, SMTP_PROBE
+from tests.storage_rows import batch_of
+
+pytestmark = pytest.mark.asyncio
+
+ALL = range(BUCKETS)
+
+
+@pytest_asyncio.fixture
+async def current(connection: Connection) -> Run:
+    return await run.create(connection, RunKind.FULL, {})
+
+
+@pytest_asyncio.fixture
+async def store(database_url: str) -> AsyncIterator[Writer]:
+    async with writer(database_url) as opened:
+        yield opened
+
+
+async def test_hosts_come_with_the_probes_of_their_addresses(
+    connection: Connection, store: Writer, current: Run
+) -> None:
+    def probe(address: str, attempt: int) -> dict[str, object]:
+        return {"address": address, "tlsa_digest": "d", "sni": "mx.net", "attempt": attempt}
+
+    await store.store(
+        [
+            (
+                MX_HOST,
+                batch_of(
+                    MX_HOST,
+                    current.run_id,
+                    {"host": "mx.net", "addresses": ["192.0.2.1", "192.0.2.2"]},
+                    {"host": "done.net", "addresses": ["192.0.2.3"]},
+                    {"host": "nowhere.net"},
+                ),
+            ),
+            (HOST_VERDICT, batch_of(HOST_VERDICT, current.run_id, {"host": "done.net"})),
+            (
+                SMTP_PROBE,
+                batch_of(
+                    SMTP_PROBE,
+                    current.run_id,
+                    probe("192.0.2.1", 1),
+                    probe("192.0.2.1", 2),
+                    probe("192.0.2.3", 1),
+                ),
+            ),
+        ]
+    )
+    hosts, probes = await assessment.hosts(connection, current, ALL)
+    assert hosts.schema == MX_HOST.schema
+    assert sorted(map(str, hosts.column("host").to_pylist())) == ["mx.net", "nowhere.net"]
+    assert probes.schema == SMTP_PROBE.schema
+    assert probes.select(["address", "attempt"]).to_pylist() == [
+        {"address": "192.0.2.1", "attempt": 1},
+        {"address": "192.0.2.1", "attempt": 2},
+    ]
+    here = bucket("mx.net")
+    hosts, _ = await assessment.hosts(connection, current, range(here, here + 1))
+    assert hosts.column("host").to_pylist() == ["mx.net"]
+
+
+async def test_domains_come_with_their_name_servers_and_the_verdicts_of_their_hosts(
+    connection: Connection, store: Writer, current: Run
+) -> None:
+    await connection.execute(
+        "INSERT INTO delegation (bucket, domain, zone, ns)"
+        " VALUES ($1, 'a.example', 'example', '{ns.example}')",
+        bucket("a.example"),
+    )
+    await store.store(
+        [
+            (
+                DOMAIN_MX,
+                batch_of(
+                    DOMAIN_MX,
+                    current.run_id,
+                    {"domain": "a.example", "mx_host": ["mx1.net", "mx2.net"]},
+                    {"domain": "b.example", "mx_host": ["mx2.net"]},
+                    {"domain": "done.example", "mx_host": ["mx3.net"]},
+                ),
+            ),
+            (DOMAIN_VERDICT, batch_of(DOMAIN_VERDICT, current.run_id, {"domain": "done.example"})),
+            (
+                HOST_VERDICT,
+                batch_of(
+                    HOST_VERDICT,
+                    current.run_id,
+                    *(
+                        {"host": host, "status": "absent"}
+                        for host in ("mx1.net", "mx2.net", "mx3.net")
+                    ),
+                ),
+            ),
+        ]
+    )
+    domains, verdicts = await assessment.domains(connection, current, ALL)
+    assert domains.schema == assessment.DOMAIN
+    assert {row["domain"]: row["ns"] for row in domains.to_pylist()} == {
+        "a.example": ["ns.example"],
+        "b.example": [],
+    }
+    assert verdicts.schema == HOST_VERDICT.schema
+    assert sorted(map(str, verdicts.column("host").to_pylist())) == ["mx1.net", "mx2.net"]
