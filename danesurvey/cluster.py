@@ -20,8 +20,9 @@ from cryptography.x509.oid import NameOID
 
 from crawler.dns.unbound import Unbound
 from crawler.survey.cluster import (
-    CONFIGURATION,
+    RESOURCES,
     THREADS_PER_WORKER,
+    configuration,
     scheduler_address,
     security,
 )
@@ -46,7 +47,7 @@ def scheduler(settings: Settings) -> None:
         except OSError as error:
             raise LocalTrouble(f"scheduler {address}: {error.strerror or error}") from None
 
-    with dask.config.set(CONFIGURATION):
+    with dask.config.set(configuration(settings.survey)):
         asyncio.run(serve())
 
 
@@ -65,6 +66,7 @@ def worker(settings: Settings) -> None:
                     distributed.Nanny(
                         address,
                         nthreads=THREADS_PER_WORKER,
+                        resources=RESOURCES,
                         security=tls,
                         local_directory=str(settings.state_dir / "workers"),
                         env=environment(resolvers_of(unbounds)),
@@ -73,7 +75,7 @@ def worker(settings: Settings) -> None:
                 )
             await _until_stopped()
 
-    with dask.config.set(CONFIGURATION), running(settings) as unbounds:
+    with dask.config.set(configuration(settings.survey)), running(settings) as unbounds:
         try:
             asyncio.run(serve(unbounds))
         except (OSError, TimeoutError) as error:

@@ -1,32 +1,34 @@
-"""What a running survey shows: a live table on a terminal, else one JSON line a second.
+"""What a running survey shows: a live table on a terminal, else JSON lines.
 
-On stderr, for stdout is data.
+On stderr, for stdout is data. A JSON line a pass and second, of those whose figures changed.
 """
 
 import asyncio
 import contextlib
 import json
 import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
-from crawler.survey.engine import Engine, StagePass
+from danesurvey.progress import Watch
 
 EVERY_S = 1.0
 _SHOWN_OUTCOMES = 6
+_PASSING = {"seconds", "per_second", "eta_seconds"}  # change though nothing happens
 
 
 @asynccontextmanager
-async def shown(engine: Engine) -> AsyncIterator[None]:
+async def shown(watch: Watch) -> AsyncIterator[None]:
     """Shows the engine's passes for as long as the block runs."""
     console = Console(stderr=True)
-    follow = _table(engine, console) if console.is_terminal else _lines(engine)
+    follow = _table(watch, console) if console.is_terminal else _lines(watch)
     task = asyncio.create_task(follow)
     try:
         yield
@@ -35,79 +37,78 @@ async def shown(engine: Engine) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _table(engine: Engine, console: Console) -> None:
-    with Live(console=console, refresh_per_second=4) as live:
+async def _table(watch: Watch, console: Console) -> None:
+    with Live(console=console, auto_refresh=False) as live:
         try:
             while True:
-                live.update(table(engine.passes, time.time()))
+                live.update(table(watch.passes(), watch.now()), refresh=True)
                 await asyncio.sleep(EVERY_S)
         finally:
-            live.update(table(engine.passes, time.time()))
+            live.update(table(watch.passes(), watch.now()), refresh=True)
 
 
-async def _lines(engine: Engine) -> None:
+async def _lines(watch: Watch) -> None:
+    began = watch.engine.pass_began
     told: list[dict[str, Any]] = []
     try:
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(EVERY_S):
-                    await engine.pass_began.wait()
-            engine.pass_began.clear()
-            told = _tell(engine, told)
+                    await began.wait()
+            began.clear()
+            told = _tell(watch, told)
     finally:
-        _tell(engine, told)
+        _tell(watch, told)
 
 
-def _tell(engine: Engine, told: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _tell(watch: Watch, told: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Print the passes whose figures have changed since `told`."""
-    now = time.time()
-    lines = [describe(one, now) for one in engine.passes]
+    lines = watch.passes()
+    now = watch.now()
     for index, line in enumerate(lines):
         if index >= len(told) or _figures(told[index]) != _figures(line):
-            print(json.dumps(line), file=sys.stderr, flush=True)
+            print(json.dumps({**line, **now}), file=sys.stderr, flush=True)
     return lines
 
 
 def _figures(line: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in line.items() if key not in ("seconds", "per_second")}
+    return {key: value for key, value in line.items() if key not in _PASSING}
 
 
-def describe(one: StagePass, now: float) -> dict[str, Any]:
-    """One pass as plain values; times in seconds."""
-    seconds = max(1e-3, (one.ended or now) - one.began)
-    progress = one.progress
-    return {
-        "stage": one.stage,
-        "pass": one.number,
-        "state": "done" if one.ended else "resting" if one.resting_until else "running",
-        "asked": progress.rows_out,
-        "stored": progress.rows_in,
-        "seconds": round(seconds, 1),
-        "per_second": round(progress.rows_in / seconds, 1),
-        "resubmitted": progress.resubmitted,
-        "quarantined": progress.quarantined,
-        "outcomes": dict(sorted(progress.outcomes.items())),
-    }
-
-
-def table(passes: list[StagePass], now: float) -> Table:
-    """The passes so far, a row each."""
+def table(passes: list[dict[str, Any]], now: dict[str, Any]) -> Group:
+    """The passes so far, a row each, and what is true of all of them now."""
     grid = Table(box=None, pad_edge=False)
-    for heading in ("stage", "pass", "state", "stored", "per s", "outcomes"):
-        right = heading in ("pass", "stored", "per s")
-        grid.add_column(heading, justify="right" if right else "left")
-    for one in passes:
-        line = describe(one, now)
+    for heading in ("stage", "pass", "state", "buckets", "stored", "per s", "to go", "outcomes"):
+        left = heading in ("stage", "state", "outcomes")
+        grid.add_column(heading, justify="left" if left else "right")
+    for line in passes:
         most = sorted(line["outcomes"].items(), key=lambda item: -item[1])[:_SHOWN_OUTCOMES]
         grid.add_row(
             line["stage"],
             str(line["pass"]),
             line["state"],
+            "" if line["buckets"] is None else f"{line['buckets']:,}",
             f"{line['stored']:,}",
             f"{line['per_second']:,.0f}",
+            duration(line["eta_seconds"]),
             "  ".join(f"{word} {count:,}" for word, count in most),
         )
-    return grid
+    return Group(grid, Text(sentence(now)))
+
+
+def sentence(now: dict[str, Any]) -> str:
+    """The one line below the table."""
+    workers = " ".join(f"{size >> 20}" for size in now["memory"]["workers"].values())
+    return (
+        f"{now['rows_per_second']:,.0f} names/s, {now['questions_per_second']:,.0f} questions/s; "
+        f"canaries {now['canaries'] or 'not asked yet'}; memory "
+        f"{now['memory']['coordinator'] >> 20} MiB, workers {workers or '-'}"
+    )
+
+
+def duration(seconds: float | None) -> str:
+    """Such as 1:02:03; empty if it is not known."""
+    return "" if seconds is None else str(timedelta(seconds=round(max(0.0, seconds))))
 
 
 def intake_line(*what: object) -> None:

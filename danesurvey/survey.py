@@ -199,9 +199,7 @@ class _Session:
     async def crawl(self, stages: Sequence[str], stopping: asyncio.Event) -> None:
         """The stages in order. Raises Stopped, LocalTrouble."""
         async with contextlib.AsyncExitStack() as stack:
-            engine = await unless_stopped(
-                stopping, stack.enter_async_context(self._engine(stopping))
-            )
+            engine = await stack.enter_async_context(self._engine(stopping))
             watch = Watch(engine)
             await stack.enter_async_context(
                 metrics.served(watch, self._settings.survey.metrics_port)

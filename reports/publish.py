@@ -47,8 +47,8 @@ async def publish(
     if run.dropped:
         raise Refused(f"run {run_id}: its rows were dropped on {run.dropped:%Y-%m-%d}")
     dataset = Dataset(directory / "dataset")
-    if unassessed := await _unassessed(connection, run):
-        raise Refused(f"run {run_id} is not assessed: {unassessed} domains have no verdict")
+    if missing := await unassessed(connection, run):
+        raise Refused(f"run {run_id} is not assessed: {missing} domains have no verdict")
     reasons = await objections(connection, run, settings, manifest.runs(dataset))
     if reasons and not force:
         raise Refused(f"run {run_id} is not published: {'; '.join(reasons)}")
@@ -88,7 +88,8 @@ async def objections(
     return reasons
 
 
-async def _unassessed(connection: Connection, run: Run) -> int:
+async def unassessed(connection: Connection, run: Run) -> int:
+    """How many domains of the run have no verdict."""
     found = await connection.fetchrow(
         "SELECT (SELECT count(*) FROM domain_mx WHERE run_id = $1)"
         " - (SELECT count(*) FROM domain_verdict WHERE run_id = $1) AS missing",

@@ -7,6 +7,7 @@ our sockets. What to do about a bad round is the scan's business (`crawler.scan.
 """
 
 import secrets
+import time
 from collections.abc import Callable
 from enum import StrEnum
 
@@ -32,9 +33,15 @@ class Canaries:
         self._client = client
         self._settings = settings
         self._resolvers = (FIRST, SECOND_LOOK) if client.has_second_look else (FIRST,)
+        self.looks: list[tuple[float, str]] = []  # when (seconds since 1970), and the health
 
     async def look(self) -> Health:
         """One round; a second one at once if fewer than half of the fresh names answer."""
+        health = await self._look()
+        self.looks.append((time.time(), health.value))
+        return health
+
+    async def _look(self) -> Health:
         for _ in range(2):
             if await self._network_answers():
                 return Health.GOOD if await self._validates() else Health.VALIDATION_WRONG

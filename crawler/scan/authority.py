@@ -4,6 +4,7 @@ Measurement, section 2, last paragraph. One row a name and type; its lists are p
 entry a (server, address, transport, question).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from crawler.dns.client import Client, Resolvers
 from crawler.dns.settings import CanarySettings, ClientSettings
 from crawler.scan import run
 from crawler.scan.columns import batch
+from crawler.scan.looks import Look, attach
 
 AT_ONCE = 100  # names; each asks all its addresses at once
 PORTION = 500  # names between two looks at the canaries: a minute or so
@@ -51,6 +53,7 @@ def scan(
     )
     authorities = Authorities(resolver.first[0], Addresses(lab_addresses), client)
     rows: list[tuple[Any, ...]] = []
+    looks: Sequence[Look] = ()
 
     async def work(remaining: list[tuple[int, str, str]], done: list[tuple[Any, ...]]) -> None:
         while remaining:
@@ -59,8 +62,10 @@ def scan(
             done.append((run_id, bucket, name, rrtype, *_lists(findings)))
 
     async def main() -> None:
+        nonlocal looks
         async with Client(resolver, client, try_s=client.try_s).serving() as asker:
             watch = Canaries(asker, canaries)
+            looks = watch.looks
             for start in range(0, len(names), PORTION):
                 portion = names[start : start + PORTION]
                 done: list[tuple[Any, ...]] = []
@@ -75,7 +80,7 @@ def scan(
                 rows.extend(done)
 
     run(main)
-    return batch(_COLUMNS, rows, schema)
+    return attach(batch(_COLUMNS, rows, schema), looks)
 
 
 def _lists(findings: Findings) -> tuple[Any, ...]:

@@ -8,9 +8,10 @@ rest is simply still missing.
 """
 
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Generic, TypeVar
 
+import pyarrow as pa
 import trio
 
 from crawler.dns.canaries import Canaries, Health
@@ -19,6 +20,8 @@ from crawler.dns.control import Control
 from crawler.dns.lookup import Lookup
 from crawler.dns.settings import CanarySettings, ClientSettings
 from crawler.dns.window import Times, Window
+from crawler.scan import columns
+from crawler.scan.looks import Look, attach
 from dane.faults import LocalTrouble
 
 T = TypeVar("T")
@@ -54,6 +57,7 @@ class Enclosure(Generic[T]):
         servers: Callable[[int], Hashable | None] = lambda _: None,
     ) -> None:
         self.rows: list[Row] = []
+        self.looks: Sequence[Look] = ()
         self._count = count
         self._begin = begin
         self._row = row
@@ -81,6 +85,7 @@ class Enclosure(Generic[T]):
         )
         async with client.serving():
             canaries = Canaries(client, self._settings)
+            self.looks = canaries.looks
             window = Window(
                 client,
                 iter(range(self._count)),
@@ -98,6 +103,10 @@ class Enclosure(Generic[T]):
                     await window.rested()
                 if not await self._round(canaries, window):
                     return
+
+    def batch(self, names: Sequence[str], schema: pa.Schema) -> pa.RecordBatch:
+        """`rows`, whose values are the columns `names`, with the looks beside them."""
+        return attach(columns.batch(names, self.rows, schema), self.looks)
 
     def _done(self, index: int, result: T, times: Times) -> None:
         self._unconfirmed.append((index, self._row(index, result, times)))

@@ -9,7 +9,6 @@ probe. Nothing is connected to here, and nobody else's zone is walked.
 """
 
 from dataclasses import dataclass, field
-from functools import partial
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import Any
 
@@ -22,7 +21,6 @@ from crawler.dns.rdata import AAAA, CNAME, TLSA, A, Signature
 from crawler.dns.settings import CanarySettings, ClientSettings
 from crawler.dns.window import Times
 from crawler.scan import run
-from crawler.scan.columns import batch
 from crawler.scan.earlier import ASKED, Earlier
 from crawler.scan.enclosure import Enclosure
 from crawler.scan.signature import SIGNATURE, signature
@@ -106,7 +104,7 @@ def scan(
         servers=lambda index: hosts[index].partition(".")[2],
     )
     run(enclosure.run)
-    return batch(_COLUMNS, enclosure.rows, schema)
+    return enclosure.batch(_COLUMNS, schema)
 
 
 def _look_up(name: str, last_pass: bool, *, second_look: bool) -> Lookup[_Host]:
@@ -114,13 +112,12 @@ def _look_up(name: str, last_pass: bool, *, second_look: bool) -> Lookup[_Host]:
     if name == ".":  # beside other MX: no host, and nothing to ask (RFC 7505 section 3)
         host.status = HostStatus.NO_ADDRESS
         return host
-    ask = partial(lookup, last_pass=last_pass)
-    host.a = yield from ask(name, A)
+    host.a = yield from lookup(name, A, last_pass)
     host.answers.append(host.a)
     if host.a.local and not last_pass:
         host.status = HostStatus.LOCAL_ERROR  # the next pass asks for everything
         return host
-    host.aaaa = yield from ask(name, AAAA)
+    host.aaaa = yield from lookup(name, AAAA, last_pass)
     host.answers.append(host.aaaa)
     host.status = yield from _status(host, last_pass, second_look)
     if last_pass and second_look and host.second_look is None:
@@ -149,7 +146,7 @@ def _status(host: _Host, last_pass: bool, second_look: bool) -> Lookup[HostStatu
         if not chain:
             return HostStatus.INSECURE
         # Is the alias itself secure, and only its target not (RFC 7672 section 2.2.2)?
-        host.first_cname = yield from lookup(host.name, CNAME, last_pass=last_pass)
+        host.first_cname = yield from lookup(host.name, CNAME, last_pass)
         host.answers.append(host.first_cname)
         if host.first_cname.local:
             return HostStatus.LOCAL_ERROR
@@ -167,7 +164,7 @@ def _tlsa(
     """Ask each candidate base domain until one has a secure TLSA RRset or fails."""
     for base in candidates:
         try:
-            answer = yield from lookup(f"_25._tcp.{base}", TLSA, last_pass=last_pass)
+            answer = yield from lookup(f"_25._tcp.{base}", TLSA, last_pass)
         except NameFault:
             continue  # no room for the prefix in 255 bytes: there can be no such name
         host.tlsa, host.candidate = answer, base
@@ -182,7 +179,7 @@ def _tlsa(
             host.base = base
             if not second_look:
                 return None
-            other = yield from lookup(f"_25._tcp.{base}", TLSA, SECOND_LOOK, last_pass=last_pass)
+            other = yield from lookup(f"_25._tcp.{base}", TLSA, last_pass, SECOND_LOOK)
             host.second_look = other.outcome
             host.answers.append(other)
             if other.local:
@@ -203,7 +200,7 @@ def _second_look_at_failure(host: _Host) -> Lookup[None]:
     )
     for answer, name, rdtype in questions:
         if answer is not None and answer.outcome in FAILED:
-            other = yield from lookup(name, rdtype, SECOND_LOOK)
+            other = yield from lookup(name, rdtype, True, SECOND_LOOK)
             host.second_look = other.outcome
             return
 

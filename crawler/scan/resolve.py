@@ -6,8 +6,7 @@ What fails is asked once more of the second resolver. Addresses and TLSA are ask
 """
 
 from collections.abc import Hashable, Sequence
-from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -17,7 +16,6 @@ from crawler.dns.rdata import DNSKEY, MX, NSEC3PARAM, Key, MailExchange, Nsec3Pa
 from crawler.dns.settings import CanarySettings, ClientSettings
 from crawler.dns.window import Times
 from crawler.scan import run
-from crawler.scan.columns import batch
 from crawler.scan.earlier import ASKED, Earlier
 from crawler.scan.enclosure import Enclosure
 from crawler.scan.signature import SIGNATURE, signature
@@ -90,7 +88,7 @@ def scan(
 
     enclosure = Enclosure(
         len(domains),
-        lambda index: _resolve(domains[index], last_pass, second_look=bool(resolver.second)),
+        lambda index: _resolve(domains[index], last_pass, bool(resolver.second)),
         row,
         client=client,
         canaries=canaries,
@@ -101,20 +99,19 @@ def scan(
         servers=servers,
     )
     run(enclosure.run)
-    return batch(_COLUMNS, enclosure.rows, schema)
+    return enclosure.batch(_COLUMNS, schema)
 
 
-def _resolve(domain: str, last_pass: bool, *, second_look: bool) -> Lookup[_Found]:
-    ask = partial(lookup, last_pass=last_pass)
-    mx = yield from ask(domain, MX)
+def _resolve(domain: str, last_pass: bool, second_look: bool) -> Lookup[_Found]:
+    mx = yield from lookup(domain, MX, last_pass)
     if mx.failed and last_pass and second_look:
-        other = yield from ask(domain, MX, SECOND_LOOK)
+        other = yield from lookup(domain, MX, last_pass, SECOND_LOOK)
         return _Found(mx, second_look=other.outcome)
     signed = mx.secure or mx.response.signature is not None
     if not signed or mx.outcome is LookupOutcome.NXDOMAIN:
         return _Found(mx)
-    dnskey = yield from ask(domain, DNSKEY)
-    nsec3param = yield from ask(domain, NSEC3PARAM)
+    dnskey = yield from lookup(domain, DNSKEY, last_pass)
+    nsec3param = yield from lookup(domain, NSEC3PARAM, last_pass)
     return _Found(mx, dnskey, nsec3param)
 
 
@@ -125,7 +122,8 @@ def _mail(domain: str, mx: Answer) -> tuple[tuple[int, ...], tuple[str, ...], in
     if mx.outcome is LookupOutcome.NODATA:  # implicit MX (RFC 5321 section 5.1)
         return (0,), (target or domain,), 1, target
     preferences: dict[str, int] = {}
-    for preference, host in sorted(cast(Sequence[MailExchange], mx.response.records)):
+    records: Sequence[MailExchange] = mx.response.records  # type: ignore[assignment]  # of MX
+    for preference, host in sorted(records):
         preferences.setdefault(host, preference)  # the lowest of each
     hosts = tuple(preferences)
     return tuple(preferences.values())[:MOST_HOSTS], hosts[:MOST_HOSTS], len(hosts), target
@@ -143,13 +141,14 @@ def _zone(found: _Found) -> tuple[Any, ...]:
     """The dnskey and nsec3param columns."""
     if found.dnskey is None or found.nsec3param is None:
         return None, (), (), (), None, None
-    keys = sorted(one for one in found.dnskey.response.records if isinstance(one, Key))
-    records = found.nsec3param.response.records
-    parameters = min((one for one in records if isinstance(one, Nsec3Parameters)), default=None)
+    # Of these types, as the questions were.
+    keys: list[Key] = sorted(found.dnskey.response.records)  # type: ignore[arg-type]
+    parameters: Sequence[Nsec3Parameters]
+    parameters = found.nsec3param.response.records  # type: ignore[assignment]
     return (
         found.dnskey.outcome,
-        tuple(key.algorithm for key in keys),
-        tuple(key.bits for key in keys),
-        tuple(key.flags for key in keys),
-        *((None, None) if parameters is None else parameters[1:3]),
+        tuple([key.algorithm for key in keys]),
+        tuple([key.bits for key in keys]),
+        tuple([key.flags for key in keys]),
+        *(min(parameters)[1:3] if parameters else (None, None)),
     )

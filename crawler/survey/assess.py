@@ -6,7 +6,7 @@ from functools import partial
 import pyarrow as pa
 
 from crawler.scan import assess as assess_scan
-from crawler.survey.engine import Engine, Work, cut
+from crawler.survey.engine import Engine, StagePass, Work, cut
 from crawler.survey.shards import Shard
 from storage import assessment
 from storage.database import Connection
@@ -22,7 +22,8 @@ async def assess(engine: Engine) -> None:
         ("assess hosts", assess_scan.hosts, HOST_VERDICT, assessment.hosts),
         ("assess domains", assess_scan.domains, DOMAIN_VERDICT, assessment.domains),
     ):
-        work = Work(
+        work = partial(
+            Work,
             stage=stage,
             scan=scan,
             options={
@@ -36,11 +37,12 @@ async def assess(engine: Engine) -> None:
         await engine.finish_pass(work, 1, partial(_shards, engine, read), replace=False)
 
 
-async def _shards(engine: Engine, read: Read) -> AsyncIterator[Shard]:
+async def _shards(engine: Engine, read: Read, state: StagePass) -> AsyncIterator[Shard]:
     """One shard a range of buckets, with what its rows look up."""
     async for rows, context in engine.bucket_ranges(
         lambda buckets, connection: read(connection, engine.run, buckets),
-        size=lambda found: found[0].num_rows,
+        lambda found: found[0].num_rows,
+        state.progress,
     ):
-        for part in cut(rows, engine.settings.survey.shard_rows):
+        for part in cut(rows, engine.shard_rows(state.progress)):
             yield Shard(part, context)

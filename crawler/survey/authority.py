@@ -4,11 +4,16 @@ Only this makes a DNS operator's list something that they can act on (measuremen
 section 2): our resolver hides the cause behind SERVFAIL.
 """
 
+from collections.abc import AsyncIterator
+
 from crawler.dns.client import Resolvers
 from crawler.scan import authority as authority_scan
-from crawler.survey.engine import Engine, Work
+from crawler.survey.engine import Engine, StagePass, Work
+from crawler.survey.shards import Shard
 from storage import missing
 from storage.schemas import AUTHORITY
+
+LONGEST_S = 120.0  # one name whose servers all drop, by UDP and TCP, the resolver's word included
 
 
 async def authority(engine: Engine, resolvers: Resolvers) -> None:
@@ -18,25 +23,27 @@ async def authority(engine: Engine, resolvers: Resolvers) -> None:
     lab = (
         ("127.0.0.0/8", *settings.probe.lab_addresses) if settings.resolver.query_localhost else ()
     )
-    work = Work(
-        stage="authority",
-        scan=authority_scan.scan,
-        options={
-            "schema": AUTHORITY.schema,
-            "client": engine.client,
-            "canaries": settings.canaries,
-            "resolver": resolvers,
-            "run_id": run.run_id,
-            "lab_addresses": lab,
-        },
-        tables=(AUTHORITY,),
-        counted="rrtype",
-    )
-    await engine.finish_pass(
-        work,
-        1,
-        lambda: engine.by_bucket(
-            lambda buckets, connection: missing.unexplained(connection, run, buckets)
-        ),
-        replace=False,
-    )
+
+    def work() -> Work:
+        return Work(
+            stage="authority",
+            scan=authority_scan.scan,
+            options={
+                "schema": AUTHORITY.schema,
+                "client": engine.client,
+                "canaries": settings.canaries,
+                "resolver": resolvers,
+                "run_id": run.run_id,
+                "lab_addresses": lab,
+            },
+            tables=(AUTHORITY,),
+            counted="rrtype",
+            deadline_s=lambda rows: rows.num_rows * LONGEST_S / authority_scan.AT_ONCE,
+        )
+
+    def ask(state: StagePass) -> AsyncIterator[Shard]:
+        return engine.by_bucket(
+            lambda buckets, connection: missing.unexplained(connection, run, buckets), state
+        )
+
+    await engine.finish_pass(work, 1, ask, replace=False)

@@ -20,17 +20,17 @@ import dask.system
 import distributed
 from distributed.security import Security
 
-import crawler.scan
 from crawler.survey.settings import SurveySettings
 from dane.faults import LocalTrouble, UsageFault
 
 WORKERS_WAIT_S = 60
 THREADS_PER_WORKER = 2  # the tail of one shard overlaps with the next one's start
+SLOT = "slot"  # what a scan takes up: one of its worker's THREADS_PER_WORKER, or all of them
+RESOURCES = {SLOT: THREADS_PER_WORKER}
 
-CONFIGURATION: dict[str, Any] = {
+_CONFIGURATION: dict[str, Any] = {
     # else the scheduler keeps the arguments of the last 1 000 messages (105 -> 845 MB)
     "distributed.admin.low-level-log-length": 0,
-    "distributed.scheduler.worker-ttl": "30s",
     "distributed.scheduler.allowed-failures": 0,
     "distributed.scheduler.work-stealing": False,
     "distributed.worker.memory.target": False,
@@ -56,9 +56,27 @@ class ScanNode(distributed.WorkerPlugin):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def stop_scans() -> None:
-    """Runs in each worker: cancels its scans, which return what they have."""
-    crawler.scan.stop()
+def configuration(settings: SurveySettings) -> dict[str, Any]:
+    """Dask's configuration, the same for every process of ours."""
+    return {**_CONFIGURATION, "distributed.scheduler.worker-ttl": f"{settings.worker_ttl_s:g}s"}
+
+
+async def slots(workers: distributed.Client) -> int:
+    """How many scans can be at work at once."""
+    found = await _workers(workers)
+    return sum(int(one["resources"].get(SLOT, 0)) for one in found)
+
+
+async def memory(workers: distributed.Client) -> dict[str, int]:
+    """Resident bytes of each worker process, as it last said."""
+    found = await _workers(workers)
+    return {str(one["name"]): int(one["metrics"].get("memory", 0)) for one in found}
+
+
+async def _workers(workers: distributed.Client) -> list[dict[str, Any]]:
+    scheduler: Any = workers.scheduler
+    identity = await scheduler.identity(n_workers=-1)
+    return list(identity["workers"].values())
 
 
 @asynccontextmanager
@@ -68,7 +86,7 @@ async def workers(settings: SurveySettings, directory: Path) -> AsyncIterator[di
     `directory` holds the workers' scratch files. Raises UsageFault for a scheduler without
     TLS, LocalTrouble for one that does not answer.
     """
-    with dask.config.set(CONFIGURATION):
+    with dask.config.set(configuration(settings)):
         if settings.scheduler is not None:
             async with _remote(settings) as client:
                 yield client
@@ -78,6 +96,7 @@ async def workers(settings: SurveySettings, directory: Path) -> AsyncIterator[di
             distributed.LocalCluster(
                 n_workers=settings.workers or dask.system.CPU_COUNT,
                 threads_per_worker=THREADS_PER_WORKER,
+                resources=RESOURCES,
                 processes=True,
                 protocol="tls",
                 host="127.0.0.1",

@@ -20,29 +20,39 @@ from typing import Any, TypeVar
 
 import distributed
 import pyarrow as pa
+import pyarrow.compute
 
 from crawler.dns.settings import CanarySettings, ClientSettings, ResolverSettings
 from crawler.dns.unbound import Unbound
+from crawler.scan.looks import looks_of
 from crawler.smtp.settings import ProbeSettings
-from crawler.survey.cluster import THREADS_PER_WORKER
+from crawler.survey import node
+from crawler.survey.canaries import CanaryHistory
+from crawler.survey.cluster import THREADS_PER_WORKER, slots
+from crawler.survey.node import Scan
 from crawler.survey.quarantine import set_aside
 from crawler.survey.settings import SurveySettings
-from crawler.survey.shards import Dispatcher, Progress, Scan, Shard
+from crawler.survey.shards import Dispatcher, Progress, Shard
 from dane.faults import LocalTrouble
 from dane.names import BUCKETS
 from storage.copy import Writer
-from storage.database import Connection, Pool, patiently
+from storage.database import CLIENT_FAULTS, Connection, Pool, lost, patiently
 from storage.run import Run
 from storage.schemas import Table
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+pc: Any = pyarrow.compute  # the stubs lack some of the kernels
 
 FIRST_BUCKETS = 16  # asked at first; how many rows they have tells how wide to ask next
+FIRST_ROWS = 5_000  # of a shard, while it is not known how long a row takes
 SMALLEST_SHARD = 200
 SHARDS_PER_SCAN = 3  # at least, so that the last shards end close together
+MORE_IN_FLIGHT = 2  # than scans at once: the next ones are at the workers already
 BACK_OFF_S = 10.0  # when nothing came back; doubles
 LONGEST_BACK_OFF_S = 600.0
+TRIES_A_ROW = 4  # of a row whose every question goes unanswered, with CD=1 and second looks
+QUESTIONS_A_ROW = 3  # to the name servers of a domain: MX, DNSKEY, NSEC3PARAM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +75,7 @@ class Work:
     options: Mapping[str, Any]
     tables: tuple[Table, ...]  # the first one has the rows that were asked for
     counted: str  # its column whose words the display counts
+    deadline_s: Callable[[pa.RecordBatch], float] = lambda _: 0.0  # besides shard_deadline_s
     retry_wait_s: float = 0.0
 
 
@@ -85,7 +96,11 @@ class Stopped(Exception):
 
 
 class Engine:
-    """One run in one process. Made inside the event loop."""
+    """One run in one process. Made inside the event loop.
+
+    `usual_failures`: the share of failing names of the stages resolve and hosts in the last
+    run; more than three times that is taken for our own fault first.
+    """
 
     def __init__(
         self,
@@ -93,21 +108,23 @@ class Engine:
         writer: Writer,
         run: Run,
         workers: distributed.Client,
-        parallel: int,
         settings: CrawlSettings,
         resolvers: Sequence[Unbound],
         stopping: asyncio.Event,
+        usual_failures: Mapping[str, float],
     ) -> None:
         self.pool = pool
         self.writer = writer
         self.run = run
+        self.workers = workers
         self.settings = settings
-        self.parallel = parallel  # scans at once: processes times threads
+        self.parallel = THREADS_PER_WORKER  # scans at once; counted before each pass
         self.passes: list[StagePass] = []
         self.pass_began = asyncio.Event()  # cleared by whoever shows it
-        self._workers = workers
+        self.canaries = CanaryHistory(run.record.get("canaries", {}))
         self._resolvers = resolvers
         self._stopping = stopping
+        self._usual_failures = usual_failures
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -117,7 +134,10 @@ class Engine:
 
     async def flush(self) -> None:
         """Forget what the resolvers hold against servers (measurement, section 1)."""
-        await asyncio.gather(*(asyncio.to_thread(one.flush) for one in self._resolvers))
+        await asyncio.gather(
+            self.workers.run(node.flush),  # those of a cluster's nodes
+            *(asyncio.to_thread(one.flush) for one in self._resolvers),
+        )
 
     async def rest(self, wait_s: float) -> None:
         """Wait, but not past a stop. Raises Stopped."""
@@ -129,9 +149,9 @@ class Engine:
 
     async def finish_pass(
         self,
-        work: Work,
+        work: Callable[[], Work],
         number: int,
-        ask: Callable[[], AsyncIterator[Shard]],
+        ask: Callable[[StagePass], AsyncIterator[Shard]],
         *,
         replace: bool,
         rest_s: float = 0.0,
@@ -142,77 +162,107 @@ class Engine:
         lost): they are missing again the next time. Raises Stopped; LocalTrouble when
         nothing has come back for `survey.patience_s`.
         """
-        began = time.monotonic()
-        back_off_s = BACK_OFF_S
-        state = StagePass(work.stage, number)
+        self.parallel = await slots(self.workers) or self.parallel
+        now = work()
+        state = StagePass(now.stage, number)
         self.passes.append(state)
         self.pass_began.set()
         if rest_s:
-            state.resting_until = time.time() + rest_s
-            await self.rest(rest_s)
-            state.resting_until = None
+            await self._rest(state, rest_s)
         if number > 1:
             await self.flush()
+        progress = state.progress
+        patient_since = time.monotonic()
+        back_off_s = BACK_OFF_S
         while True:
-            before = state.progress.rows_in, state.progress.rows_out, state.progress.quarantined
-            await self._dispatch(work, ask(), state.progress, replace=replace)
+            settled = progress.rows_in + progress.quarantined
+            out = progress.rows_out
+            interrupted = False
+            try:
+                await self._dispatch(now, ask(state), progress, replace=replace)
+            except CLIENT_FAULTS as fault:  # a cursor does not outlive its server
+                if not lost(fault):
+                    raise
+                interrupted = True
+                log.warning("%s: the database went away: asked again", now.stage)
             if self._stopping.is_set():
                 raise Stopped
-            came, went, aside = (
-                now - then
-                for now, then in zip(
-                    (
-                        state.progress.rows_in,
-                        state.progress.rows_out,
-                        state.progress.quarantined,
-                    ),
-                    before,
-                    strict=True,
-                )
-            )
-            if came + aside >= went:
+            came = progress.rows_in + progress.quarantined - settled
+            if came >= progress.rows_out - out and not interrupted:
                 state.ended = time.time()
                 return
+            progress.rows_out = out + came  # the others are asked again, and counted again
             if came:
-                began = time.monotonic()
+                patient_since = time.monotonic()
                 back_off_s = BACK_OFF_S
-                continue
-            if time.monotonic() - began > self.settings.survey.patience_s:
+            elif time.monotonic() - patient_since > self.settings.survey.patience_s:
                 raise LocalTrouble(
-                    f"{work.stage}: no answer could be believed for "
+                    f"{now.stage}: no answer could be believed for "
                     f"{self.settings.survey.patience_s:g} s; `danesurvey doctor` tells why, "
                     "`danesurvey survey` goes on from here"
                 )
-            log.warning("%s: nothing came back; again in %g s", work.stage, back_off_s)
-            state.resting_until = time.time() + back_off_s
-            await self.rest(back_off_s)
-            state.resting_until = None
-            back_off_s = min(2 * back_off_s, LONGEST_BACK_OFF_S)
+            else:
+                log.warning("%s: nothing came back; again in %g s", now.stage, back_off_s)
+                await self._rest(state, back_off_s)
+                back_off_s = min(2 * back_off_s, LONGEST_BACK_OFF_S)
+            # nodes may have come or gone, and each gets its share of the questions a second
+            self.parallel = await slots(self.workers) or self.parallel
+            now = work()
+
+    async def _rest(self, state: StagePass, wait_s: float) -> None:
+        state.resting_until = time.time() + wait_s
+        await self.rest(wait_s)
+        state.resting_until = None
 
     async def lookup_passes(
         self,
         work: Callable[[Mapping[str, Any]], Work],
-        first: Callable[[], AsyncIterator[Shard]],
-        later: Callable[[int], AsyncIterator[Shard]],
+        first: Callable[[StagePass], AsyncIterator[Shard]],
+        later: Callable[[int, StagePass], AsyncIterator[Shard]],
     ) -> None:
         """All passes of a lookup stage (measurement, section 2).
 
-        `work` gets the options that every DNS scan has; `later(n)` gives the rows that
+        `work` gets the options that every DNS scan has; `later(n, …)` gives the rows that
         fail and were asked fewer than n times.
         """
         rests = self.settings.client.passes_s
         for number, rest_s in enumerate((0.0, *rests), start=1):
             ask = first if number == 1 else partial(later, number)
-            if number > 1 and not await _any(ask()):
+            if number > 1 and not await _any(ask(StagePass("", number))):
                 return
-            options = {
-                "client": self.client,
-                "canaries": self.settings.canaries,
-                "run_id": self.run.run_id,
-                "passes": number,
-                "last_pass": number == len(rests) + 1,
-            }
-            await self.finish_pass(work(options), number, ask, replace=number > 1, rest_s=rest_s)
+            await self.finish_pass(
+                partial(self._lookup_work, work, number, len(rests) + 1),
+                number,
+                ask,
+                replace=number > 1,
+                rest_s=rest_s,
+            )
+
+    def _lookup_work(
+        self, work: Callable[[Mapping[str, Any]], Work], number: int, last: int
+    ) -> Work:
+        options = {
+            "client": self.client,
+            "canaries": self.settings.canaries,
+            "run_id": self.run.run_id,
+            "passes": number,
+            "last_pass": number == last,
+        }
+        made = work(options)
+        usual = self._usual_failures.get(made.stage, 0.0)
+        return dataclasses.replace(
+            made,
+            options={**made.options, "usual_servfail_share": usual},
+            deadline_s=partial(self._lookups_s, last_pass=number == last),
+        )
+
+    def _lookups_s(self, rows: pa.RecordBatch, *, last_pass: bool) -> float:
+        """How long lookups of `rows` may take: all unanswered, and those of one set in a row."""
+        client = self.client
+        try_s = client.last_try_s if last_pass else client.try_s
+        unanswered_s = (1 + rows.num_rows / client.window) * TRIES_A_ROW * try_s
+        per_s = client.questions_per_s_per_name_server_set
+        return unanswered_s + _largest_set(rows) * QUESTIONS_A_ROW / per_s
 
     async def _dispatch(
         self, work: Work, shards: AsyncIterator[Shard], progress: Progress, *, replace: bool
@@ -221,56 +271,78 @@ class Engine:
             parts = list(zip(work.tables, batches, strict=True))
             await self.writer.store(parts, replace=replace)
             rows = batches[0]
+            self.canaries.add(looks_of(rows))
             progress.rows_in += rows.num_rows
+            if "questions" in rows.schema.names:
+                progress.questions += pc.sum(rows.column("questions")).as_py() or 0
             counted = Counter(progress.outcomes)
-            counted.update(word or "-" for word in rows.column(work.counted).to_pylist())
+            for one in pc.value_counts(rows.column(work.counted)).to_pylist():
+                counted[one["values"] or "-"] += one["counts"]
             progress.outcomes = dict(counted)
 
         async def quarantine(rows: pa.RecordBatch, reason: str) -> None:
             await set_aside(self.pool, self.writer, self.run, work.tables[0], rows, reason)
 
+        base_s = self.settings.survey.shard_deadline_s
         await Dispatcher(
-            self._workers,
+            self.workers,
             self.settings.survey,
             scan=work.scan,
             options=work.options,
             store=keep,
             quarantine=quarantine,
+            deadline_s=lambda rows: base_s + work.deadline_s(rows),
+            in_flight=self.settings.survey.shards_in_flight or self.parallel + MORE_IN_FLIGHT,
             retry_wait_s=work.retry_wait_s,
             stopping=self._stopping,
             progress=progress,
         ).run(shards)
 
     async def bucket_ranges(
-        self, ask: Callable[[range, Connection], Awaitable[T]], size: Callable[[T], int]
+        self,
+        ask: Callable[[range, Connection], Awaitable[T]],
+        size: Callable[[T], int],
+        progress: Progress,
     ) -> AsyncIterator[T]:
         """What `ask` finds in consecutive ranges of buckets that cover all of them.
 
         The buckets asked at once follow the rows that they had, so that a small run does
         not ask 4 096 times, and a large one holds only a shard or two.
         """
-        start, width, wanted = 0, FIRST_BUCKETS, 0
+        start, width, fair = 0, FIRST_BUCKETS, 0
         while start < BUCKETS:
             buckets = range(start, min(start + width, BUCKETS))
+            progress.buckets = buckets.start
             found = await patiently(self.pool, partial(ask, buckets))
             yield found
             rows = size(found)
-            wanted = wanted or self.shard_rows(rows * BUCKETS // len(buckets))
+            fair = fair or self.fair_rows(rows * BUCKETS // len(buckets))
+            wanted = min(fair, self.shard_rows(progress))
             width = max(1, min(4 * width, width * wanted // max(1, rows)))
             start = buckets.stop
+        progress.buckets = BUCKETS
 
     async def by_bucket(
-        self, ask: Callable[[range, Connection], Awaitable[pa.RecordBatch]]
+        self, ask: Callable[[range, Connection], Awaitable[pa.RecordBatch]], state: StagePass
     ) -> AsyncIterator[Shard]:
         """Shards of what `ask` finds, bucket range by bucket range."""
-        async for rows in self.bucket_ranges(ask, size=lambda one: one.num_rows):
-            for part in cut(rows, self.settings.survey.shard_rows):
+        progress = state.progress
+        async for rows in self.bucket_ranges(ask, lambda one: one.num_rows, progress):
+            for part in cut(rows, self.shard_rows(progress)):
                 yield Shard(part)
 
-    def shard_rows(self, total: int) -> int:
-        """Rows a shard for `total` rows: a few shards a scan, never above the setting."""
-        fair = total // (self.parallel * SHARDS_PER_SCAN)
-        return min(max(SMALLEST_SHARD, fair), self.settings.survey.shard_rows)
+    def shard_rows(self, progress: Progress) -> int:
+        """Rows of a shard that takes about `survey.shard_s`, by what the last ones took."""
+        survey = self.settings.survey
+        if progress.seconds_a_row is None:
+            rows = FIRST_ROWS
+        else:
+            rows = int(survey.shard_s / progress.seconds_a_row)
+        return min(max(SMALLEST_SHARD, rows), survey.shard_rows)
+
+    def fair_rows(self, total: int) -> int:
+        """Rows of a shard such that every scan gets a few of `total` rows."""
+        return max(SMALLEST_SHARD, total // (self.parallel * SHARDS_PER_SCAN))
 
     @property
     def client(self) -> ClientSettings:
@@ -288,6 +360,17 @@ async def _any(shards: AsyncIterator[Shard]) -> bool:
     async for _ in shards:
         return True
     return False
+
+
+def _largest_set(rows: pa.RecordBatch) -> int:
+    """How many of the rows have the same name servers; hosts: the same parent domain."""
+    if "ns" in rows.schema.names:
+        sets = pc.binary_join(rows.column("ns").cast(pa.list_(pa.string())), " ")
+        known = sets.filter(pc.not_equal(sets, ""))
+    else:
+        known = pc.replace_substring_regex(rows.column("host"), r"^[^.]*\.?", "")
+    counts = pc.value_counts(known).field("counts")
+    return int(pc.max(counts).as_py() or 0)
 
 
 def cut(batch: pa.RecordBatch, rows: int) -> list[pa.RecordBatch]:

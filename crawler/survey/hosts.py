@@ -9,11 +9,13 @@ from typing import Any
 
 from crawler.dns.client import Resolvers
 from crawler.scan import hosts as hosts_scan
-from crawler.survey.engine import Engine, Work
+from crawler.survey.engine import Engine, StagePass, Work, cut
 from crawler.survey.opted_out import without_opted_out
 from crawler.survey.shards import Shard
 from storage import missing
 from storage.schemas import MX_HOST
+
+FETCH_ROWS = 20_000
 
 
 async def hosts(engine: Engine, resolvers: Resolvers) -> None:
@@ -30,19 +32,24 @@ async def hosts(engine: Engine, resolvers: Resolvers) -> None:
 
     run = engine.run
 
-    async def unseen() -> AsyncIterator[Shard]:
+    async def unseen(state: StagePass) -> AsyncIterator[Shard]:
         async with engine.connection() as connection:
-            rows = engine.settings.survey.shard_rows
-            async for batch in missing.hosts(connection, run, rows):
-                yield Shard(batch)
+            async for batch in missing.hosts(connection, run, FETCH_ROWS):
+                rows = engine.shard_rows(state.progress)
+                for part in cut(batch, min(rows, engine.fair_rows(batch.num_rows))):
+                    yield Shard(part)
 
     left = partial(without_opted_out, column="host", listed=engine.settings.probe.opt_out)
-    await engine.lookup_passes(
-        work,
-        first=lambda: left(unseen()),
-        later=lambda passes: left(
+
+    def first(state: StagePass) -> AsyncIterator[Shard]:
+        return left(unseen(state))
+
+    def later(passes: int, state: StagePass) -> AsyncIterator[Shard]:
+        return left(
             engine.by_bucket(
-                lambda buckets, connection: missing.failing_hosts(connection, run, buckets, passes)
+                lambda buckets, connection: missing.failing_hosts(connection, run, buckets, passes),
+                state,
             )
-        ),
-    )
+        )
+
+    await engine.lookup_passes(work, first, later)

@@ -1,4 +1,4 @@
-"""What a worker process knows of its own machine.
+"""What runs in a worker process: one scan of one shard, with the resolvers of its node.
 
 On a cluster each node has its own resolvers; a scan uses those of the node that it runs on.
 `danesurvey worker` hands them to its processes through the environment, which is what a
@@ -7,13 +7,26 @@ process that Dask starts again gets too.
 
 import json
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
+import crawler.scan
 from crawler.dns.client import Resolvers
+from crawler.dns.control import Control
+from dane.faults import LocalTrouble
 
 VARIABLE = "DANESURVEY_NODE"
+_FLUSH_TRIES = 10  # an Unbound that was killed is back within a second or two
+_FLUSH_PAUSE_S = 0.5
+_REMEMBERED = 100
+
+Scan = Callable[..., pa.RecordBatch | Sequence[pa.RecordBatch]]
+
+_stopped: list[str] = []  # passes that were stopped, the latest last; a worker outlives many
 
 
 def environment(resolvers: Resolvers) -> dict[str, str]:
@@ -28,13 +41,70 @@ def environment(resolvers: Resolvers) -> dict[str, str]:
 
 def of_this_node(options: Mapping[str, Any]) -> Mapping[str, Any]:
     """A scan's options with the resolvers of this node, if it has its own."""
+    own = _own_resolvers()
+    return {**options, "resolver": own} if own and "resolver" in options else options
+
+
+def _own_resolvers() -> Resolvers | None:
     told = os.environ.get(VARIABLE)
-    if told is None or "resolver" not in options:
-        return options
+    if told is None:
+        return None
     plain = json.loads(told)
-    resolvers = Resolvers(
+    return Resolvers(
         first=tuple((host, port) for host, port in plain["first"]),
         second=tuple((host, port) for host, port in plain["second"]),
         control=tuple(Path(path) for path in plain["control"]),
     )
-    return {**options, "resolver": resolvers}
+
+
+def flush() -> None:
+    """Have this node's own resolvers forget whom they hold for dead. Raises LocalTrouble."""
+    own = _own_resolvers()
+    for path in own.control if own else ():
+        for left in reversed(range(_FLUSH_TRIES)):
+            try:
+                Control(path).flush()
+            except LocalTrouble:
+                if not left:
+                    raise
+                time.sleep(_FLUSH_PAUSE_S)
+            else:
+                break
+
+
+def to_bytes(batch: pa.RecordBatch) -> bytes:
+    """An Arrow IPC stream: only the rows of a slice, not the buffers that it was cut from."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return sink.getvalue().to_pybytes()
+
+
+def from_bytes(stream: bytes) -> pa.RecordBatch:
+    """The one batch of a stream made by `to_bytes`."""
+    with pa.ipc.open_stream(stream) as reader:
+        return reader.read_next_batch()
+
+
+def run_scan(
+    scan: Scan, rows: bytes, context: bytes | None, options: Mapping[str, Any], pass_id: str
+) -> tuple[float, list[bytes]]:
+    """One scan of one shard: how long it took (s), and its results as IPC streams.
+
+    No results if the pass `pass_id` was stopped before this shard had its turn.
+    """
+    if pass_id in _stopped:
+        return 0.0, []
+    began = time.monotonic()
+    extra = {} if context is None else {"context": from_bytes(context)}
+    result = scan(from_bytes(rows), **extra, **of_this_node(options))
+    batches = [result] if isinstance(result, pa.RecordBatch) else result
+    return time.monotonic() - began, [to_bytes(one) for one in batches]
+
+
+def stop_scans(pass_id: str) -> None:
+    """Cancel this process's scans, which return what they have; no more of this pass."""
+    if pass_id not in _stopped:
+        _stopped.append(pass_id)
+        del _stopped[:-_REMEMBERED]
+    crawler.scan.stop()

@@ -1,11 +1,12 @@
 """Stage probe: every (address, TLSA RRset, operator, SNI) of the run is connected to.
 
-Shards are cut so that an operator's names and a network's addresses (/24, /48) stay in one
-shard: whoever counts the connections to them then counts all of them.
+An operator's names and a network's addresses (/24, /48) are never in two shards that are at
+work at the same time: whoever counts the connections to them counts all of them. So there are
+as many lines of shards as scans at once, and of each line one shard after the other goes out.
 """
 
 import ipaddress
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 
@@ -13,12 +14,15 @@ import pyarrow as pa
 
 from crawler.dns.client import Resolvers
 from crawler.scan import probe as probe_scan
-from crawler.survey.engine import Engine, Work
+from crawler.smtp.settings import ProbeSettings
+from crawler.survey.engine import Engine, StagePass, Work
 from crawler.survey.shards import Shard
 from storage import missing
 from storage.schemas import CERTIFICATE, SMTP_PROBE
 
 FETCH_ROWS = 20_000
+SHARD_S = 300.0  # of new connections at their rate: long beside the last session's end
+CONNECTIONS_A_ROW = 2  # a failed handshake, or another key type, is one more
 
 
 async def probe(
@@ -30,9 +34,8 @@ async def probe(
     """
     settings = engine.settings.probe
     run = engine.run
-    base_s = engine.settings.survey.shard_deadline_s
 
-    async def targets(attempt: int) -> AsyncIterator[Shard]:
+    async def targets(attempt: int, state: StagePass) -> AsyncIterator[Shard]:
         async with engine.connection() as connection:
             found = [
                 batch
@@ -48,13 +51,14 @@ async def probe(
         if found:
             rows = pa.Table.from_batches(found).combine_chunks().to_batches()[0]
             rows = rows.drop_columns(["attempt"])
-            for shard in by_operator(rows, engine.parallel):
-                # if all were one operator's and each took a whole session
-                longest_s = shard.num_rows * settings.session_s / settings.per_operator
-                yield Shard(shard, deadline_s=base_s + longest_s)
+            most = max(1, int(SHARD_S * settings.new_per_s / engine.parallel))
+            for line in by_operator(rows, engine.parallel):
+                first, *after = (Shard(one) for one in in_turn(line, most))
+                yield Shard(first.rows, after=tuple(after))
 
-    for attempt, rest_s in enumerate((0.0, *settings.attempts_after_s), start=1):
-        work = Work(
+    def work(attempt: int) -> Work:
+        new_per_s = settings.new_per_s / engine.parallel
+        return Work(
             stage="probe",
             scan=probe_scan.scan,
             options={
@@ -63,18 +67,46 @@ async def probe(
                 "probe": settings,
                 "run_id": run.run_id,
                 "attempt": attempt,
-                "new_per_s": settings.new_per_s / engine.parallel,
+                "new_per_s": new_per_s,
                 "families": tuple(families),
                 "resolver": resolvers,
                 "client": engine.client,
             },
             tables=(SMTP_PROBE, CERTIFICATE),
             counted="status",
+            deadline_s=partial(_longest_s, settings, new_per_s),
             retry_wait_s=engine.settings.survey.worker_lost_wait_s,
         )
+
+    for attempt, rest_s in enumerate((0.0, *settings.attempts_after_s), start=1):
+        if attempt > 1 and not await _any_left(engine, attempt, operator):
+            return
         await engine.finish_pass(
-            work, attempt, partial(targets, attempt), replace=False, rest_s=rest_s
+            partial(work, attempt), attempt, partial(targets, attempt), replace=False, rest_s=rest_s
         )
+
+
+async def _any_left(engine: Engine, attempt: int, operator: Callable[[str], str]) -> bool:
+    """Is there anything that the attempts before did not settle?"""
+    names = engine.settings.probe.names_per_key
+    async with engine.connection() as connection:
+        async for _ in missing.probes(
+            connection, engine.run, attempt, 1, operator=operator, names_per_key=names
+        ):
+            return True
+    return False
+
+
+def _longest_s(settings: ProbeSettings, new_per_s: float, rows: pa.RecordBatch) -> float:
+    """How long probing `rows` may take, if every session takes as long as it may."""
+    of_operator, of_address = (
+        max(Counter(rows.column(name).to_pylist()).values()) for name in ("operator", "address")
+    )
+    return CONNECTIONS_A_ROW * max(
+        rows.num_rows / new_per_s,
+        of_operator * settings.session_s / settings.per_operator,
+        of_address * (settings.address_interval_s + settings.session_s),
+    )
 
 
 def by_operator(rows: pa.RecordBatch, parts: int) -> list[pa.RecordBatch]:
@@ -102,6 +134,22 @@ def by_operator(rows: pa.RecordBatch, parts: int) -> list[pa.RecordBatch]:
     for group in sorted(groups.values(), key=len, reverse=True):
         min(shards, key=len).extend(group)
     return [rows.take(pa.array(sorted(indices))) for indices in shards if indices]
+
+
+def in_turn(rows: pa.RecordBatch, most: int) -> list[pa.RecordBatch]:
+    """Batches of about `most` rows, each with its part of every operator's addresses.
+
+    An address is in one of them only, so that its connections keep their distance.
+    """
+    count = -(-rows.num_rows // most)
+    operators, addresses = (rows.column(name).to_pylist() for name in ("operator", "address"))
+    turn: dict[object, int] = {}
+    for _, address in sorted(zip(operators, addresses, strict=True), key=str):
+        turn.setdefault(address, len(turn) % count)
+    batches: list[list[int]] = [[] for _ in range(count)]
+    for index, address in enumerate(addresses):
+        batches[turn[address]].append(index)
+    return [rows.take(pa.array(indices)) for indices in batches if indices]
 
 
 def network(address: str) -> str:

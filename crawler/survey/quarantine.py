@@ -1,4 +1,4 @@
-"""Rows that end workers: set aside with the reason, and stored as our fault, never theirs.
+"""Rows that no scan can take: set aside with the reason, and stored as our fault, never theirs.
 
 The row gets its place in the observations (so that it is not missing and asked again)
 with an outcome of class X, and a line in table `quarantine` for the developer to read.
@@ -9,11 +9,19 @@ from typing import Any
 
 import pyarrow as pa
 
-from dane.outcomes import HostStatus, LookupOutcome
+from dane.outcomes import HOST_CLASS, DomainStatus, HostStatus, LookupOutcome
 from storage.copy import Writer
 from storage.database import Connection, Pool, patiently
 from storage.run import Run
-from storage.schemas import DOMAIN_MX, MX_HOST, SMTP_PROBE, Table
+from storage.schemas import (
+    AUTHORITY,
+    DOMAIN_MX,
+    DOMAIN_VERDICT,
+    HOST_VERDICT,
+    MX_HOST,
+    SMTP_PROBE,
+    Table,
+)
 
 NEVER_AGAIN = 32_767  # passes: the largest smallint
 
@@ -21,27 +29,31 @@ _OURS: dict[str, dict[str, Any]] = {
     DOMAIN_MX.name: {"outcome": LookupOutcome.UNANSWERED.value, "passes": NEVER_AGAIN},
     MX_HOST.name: {"status": HostStatus.LOCAL_ERROR.value, "passes": NEVER_AGAIN},
     SMTP_PROBE.name: {"status": HostStatus.LOCAL_ERROR_SMTP.value},
+    AUTHORITY.name: {"note": "not asked: our own fault"},
+    HOST_VERDICT.name: {
+        "status": HostStatus.LOCAL_ERROR.value,
+        "class": HOST_CLASS[HostStatus.LOCAL_ERROR].value,
+    },
+    DOMAIN_VERDICT.name: {"status": DomainStatus.INDETERMINATE.value},
 }
 
 
 async def set_aside(
     pool: Pool, writer: Writer, run: Run, table: Table, rows: pa.RecordBatch, reason: str
 ) -> None:
-    """Store the one row of `rows` as ours, and say why in table `quarantine`.
-
-    Raises KeyError for a table of a later stage: those only compute, so that a row which
-    ends a worker there is a bug to be seen.
-    """
+    """Store the one row of `rows` as ours, and say why in table `quarantine`."""
     ours = _OURS[table.name]
     asked = rows.to_pylist()[0]
-    row = {**_blank(table.schema), **ours, "run_id": run.run_id}
-    row |= {name: value for name, value in asked.items() if name in row and name not in ours}
+    given = {name: value for name, value in asked.items() if value is not None}
+    row = {name: value for name, value in given.items() if name in table.schema.names}
+    row = {**_blank(table.schema), **row, **ours, "run_id": run.run_id}
     key = " ".join(str(row[column]) for column in table.key[2:])
 
     async def record(connection: Connection) -> None:
         await connection.execute(
-            "INSERT INTO quarantine (run_id, stage_table, key, reason) VALUES ($1, $2, $3, $4)"
-            " ON CONFLICT DO NOTHING",
+            'INSERT INTO quarantine (run_id, "table", key, reason) SELECT $1, $2, $3, $4'
+            " WHERE NOT EXISTS (SELECT FROM quarantine"
+            ' WHERE run_id = $1 AND "table" = $2 AND key = $3)',
             run.run_id,
             table.name,
             key,

@@ -1,13 +1,14 @@
 """Stage resolve: every signed domain of the run gets its row of MX and DNSSEC facts."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from typing import Any
 
 from crawler.dns.client import Resolvers
 from crawler.scan import resolve as resolve_scan
-from crawler.survey.engine import Engine, Work
+from crawler.survey.engine import Engine, StagePass, Work
 from crawler.survey.opted_out import without_opted_out
+from crawler.survey.shards import Shard
 from storage import missing
 from storage.schemas import DOMAIN_MX
 
@@ -26,16 +27,22 @@ async def resolve(engine: Engine, resolvers: Resolvers) -> None:
 
     run = engine.run
     left = partial(without_opted_out, column="domain", listed=engine.settings.probe.opt_out)
-    await engine.lookup_passes(
-        work,
-        first=lambda: left(
-            engine.by_bucket(lambda buckets, connection: missing.domains(connection, run, buckets))
-        ),
-        later=lambda passes: left(
+
+    def first(state: StagePass) -> AsyncIterator[Shard]:
+        return left(
+            engine.by_bucket(
+                lambda buckets, connection: missing.domains(connection, run, buckets), state
+            )
+        )
+
+    def later(passes: int, state: StagePass) -> AsyncIterator[Shard]:
+        return left(
             engine.by_bucket(
                 lambda buckets, connection: missing.failing_domains(
                     connection, run, buckets, passes
-                )
+                ),
+                state,
             )
-        ),
-    )
+        )
+
+    await engine.lookup_passes(work, first, later)

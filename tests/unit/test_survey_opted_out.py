@@ -13,12 +13,12 @@ from crawler.survey.shards import Shard
 def left(listed: Path | None, *shards: list[str]) -> list[list[str]]:
     async def source() -> AsyncIterator[Shard]:
         for names in shards:
-            yield Shard(pa.RecordBatch.from_pydict({"domain": names}), deadline_s=7.0)
+            yield Shard(pa.RecordBatch.from_pydict({"domain": names}), deaths=1)
 
     async def main() -> list[list[str]]:
         found = []
         async for shard in without_opted_out(source(), "domain", listed):
-            assert shard.deadline_s == 7.0
+            assert shard.deaths == 1
             found.append(shard.rows.column("domain").to_pylist())
         return found
 

@@ -1,0 +1,57 @@
+"""What a run counted, for its record: zones with serials, outcomes by stage, questions."""
+
+from typing import Any
+
+from storage.database import Connection
+from storage.run import Run
+
+# Stage to its table and the column whose words are counted.
+_COUNTED = {
+    "resolve": ("domain_mx", "outcome"),
+    "hosts": ("mx_host", "coalesce(status, 'probe')"),
+    "probe": ("smtp_probe", "status"),
+    "authority": ("authority", "rrtype"),
+    "assess hosts": ("host_verdict", "status"),
+    "assess domains": ("domain_verdict", "status"),
+}
+
+
+async def zones(connection: Connection) -> list[dict[str, Any]]:
+    """The last accepted snapshot of each zone, as the data set publishes it."""
+    rows = await connection.fetch(
+        "SELECT DISTINCT ON (zone) zone, source AS kind, serial, sha256, taken, received,"
+        " size AS bytes, records, delegations, signed"
+        " FROM zone_snapshot WHERE accepted ORDER BY zone, snapshot_id DESC"
+    )
+    return [{**row, "taken": row["taken"].isoformat()} for row in map(dict, rows)]
+
+
+async def outcomes(connection: Connection, run: Run) -> dict[str, dict[str, int]]:
+    """How many rows each stage has of each word."""
+    counts = {}
+    for stage, (table, word) in _COUNTED.items():
+        rows = await connection.fetch(
+            f"SELECT {word} AS word, count(*) AS rows FROM {table}"
+            " WHERE run_id = $1 GROUP BY 1 ORDER BY 1",
+            run.run_id,
+        )
+        counts[stage] = {row["word"]: row["rows"] for row in rows}
+    return counts
+
+
+async def questions(connection: Connection, run: Run) -> int:
+    """Questions asked of the resolver for the rows of the run, those of earlier passes too."""
+    return int(
+        await connection.fetchval(
+            "SELECT (SELECT coalesce(sum(questions), 0) FROM domain_mx WHERE run_id = $1)"
+            " + (SELECT coalesce(sum(questions), 0) FROM mx_host WHERE run_id = $1)",
+            run.run_id,
+        )
+    )
+
+
+async def quarantined(connection: Connection, run: Run) -> int:
+    """Rows that no scan could take."""
+    return int(
+        await connection.fetchval("SELECT count(*) FROM quarantine WHERE run_id = $1", run.run_id)
+    )
