@@ -19,7 +19,7 @@ import pyarrow as pa
 from bench.copy import domain, shards
 from dane.names import BUCKETS, bucket
 from danesurvey.embedded import running
-from storage import missing, run
+from storage import assessment, missing, run
 from storage.copy import writer
 from storage.database import Connection, connection
 from storage.migrate import upgrade
@@ -76,6 +76,10 @@ async def measure(url: str, names: int) -> None:
         async def failing(buckets: range) -> pa.RecordBatch:
             return await missing.failing_domains(opened, current, buckets, 2)
 
+        async def unassessed(buckets: range) -> pa.RecordBatch:
+            rows, _ = await assessment.domains(opened, current, buckets)
+            return rows
+
         async def report(what: str, ask: Callable[[range], Awaitable[pa.RecordBatch]]) -> None:
             took_ms, rows = await milliseconds(ask)
             print(f"{what:34} {took_ms:8.2f} ms   {rows:8.1f} rows")
@@ -90,6 +94,7 @@ async def measure(url: str, names: int) -> None:
             await store.store([(DOMAIN_MX, batch)])
         await report("domains, all done", domains)
         await report("failing domains, none", failing)
+        await report("domains without a verdict, all", unassessed)
         began = time.perf_counter()
         found = [batch.num_rows async for batch in missing.hosts(opened, current, _SHARD)]
         took_ms = 1000 * (time.perf_counter() - began)
