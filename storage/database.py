@@ -24,6 +24,7 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 T = TypeVar("T")
 
 _CONNECT_S = 10.0
+_CLOSE_S = 3.0  # then without farewell
 _PAUSE_S = 0.5
 
 # SQLSTATE classes and codes (PostgreSQL manual, appendix A) that are the world's, not ours.
@@ -121,7 +122,7 @@ def _readable() -> Iterator[None]:
 async def close_connection(opened: Connection) -> None:
     """Close it, also when the server is gone already."""
     try:
-        await opened.close(timeout=_CONNECT_S)
+        await opened.close(timeout=_CLOSE_S)
     except CLIENT_FAULTS:
         opened.terminate()
 
@@ -149,7 +150,7 @@ async def pool(url: str, *, connections: int = 8) -> AsyncIterator[Pool]:
         yield opened
     finally:
         try:
-            await asyncio.wait_for(opened.close(), _CONNECT_S)
+            await asyncio.wait_for(opened.close(), _CLOSE_S)
         except TimeoutError:
             opened.terminate()
 
