@@ -11,7 +11,7 @@ more than all the rest (docs/performance.md).
 Each question is sent once, once more after `resend_s`, and given up at `try_s` after the
 first sending. Its asker is told exactly once. Truncated answers are fetched by TCP.
 
-Signs that the resolver sheds load, and what is done (`Client.room`):
+Signs that the resolver sheds load, and what is done (`Client.has_room`):
 - of a question sent twice one copy was answered and the other never: a datagram was lost.
   More than 1 % of a period's (`resend_s`): the window is halved, and grows again by a
   twentieth of what it may be a period.
@@ -147,12 +147,9 @@ class Client:
         return len(self._groups[0])
 
     @property
-    def room(self) -> int:
-        """How many more questions the resolver should be given now (see the module)."""
-        if self.silent:
-            return 0
-        window = int(self.window)
-        return min(window - self.young, window - self.slow)
+    def has_room(self) -> bool:
+        """Whether the resolver should be given another question now (see the module)."""
+        return self.young < self.window > self.slow and not self.silent
 
     def each_tick(self, ticked: "Ticked") -> None:
         """Have `ticked.tick()` called about every TICK_S."""
@@ -243,7 +240,8 @@ class Client:
             response = decode(wire, exchange.question)
             if response.flaw is not None and response.flaw in _NOT_OURS:
                 continue
-            if fresh.pop(number, None) is not None:
+            if number in fresh:
+                del fresh[number]
                 self.young -= 1
             else:
                 del resent[number]

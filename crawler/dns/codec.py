@@ -48,7 +48,7 @@ _COUNTS = struct.Struct(">HHH")  # of answer, authority and additional records, 
 _FIXED = struct.Struct(">HHIH")  # type, class, TTL, RDLENGTH: what follows an owner name
 _SIGNATURE = struct.Struct(">HBBIIIH")  # RRSIG rdata before the signer (RFC 4034 section 3.1)
 _U16 = struct.Struct(">H")
-_U32 = struct.Struct(">I")
+_SOA_NUMBERS = struct.Struct(">IIIII")
 _OPT_DO = b"\0" + _FIXED.pack(OPT, UDP_PAYLOAD, 0x8000, 0)  # root owner, DO, no options
 # RD is set; CD (0x0010) where an answer is wanted that does not validate.
 _AFTER_ID = {
@@ -68,7 +68,7 @@ class Question:
 
     __slots__ = ("cd", "name", "packet", "rdtype", "resolver", "wire")
 
-    def __init__(self, name: str, rdtype: int, *, cd: bool = False, resolver: int = 0) -> None:
+    def __init__(self, name: str, rdtype: int, cd: bool = False, resolver: int = 0) -> None:
         self.name = name
         self.rdtype = rdtype
         self.cd = cd
@@ -112,11 +112,8 @@ def _qname(key: str) -> bytes:
         return names.to_wire(key)  # which names the fault
 
 
-def answers(wire: bytes, question: Question) -> bool:
-    """Whether the message is a response to just this question (its id is not looked at)."""
-    if len(wire) < QNAME_AT or not wire[2] & 0x80 or wire[4:6] != b"\0\1":
-        return False
-    asked = question.wire
+def _repeats(wire: bytes, asked: bytes) -> bool:
+    """Whether the question section of the message is the one asked."""
     if wire.startswith(asked, QNAME_AT):
         return True
     # Case may differ (RFC 4343); the type and class at the end are numbers, not letters.
@@ -134,7 +131,7 @@ def decode(wire: bytes, question: Question) -> Response:
     response = Response(question.name, low & 15, low & 0x20 != 0, high & 2 != 0)
     if high & 0xF8 != 0x80:
         response.flaw = Flaw.NOT_A_RESPONSE
-    elif not answers(wire, question):
+    elif wire[4] or wire[5] != 1 or not _repeats(wire, question.wire):
         response.flaw = Flaw.OTHER_QUESTION
     elif not response.tc:  # a truncated one is asked again by TCP: nothing in it is used
         try:
@@ -159,6 +156,7 @@ def _read(wire: bytes, question: Question, response: Response) -> None:
     targets: dict[str, str] | None = None
     denials: list[tuple[int, int, int, int]] | None = None  # owner's place, type, start, end
     edns = False
+    unpack_fixed = _FIXED.unpack_from
     for index in range(authority + additional_count):
         begin = position
         length = wire[position]
@@ -174,7 +172,7 @@ def _read(wire: bytes, question: Question, response: Response) -> None:
             position += 2
         else:
             owner, position = read_name(wire, position, asked)
-        rdtype, rdclass, ttl, length = _FIXED.unpack_from(wire, position)
+        rdtype, rdclass, ttl, length = unpack_fixed(wire, position)
         start = position + 10
         position = start + length
         if position > size:
@@ -285,12 +283,11 @@ def _denial(wire: bytes, records: list[tuple[int, int, int, int]], asked: str) -
     for begin, rdtype, start, end in records:
         if rdtype == SOA:
             zone, _ = read_name(wire, begin, asked)
-            _, position = read_name(wire, start)
-            _, position = read_name(wire, position)
-            if position + 20 != end:
+            if end - start < 22:
                 raise Malformed(Flaw.BAD_RDATA)
-            serial = _U32.unpack_from(wire, position)[0]
-            soa = StartOfAuthority(zone, serial, _U32.unpack_from(wire, position + 16)[0])
+            # Server and mailbox come first, and are of no interest.
+            serial, _, _, _, minimum = _SOA_NUMBERS.unpack_from(wire, end - 20)
+            soa = StartOfAuthority(zone, serial, minimum)
         elif rdtype == NSEC:
             nsec = True
         else:

@@ -41,19 +41,17 @@ class Answer:
         return self.outcome in LOCAL
 
 
-def lookup(
-    name: str, rdtype: int, resolver: int = FIRST, *, last_pass: bool = True
-) -> Lookup[Answer]:
+def lookup(name: str, rdtype: int, last_pass: bool = True, resolver: int = FIRST) -> Lookup[Answer]:
     """Ask one question; after SERVFAIL once more without validation, to tell bogus.
 
     When no reply comes to that second question the failure is not yet told apart: the next
     pass asks again, and the last one calls it `servfail`, for CD=1 did not help.
     """
-    response = yield Question(name, rdtype, resolver=resolver)
+    response = yield Question(name, rdtype, False, resolver)
     if response is None:
         return Answer(LookupOutcome.UNANSWERED, _NOTHING)
     if response.flaw is None and response.rcode == SERVFAIL:
-        unchecked = yield Question(name, rdtype, cd=True, resolver=resolver)
+        unchecked = yield Question(name, rdtype, True, resolver)
         if unchecked is None:
             if not last_pass:
                 return Answer(LookupOutcome.UNANSWERED, response)

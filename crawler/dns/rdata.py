@@ -18,7 +18,8 @@ OPT, DS, RRSIG, NSEC, DNSKEY, NSEC3, NSEC3PARAM, TLSA = 41, 43, 46, 47, 48, 50, 
 
 QNAME_AT = 12  # where a message's question begins, and no pointer leads before
 _MAX_POINTERS = 127  # a name has no more labels; more than one pointer a label is an attack
-_KEY_BYTES = b"abcdefghijklmnopqrstuvwxyz0123456789-_."
+_LABEL_BYTES = b"abcdefghijklmnopqrstuvwxyz0123456789-_"
+_KEY_BYTES = _LABEL_BYTES + b"."
 _EC_BITS = {13: 256, 14: 384, 15: 256, 16: 456}  # RFC 6605, RFC 8080
 _RSA = frozenset({1, 5, 7, 8, 10})
 _U16 = Struct(">H")
@@ -107,6 +108,14 @@ def read_name(wire: bytes, position: int, asked: str = "") -> tuple[str, int]:
     pointer into it, the most frequent kind by far, is a slice of that key, since each byte
     of the question's wire form stands for one character of it.
     """
+    length = wire[position]
+    if 0 < length < 64 and wire[(after := position + 1 + length)] >= 192:
+        # One label before a pointer into the question: `mx1` of `mx1.example.org`.
+        offset = ((wire[after] & 63) << 8 | wire[after + 1]) - QNAME_AT
+        if 0 <= offset < len(asked) < 190 and (not offset or asked[offset - 1] == "."):
+            label = wire[position + 1 : after].lower()
+            if after > offset + QNAME_AT and not label.translate(None, _LABEL_BYTES):
+                return f"{label.decode('ascii')}.{asked[offset:]}", after + 2
     labels: list[bytes] = []
     after = 0
     limit = position

@@ -149,7 +149,8 @@ class Window(Generic[T]):
     def _fill(self) -> None:
         if self._paused:
             return
-        while self._client.room > 0 and self._waiting < _MOST_WAITING and self._start_one():
+        client = self._client
+        while client.has_room and self._waiting < _MOST_WAITING and self._start_one():
             pass
 
     def _start_one(self) -> bool:

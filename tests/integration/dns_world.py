@@ -31,6 +31,7 @@ SERVFAILING = f"{_NET}.3"  # an NSD that has no zone: REFUSED
 
 CANARIES = CanarySettings(
     zones=(".", TLD, f"good.{TLD}"),
+    algorithms={"13": TLD},
     signed=f"good.{TLD}",
     broken=f"bogus.{TLD}",
     every_s=0.3,

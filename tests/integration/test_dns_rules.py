@@ -26,7 +26,11 @@ from storage.schemas import DOMAIN_MX, MX_HOST
 from tests.integration.scripted_resolver import scripted
 
 CANARIES = CanarySettings(
-    zones=("canary",), signed="signed.canary", broken="broken.canary", recovery_s=2.0
+    zones=("canary",),
+    signed="signed.canary",
+    broken="broken.canary",
+    algorithms={},
+    recovery_s=2.0,
 )
 CLIENT = ClientSettings(
     sockets=4, try_s=0.4, last_try_s=0.4, resend_s=0.1, questions_per_s_per_name_server_set=0
