@@ -10,7 +10,6 @@ import pwd
 import shutil
 import stat
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -127,13 +126,17 @@ def _binaries(site: Path) -> Path:
 
 
 def _copied(wheel: Path) -> Path:
-    """A copy of the wheel's binaries that everybody may read."""
-    version = importlib.metadata.version(WHEEL)
-    copy = _SYSTEM_STATE / f"postgresql-{version}"
+    """A copy of the wheel's binaries that everybody may read; one command makes it."""
+    copy = _SYSTEM_STATE / f"postgresql-{importlib.metadata.version(WHEEL)}"
     if copy.exists():
         return copy
-    new = Path(tempfile.mkdtemp(prefix="postgresql-new-", dir=_SYSTEM_STATE))
+    lock = open_lock(_SYSTEM_STATE / "postgresql.lock")
     try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if copy.exists():
+            return copy
+        new = _SYSTEM_STATE / "postgresql-new"
+        shutil.rmtree(new, ignore_errors=True)
         unneeded = shutil.ignore_patterns("include", "pkgconfig", "*.a", "doc", "man", "*.py*")
         for part in (_PACKAGE, f"{_PACKAGE}.libs"):
             if (wheel / part).is_dir():
@@ -145,11 +148,9 @@ def _copied(wheel: Path) -> Path:
                     file.chmod(0o755 if file.stat().st_mode & stat.S_IXUSR else 0o644)
         os.sync()
         new.rename(copy)
-    except OSError:
-        shutil.rmtree(new, ignore_errors=True)
-        if not copy.exists():  # else another command was faster
-            raise
-    return copy
+        return copy
+    finally:
+        os.close(lock)
 
 
 def _is_alone_in_namespace() -> bool:

@@ -464,6 +464,45 @@ def test_a_full_disk_is_said_and_survived() -> None:
     assert "No space left on device" in full
 
 
+# In a mount namespace of its own, where nothing was copied yet: killed while it copies.
+FIRST_COPY = f"""
+import contextlib, random, subprocess, sys
+from pathlib import Path
+from danesurvey.embedded import running
+
+system = Path("/var/lib/danesurvey")
+system.mkdir(exist_ok=True)
+subprocess.run(["mount", "-t", "tmpfs", "none", system], check=True)
+system.chmod(0o755)
+chance = random.Random(1)
+for _ in range(6):
+    with subprocess.Popen(
+        [sys.executable, "-c", {COMMAND!r}, sys.argv[1]],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+    ) as process:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(chance.uniform(0.1, 0.8))
+        process.kill()
+with running(Path(sys.argv[1])):
+    print(*sorted(path.name for path in system.iterdir()))
+subprocess.run(["umount", system], check=True)
+"""
+
+
+@AS_ROOT
+def test_a_command_killed_while_it_copies_the_binaries(state_dir: Path) -> None:
+    done = subprocess.run(
+        ["unshare", "--mount", sys.executable, "-c", FIRST_COPY, state_dir],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    copy, lock = done.stdout.split()
+    assert copy.startswith("postgresql-")
+    assert lock == "postgresql.lock"
+
+
 # Writes 1, 2, 3, …, one number a line of input, and says each once it is committed.
 WRITER = """
 import asyncio, sys
