@@ -59,7 +59,6 @@ class Writer:
             try:
                 await loop.run_in_executor(self._thread, self._store, filled, replace)
             except adbc_driver_manager.Error as fault:
-                await self._drop()
                 if not is_adbc_lost(fault) or time.monotonic() > deadline:
                     raise adbc_trouble(fault, self._url) from None
             else:
@@ -68,11 +67,8 @@ class Writer:
             await asyncio.sleep(_PAUSE_S)
 
     async def close(self) -> None:
-        await self._drop()
-        self._thread.shutdown()
-
-    async def _drop(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        self._thread.shutdown()
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None
@@ -82,15 +78,19 @@ class Writer:
     def _store(self, parts: Sequence[tuple[Table, pa.RecordBatch]], replace: bool) -> None:
         if self._connection is None:
             self._connection = adbc.connect(self._url)
-        with self._connection.cursor() as cursor:
-            for table, batch in parts:
-                if table is CERTIFICATE:
-                    _insert_new(cursor, table, batch)
-                    continue
-                if replace:
-                    _delete(cursor, table, batch)
-                cursor.adbc_ingest(_target(table, batch), _without_nul(batch), mode="append")
+        try:
+            with self._connection.cursor() as cursor:
+                for table, batch in parts:
+                    if table == CERTIFICATE:
+                        _insert_new(cursor, table, batch)
+                        continue
+                    if replace:
+                        _delete(cursor, table, batch)
+                    cursor.adbc_ingest(_target(table, batch), _without_nul(batch), mode="append")
             self._connection.commit()
+        except BaseException:
+            self._close()  # whatever was begun is rolled back with it
+            raise
 
 
 @asynccontextmanager
