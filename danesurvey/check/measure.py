@@ -132,9 +132,11 @@ class Checker:
     def measure(self, domains: Sequence[str]) -> list[Measured]:
         """Measure some domains (keys of `dane.names`) at once; in their order."""
         domain_rows = {row["domain"]: row for row in self._resolve(domains)}
-        names = sorted({host for row in domain_rows.values() for host in row["mx_host"]} - {"."})
+        # The hosts of a domain whose MX answer is not secure promise its senders nothing.
+        secure = [row for row in domain_rows.values() if row["secure"]]
+        names = sorted({host for row in secure for host in row["mx_host"]} - {"."})
         host_rows = {row["host"]: row for row in self._look_up_hosts(names)}
-        probes, certificates = self._probe(domain_rows, host_rows)
+        probes, certificates = self._probe(host_rows)
         failures = self._ask_authorities(domain_rows, host_rows)
         by_host = self._assess_hosts(host_rows, probes)
         verdicts = self._assess_domains(domain_rows, by_host)
@@ -226,15 +228,11 @@ class Checker:
             row["address_total"] = len(row["addresses"])
         return rows
 
-    def _probe(
-        self, domain_rows: dict[str, Row], host_rows: dict[str, Row]
-    ) -> tuple[list[Row], dict[str, bytes]]:
-        """Connect to the hosts of domains with a secure MX RRset: no other is to promise DANE."""
+    def _probe(self, host_rows: dict[str, Row]) -> tuple[list[Row], dict[str, bytes]]:
         settings = self._settings.probe
         table = merges(settings.operator_merges)
-        secure = {host for row in domain_rows.values() if row["secure"] for host in row["mx_host"]}
         targets: dict[tuple[str, str, str, str], Row] = {}
-        for name in sorted(secure & host_rows.keys()):
+        for name in sorted(host_rows):
             row = host_rows[name]
             if row["status"] is not None:
                 continue

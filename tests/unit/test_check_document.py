@@ -146,6 +146,14 @@ def test_strangers_text_never_reaches_the_terminal_raw() -> None:
     assert "\n" not in terminal.nagios(found)
 
 
+def test_colour_on_a_terminal_only() -> None:
+    found = document(hostile(), None)
+    out = io.StringIO()
+    terminal.show(Console(file=out, force_terminal=True, color_system="standard"), found)
+    assert out.getvalue().startswith("\x1b[1;31mbad.example: The MX lookup fails.")
+    assert "\x1b]" not in out.getvalue(), "colours are ours, title changes a stranger's"
+
+
 def test_the_cause_of_a_failing_lookup() -> None:
     found = document(hostile(), None)
     assert found["causes"][0].startswith(
