@@ -99,15 +99,11 @@ def survey(settings: Settings, request: Request) -> Done:
     with contextlib.ExitStack() as stack:
         stack.enter_context(stoppable())
         url = stack.enter_context(database_url(settings))
-        unbounds: list[Unbound] = []
-        if _DNS_STAGES & set(request.stages):
-            unbounds = stack.enter_context(running(settings))
-            refuse_falsified(settings, unbounds, probing="probe" in request.stages)
-        return asyncio.run(_survey(settings, request, url, unbounds))
+        return asyncio.run(_survey(settings, request, url, stack))
 
 
 async def _survey(
-    settings: Settings, request: Request, url: str, unbounds: Sequence[Unbound]
+    settings: Settings, request: Request, url: str, stack: contextlib.ExitStack
 ) -> Done:
     crawls = [name for name in request.stages if name not in ("intake", "publish")]
     published = None
@@ -116,6 +112,14 @@ async def _survey(
             runs.coordinating(url) as coordination,
             pool(url, connections=settings.database.connections) as database,
         ):
+            # Only the one coordinator starts resolvers: a second would start them over the
+            # first one's. In a thread, for they take a while and block.
+            unbounds: list[Unbound] = []
+            if _DNS_STAGES & set(request.stages):
+                unbounds = await asyncio.to_thread(stack.enter_context, running(settings))
+                await asyncio.to_thread(
+                    refuse_falsified, settings, unbounds, probing="probe" in request.stages
+                )
             await patiently(database, upgrade)
             zones = await unless_stopped(stopping, _intake(settings, request, database))
             if not crawls and "publish" not in request.stages:
