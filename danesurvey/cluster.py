@@ -20,7 +20,6 @@ from cryptography.x509.oid import NameOID
 
 from crawler.dns.unbound import Unbound
 from crawler.survey.cluster import (
-    RESOURCES,
     THREADS_PER_WORKER,
     configuration,
     scheduler_address,
@@ -66,7 +65,6 @@ def worker(settings: Settings) -> None:
                     distributed.Nanny(
                         address,
                         nthreads=THREADS_PER_WORKER,
-                        resources=RESOURCES,
                         security=tls,
                         local_directory=str(settings.state_dir / "workers"),
                         env=environment(resolvers_of(unbounds)),

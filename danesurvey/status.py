@@ -17,16 +17,32 @@ T = TypeVar("T")
 
 
 def latest(settings: Settings) -> dict[str, Any]:
-    """The unfinished run, else the last one. Raises Refused if there is none."""
+    """The unfinished run, else the last one. Raises Refused if there is none.
 
-    async def read(held: Connection) -> Run | None:
+    `passes` are those of the latest process that worked on it, `sessions` how many did;
+    `running` whether one does now, and `now` what it last said.
+    """
+
+    async def read(held: Connection) -> tuple[Run | None, bool]:
         found = await storage_run.unfinished(held)
-        return found or next(iter(await storage_run.runs(held)), None)
+        found = found or next(iter(await storage_run.runs(held)), None)
+        return found, await storage_run.is_coordinated(held)
 
-    run = _read(settings, read)
+    run, running = _read(settings, read)
     if run is None:
         raise Refused("no run yet: `danesurvey survey` makes one")
-    return {**plain(run), "progress": run.record.get("progress", [])}
+    sessions = run.record.get("sessions", [])
+    return {
+        **plain(run),
+        "running": running,
+        "sessions": len(sessions),
+        "passes": sessions[-1]["passes"] if sessions else [],
+        "now": run.record.get("now"),
+        **{
+            part: run.record.get(part)
+            for part in ("outcomes", "local", "quarantined", "questions", "canaries")
+        },
+    }
 
 
 def every(settings: Settings) -> list[dict[str, Any]]:

@@ -94,6 +94,18 @@ async def coordinating(url: str) -> AsyncIterator[Coordination]:
         await coordination.release()
 
 
+async def is_coordinated(connection: Connection) -> bool:
+    """Is a coordinator at work on this database?"""
+    return bool(
+        await connection.fetchval(
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            " AND classid = $1::bigint >> 32 AND objid = $1::bigint & 4294967295)",
+            LOCK,
+        )
+    )
+
+
 async def create(connection: Connection, kind: RunKind, record: Mapping[str, Any]) -> Run:
     """A new run with its partitions, in one transaction.
 

@@ -25,8 +25,6 @@ from dane.faults import LocalTrouble, UsageFault
 
 WORKERS_WAIT_S = 60
 THREADS_PER_WORKER = 2  # the tail of one shard overlaps with the next one's start
-SLOT = "slot"  # what a scan takes up: one of its worker's THREADS_PER_WORKER, or all of them
-RESOURCES = {SLOT: THREADS_PER_WORKER}
 
 _CONFIGURATION: dict[str, Any] = {
     # else the scheduler keeps the arguments of the last 1 000 messages (105 -> 845 MB)
@@ -61,16 +59,16 @@ def configuration(settings: SurveySettings) -> dict[str, Any]:
     return {**_CONFIGURATION, "distributed.scheduler.worker-ttl": f"{settings.worker_ttl_s:g}s"}
 
 
-async def slots(workers: distributed.Client) -> int:
+async def parallel(workers: distributed.Client) -> int:
     """How many scans can be at work at once."""
-    found = await _workers(workers)
-    return sum(int(one["resources"].get(SLOT, 0)) for one in found)
+    return sum(int(one["nthreads"]) for one in await _workers(workers))
 
 
 async def memory(workers: distributed.Client) -> dict[str, int]:
     """Resident bytes of each worker process, as it last said."""
-    found = await _workers(workers)
-    return {str(one["name"]): int(one["metrics"].get("memory", 0)) for one in found}
+    return {
+        str(one["name"]): int(one["metrics"].get("memory", 0)) for one in await _workers(workers)
+    }
 
 
 async def _workers(workers: distributed.Client) -> list[dict[str, Any]]:
@@ -96,7 +94,6 @@ async def workers(settings: SurveySettings, directory: Path) -> AsyncIterator[di
             distributed.LocalCluster(
                 n_workers=settings.workers or dask.system.CPU_COUNT,
                 threads_per_worker=THREADS_PER_WORKER,
-                resources=RESOURCES,
                 processes=True,
                 protocol="tls",
                 host="127.0.0.1",

@@ -28,7 +28,7 @@ from crawler.scan.looks import looks_of
 from crawler.smtp.settings import ProbeSettings
 from crawler.survey import node
 from crawler.survey.canaries import CanaryHistory
-from crawler.survey.cluster import THREADS_PER_WORKER, slots
+from crawler.survey.cluster import THREADS_PER_WORKER, parallel
 from crawler.survey.node import Scan
 from crawler.survey.quarantine import set_aside
 from crawler.survey.settings import SurveySettings
@@ -162,7 +162,7 @@ class Engine:
         lost): they are missing again the next time. Raises Stopped; LocalTrouble when
         nothing has come back for `survey.patience_s`.
         """
-        self.parallel = await slots(self.workers) or self.parallel
+        self.parallel = await parallel(self.workers) or self.parallel
         now = work()
         state = StagePass(now.stage, number)
         self.passes.append(state)
@@ -206,7 +206,7 @@ class Engine:
                 await self._rest(state, back_off_s)
                 back_off_s = min(2 * back_off_s, LONGEST_BACK_OFF_S)
             # nodes may have come or gone, and each gets its share of the questions a second
-            self.parallel = await slots(self.workers) or self.parallel
+            self.parallel = await parallel(self.workers) or self.parallel
             now = work()
 
     async def _rest(self, state: StagePass, wait_s: float) -> None:

@@ -3,10 +3,11 @@
 A bounded number of shards is with the workers; one more goes out for each that comes
 back. What came back is handed to `store`, one transaction a shard.
 
-A shard that a worker took down with it goes out again, alone on a worker: what was there
-beside it when it died may have been the cause. If it takes down that worker too it is
-halved, until the one row that kills workers is left: that goes to `quarantine`, with the
-reason. So does a row for which the scan raises: ours to mend, but no reason to lose the rest.
+A shard that a worker took down with it is a suspect: it goes out again when all others are
+back, with nothing beside it, for what was at the same worker may have been the cause. If it
+takes down that worker too it is halved, until the one row that kills workers is left: that
+goes to `quarantine`, with the reason. So does a row for which the scan raises: ours to mend,
+but no reason to lose the rest.
 """
 
 import asyncio
@@ -23,7 +24,6 @@ import pyarrow as pa
 from distributed.client import FutureCancelledError
 from distributed.scheduler import KilledWorker
 
-from crawler.survey.cluster import SLOT, THREADS_PER_WORKER
 from crawler.survey.node import Scan, from_bytes, run_scan, stop_scans, to_bytes
 from crawler.survey.settings import SurveySettings
 from dane.faults import Fault, LocalTrouble
@@ -105,7 +105,8 @@ class Dispatcher:
         self._retry_wait_s = retry_wait_s
         self._stopping = stopping
         self._progress = progress
-        self._again: deque[Shard] = deque()
+        self._again: deque[Shard] = deque()  # go out next
+        self._suspects: deque[Shard] = deque()  # go out last, one by one
         self._pass_id = uuid.uuid4().hex
 
     async def run(self, shards: AsyncIterator[Shard]) -> None:
@@ -135,6 +136,8 @@ class Dispatcher:
                         self._progress.rows_out += shard.rows.num_rows
                         self._progress.rows_out += sum(one.rows.num_rows for one in shard.after)
                     under_way.add(asyncio.create_task(self._one(shard)))
+                if not under_way and self._suspects:
+                    under_way.add(asyncio.create_task(self._one(self._suspects.popleft())))
                 if not under_way:
                     break
                 done, _ = await asyncio.wait(
@@ -176,10 +179,6 @@ class Dispatcher:
             self._options,
             self._pass_id,
             pure=False,
-            # A worker has as many slots as threads: a shard that takes all is alone there,
-            # and has its turn before those that came after it.
-            resources={SLOT: THREADS_PER_WORKER if shard.deaths else 1},
-            priority=1 if shard.deaths else 0,
         )
         try:
             async with asyncio.timeout(deadline_s):
@@ -231,7 +230,7 @@ class Dispatcher:
         if rows > 1 and deaths >= DEATHS_BEFORE_HALVING:
             self._halve(shard)
         else:
-            self._again.append(replace(shard, deaths=deaths))
+            self._suspects.append(replace(shard, deaths=deaths))
 
     async def _after_bug(self, shard: Shard, bug: Exception) -> None:
         """A scan raised, as it will for the same rows again: halves, or quarantine."""
@@ -245,14 +244,11 @@ class Dispatcher:
             await self._set_aside(shard, repr(bug)[:1000])
 
     def _halve(self, shard: Shard) -> None:
-        """Both halves go out again as suspects, one after the other.
-
-        Not beside each other: what may be at work at the same time was cut with care.
-        """
+        """Both halves go out again as suspects."""
         half = shard.rows.num_rows // 2
-        second = replace(shard, rows=shard.rows.slice(half), after=(), deaths=1)
-        first = replace(shard, rows=shard.rows.slice(0, half), deaths=1)
-        self._again.append(replace(first, after=(second, *shard.after)))
+        second = replace(shard, rows=shard.rows.slice(half), deaths=1)
+        first = replace(shard, rows=shard.rows.slice(0, half), after=(), deaths=1)
+        self._suspects.extend((first, second))
 
     async def _set_aside(self, shard: Shard, reason: str) -> None:
         self._progress.quarantined += 1

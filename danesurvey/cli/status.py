@@ -25,12 +25,12 @@ def status(
         typer.echo(json.dumps(found))
         return
     typer.echo(_line(found))
-    for one in found["progress"]:
-        outcomes = "  ".join(f"{word} {count:,}" for word, count in one["outcomes"].items())
-        typer.echo(
-            f"  {one['stage']:15} pass {one['pass']}  {one['state']:8}"
-            f" {one['stored']:>12,} stored  {outcomes}"
-        )
+    if found["passes"]:
+        from rich.console import Console
+
+        from danesurvey.display import table
+
+        Console().print(table(found["passes"], found["now"]))
 
 
 def runs(
@@ -46,4 +46,5 @@ def runs(
 
 def _line(run: dict[str, Any]) -> str:
     ended = f", finished {run['finished']}" if run["finished"] else ""
-    return f"run {run['run']} ({run['kind']}): {run['state']}, started {run['started']}{ended}"
+    state = f"{run['state']}, at work now" if run.get("running") else run["state"]
+    return f"run {run['run']} ({run['kind']}): {state}, started {run['started']}{ended}"

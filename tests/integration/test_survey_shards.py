@@ -1,0 +1,197 @@
+"""Shards on a real Dask cluster whose workers are killed, stopped, blocked, and poisoned."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import distributed
+import pyarrow as pa
+import pytest
+import pytest_asyncio
+
+from crawler.survey.cluster import parallel, workers
+from crawler.survey.node import Scan
+from crawler.survey.settings import SurveySettings
+from crawler.survey.shards import Dispatcher, Progress, Shard
+from tests.survey_scans import BUG, HANG, POISON, STALL, names, patient, scan
+
+WORKERS = 2
+SETTINGS = SurveySettings(workers=WORKERS, worker_ttl_s=5.0)
+INNOCENT = [f"name-{number}" for number in range(16)]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[distributed.Client]:
+    async with workers(SETTINGS, tmp_path_factory.mktemp("workers")) as opened:
+        yield opened
+
+
+@dataclass
+class Pass:
+    """One pass, and what came of it."""
+
+    client: distributed.Client
+    log: Path
+    stored: list[str] = field(default_factory=list)
+    quarantined: list[tuple[str, str]] = field(default_factory=list)
+    progress: Progress = field(default_factory=Progress)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(
+        self,
+        *shards: Shard,
+        scan: Scan = scan,
+        settings: SurveySettings = SETTINGS,
+        deadline_s: float = 60.0,
+        retry_wait_s: float = 0.0,
+        **options: Any,
+    ) -> None:
+        async def asked() -> AsyncIterator[Shard]:
+            for shard in shards:
+                yield shard
+
+        async def store(batches: Sequence[pa.RecordBatch]) -> None:
+            for batch in batches:
+                self.stored += map(str, batch.column("name").to_pylist())
+
+        async def quarantine(rows: pa.RecordBatch, reason: str) -> None:
+            (name,) = rows.column("name").to_pylist()
+            self.quarantined.append((str(name), reason))
+
+        await Dispatcher(
+            self.client,
+            settings,
+            scan=scan,
+            options={"log": self.log, **options},
+            store=store,
+            quarantine=quarantine,
+            deadline_s=lambda _: deadline_s,
+            in_flight=6,
+            retry_wait_s=retry_wait_s,
+            stopping=self.stopping,
+            progress=self.progress,
+        ).run(asked())
+
+    def seen(self, name: str) -> list[tuple[int, float]]:
+        """The processes that had a name, and when."""
+        lines = (line.split() for line in self.log.read_text().splitlines())
+        return [(int(pid), float(at)) for pid, one, at in lines if one == name]
+
+
+@pytest.fixture
+def one_pass(client: distributed.Client, tmp_path: Path) -> Pass:
+    log = tmp_path / "log"
+    log.touch()
+    return Pass(client, log)
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def test_a_poisoned_row_is_quarantined_and_no_innocent_one(one_pass: Pass) -> None:
+    poisoned = Shard(names(*INNOCENT[:6], POISON, *INNOCENT[6:9]))
+    beside = [Shard(names(one)) for one in INNOCENT[9:]]
+    await one_pass.run(poisoned, *beside)
+    assert one_pass.quarantined == [(POISON, "its worker died")]
+    assert sorted(one_pass.stored) == sorted(INNOCENT)
+    assert one_pass.progress.quarantined == 1
+
+
+async def test_two_poisoned_rows_at_once(one_pass: Pass) -> None:
+    shards = [Shard(names(POISON, *INNOCENT[:2])), Shard(names(*INNOCENT[2:5], POISON))]
+    await one_pass.run(*shards, *(Shard(names(one)) for one in INNOCENT[5:]))
+    assert [name for name, _ in one_pass.quarantined] == [POISON, POISON]
+    assert sorted(one_pass.stored) == sorted(INNOCENT)
+
+
+async def test_a_row_that_a_scan_raises_for_costs_no_other(one_pass: Pass) -> None:
+    await one_pass.run(Shard(names(*INNOCENT[:5], BUG, *INNOCENT[5:])))
+    assert one_pass.quarantined == [(BUG, "ValueError('bug')")]
+    assert sorted(one_pass.stored) == sorted(INNOCENT)
+
+
+async def test_a_scan_that_raises_for_everything_is_no_rows_fault(one_pass: Pass) -> None:
+    few = SurveySettings(workers=WORKERS, most_quarantined=2)
+    with pytest.raises(ValueError, match=BUG):
+        await one_pass.run(Shard(names(*[BUG] * 8)), settings=few)
+    assert len(one_pass.quarantined) == 2
+
+
+async def test_a_stopped_worker_is_restarted(one_pass: Pass) -> None:
+    """SIGSTOP: no heartbeat for worker_ttl_s."""
+    await one_pass.run(*(Shard(names(one)) for one in (*INNOCENT, STALL)), once=True)
+    assert sorted(one_pass.stored) == sorted((*INNOCENT, STALL))
+    first, again = one_pass.seen(STALL)
+    assert first[0] != again[0]
+    assert not one_pass.quarantined
+
+
+async def test_past_its_deadline_a_shard_ends_its_worker_and_only_that(
+    one_pass: Pass, client: distributed.Client
+) -> None:
+    before = set(await worker_pids(client))
+    await one_pass.run(*(Shard(names(one)) for one in (HANG, *INNOCENT)), once=True, deadline_s=2.0)
+    assert sorted(one_pass.stored) == sorted((*INNOCENT, HANG))
+    await client.wait_for_workers(WORKERS)
+    after = set(await worker_pids(client))
+    (ended,) = before - after
+    assert ended == one_pass.seen(HANG)[0][0]
+    assert len(after) == WORKERS
+
+
+async def test_a_probe_rests_before_it_goes_out_again(one_pass: Pass) -> None:
+    """Its targets have just been connected to: neither Dask nor we knock again at once."""
+    rest_s = 3.0
+    await one_pass.run(Shard(names(POISON, "mx.example")), once=True, retry_wait_s=rest_s)
+    (_, first), (_, again) = one_pass.seen(POISON)
+    assert again - first >= rest_s
+    assert sorted(one_pass.stored) == ["mx.example", POISON]
+
+
+async def test_a_worker_killed_from_outside(one_pass: Pass, client: distributed.Client) -> None:
+    async def kill_one() -> None:
+        pid, *_ = await worker_pids(client)
+        os.kill(pid, signal.SIGKILL)
+
+    await asyncio.gather(one_pass.run(*(Shard(names(*INNOCENT)) for _ in range(50))), kill_one())
+    assert sorted(one_pass.stored) == sorted(INNOCENT * 50)
+    assert not one_pass.quarantined
+
+
+async def test_shards_of_a_line_are_never_at_work_together(one_pass: Pass) -> None:
+    after = tuple(Shard(names(one)) for one in INNOCENT[1:4])
+    await one_pass.run(Shard(names(INNOCENT[0]), after=after))
+    assert one_pass.stored == INNOCENT[:4]
+
+
+async def test_stopped_scans_return_what_they_have_and_the_others_never_begin(
+    one_pass: Pass, client: distributed.Client, tmp_path: Path
+) -> None:
+    at_once = await parallel(client)
+    shards = [Shard(names("kept", "left")) for _ in range(at_once + 2)]
+
+    begun = tmp_path / "begun"
+    os.mkfifo(begun)
+
+    async def stop_when_all_have_begun() -> None:
+        await asyncio.to_thread(read_lines, begun, at_once)
+        one_pass.stopping.set()
+
+    await asyncio.gather(
+        one_pass.run(*shards, scan=patient, begun=begun), stop_when_all_have_begun()
+    )
+    assert one_pass.stored == ["kept"] * at_once
+
+
+def read_lines(fifo: Path, count: int) -> None:
+    with fifo.open("r+") as lines:  # a writer too: no end of file between two others
+        for _ in range(count):
+            lines.readline()
+
+
+async def worker_pids(client: distributed.Client) -> list[int]:
+    return list((await client.run(os.getpid)).values())
