@@ -182,8 +182,6 @@ POSTFIX_SETTLED = {
     "slow-banner": "this test waits 5 s for a greeting, a survey of the lab 30 s",
     "nsec3-151-no-mx": "Postfix takes an unproven denial of MX for one; measurement 3.1 does not "
     "(RFC 7672 2.2.1: the MX lookup must be secure)",
-    "tcp-denied-without-proof-nsec": "fails with qname minimisation only; not this resolver's",
-    "tcp-denied-without-proof-nsec3": "as for NSEC",
     "gone-opt-out": "both see NXDOMAIN; measurement 7 calls an unproven one insecure",
     "odd-bytes": "Postfix refuses such names (valid_hostname); RFC 2181 11 allows them in DNS",
 }
