@@ -77,19 +77,31 @@ class Canaries:
     async def _count(
         self, questions: list[Question], right: Callable[[Response | None], bool]
     ) -> int:
-        """How many of the questions, asked all at once, get the right reply."""
-        good = 0
-
-        async def one(question: Question, channel: int) -> None:
-            nonlocal good
-            response = await self._client.ask(question, channel=channel)
-            good += right(response)
-
+        """How many of the questions, asked all at once, get the right reply in time."""
+        tally = _Tally(len(questions), right)
+        for number, question in enumerate(questions):
+            self._client.submit(question, tally, number % self._client.sockets)
         with trio.move_on_after(self._settings.reply_s):
-            async with trio.open_nursery() as nursery:
-                for number, question in enumerate(questions):
-                    nursery.start_soon(one, question, number % self._client.sockets)
-        return good
+            await tally.complete.wait()
+        return tally.good
+
+
+class _Tally:
+    """Asks for many responses without a task for each."""
+
+    def __init__(self, count: int, right: Callable[[Response | None], bool]) -> None:
+        self.good = 0
+        self.complete = trio.Event()
+        self._missing = count
+        self._right = right
+        if not count:
+            self.complete.set()
+
+    def answered(self, response: Response | None) -> None:
+        self.good += self._right(response)
+        self._missing -= 1
+        if not self._missing:
+            self.complete.set()
 
 
 def _denied(response: Response | None) -> bool:
