@@ -1,7 +1,7 @@
 """What a verdict means, what causes it and what to do: the sentences of `check`.
 
 Tables from the words of `dane.outcomes` to text. Pure; {placeholders} are filled by
-`danesurvey.check.document`.
+`danesurvey.check.document` and `danesurvey.check.explanation`.
 """
 
 from enum import StrEnum

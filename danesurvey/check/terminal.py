@@ -11,7 +11,7 @@ from rich.text import Text
 
 from dane.outcomes import AuthorityResult, HostClass, HostStatus, LookupOutcome, RecordResult
 from danesurvey.check.advice import AUTHORITY, HOST, INFORMATION, Severity
-from danesurvey.check.document import Document
+from danesurvey.check.explanation import Document
 
 _STYLE = {
     Severity.OK: "bold green",

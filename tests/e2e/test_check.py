@@ -116,6 +116,14 @@ def test_the_record_to_publish_is_the_right_one(
     assert good["tlsa"][0]["record"] == "3 1 1 " + good["addresses"][0]["chain"][0]["spki_sha256"]
 
 
+def test_a_certificate_for_the_domain_passes_at_its_host(
+    documents: dict[str, dict[str, Any]],
+) -> None:
+    (host,) = documents["name-of-the-domain.plain"]["hosts"]
+    assert host["status"] == "pass"
+    assert [one["status"] for one in host["addresses"]] == ["pass"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "line"),
     [
