@@ -145,6 +145,7 @@ def printable(text: str | None) -> str | None:
 
 
 def listed(names: Sequence[str]) -> str:
+    """`a, b and c`."""
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
