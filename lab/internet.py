@@ -16,22 +16,26 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from dane.faults import LocalTrouble, Refused
-from lab import addresses, delegations, nsd, population, settings_file, truth
+from lab import addresses, nsd, settings_file, signer
+from lab.contents import Contents
 from lab.namespace import Isolation, available
-from lab.plan import TTL_S, Builder, Plan, by_name_server
+from lab.plan import TTL_S, Plan, by_name_server
+from lab.records import absolute
 from lab.scenarios import CATALOGUE
-from lab.scenarios.scenario import TLDS, Scenario
-from lab.signer import Line
+from lab.scenarios.scenario import Scenario
+from lab.signer import Line, Validity
 from lab.supervisor import PROCESS_FILE, AuthoritativeServer, Distance, Work
 
 NEAR = Distance()
 _GRACE_S = 10.0
+_RELOAD_S = 30.0
 _MEMORY, _MEMORY_NEEDED = Path("/dev/shm"), 1 << 30
 
 
@@ -58,16 +62,15 @@ class Lab:
     ) -> None:
         self.directory = directory.absolute()
         self.isolation = available()
+        if zone or domains:
+            scenarios = ()
         isolated = self.isolation is not Isolation.NONE
         self.scenarios = [one for one in scenarios if isolated or not one.needs]
-        if zone or domains:
-            self.scenarios = []
-        self._seed = seed
-        self._zone = zone
-        self._made_up = domains
-        self._dead = dead
+        self._contents = Contents(
+            scenarios=tuple(self.scenarios), seed=seed, zone=zone, domains=domains, dead=dead
+        )
         self._distance = distance
-        self._in_memory = self._memory_directory() if zone or domains else None
+        self._in_memory = self._memory_directory() if self._contents.is_population else None
         self._supervisor: subprocess.Popen[bytes] | None = None
 
     @property
@@ -100,28 +103,6 @@ class Lab:
         os.close(lock)
         return False
 
-    def plan(self) -> tuple[Plan, Sequence[str]]:
-        """Builds everything that is to be served; which top-level domains a survey reads.
-
-        Raises UsageFault or Refused if the zone file cannot be read or has no delegations.
-        """
-        if self._zone is None:
-            builder = Builder(self._seed)
-            for scenario in self.scenarios:
-                builder.add(scenario)
-            if self._made_up:
-                population.add_providers(builder)
-                made_up = population.add_made_up(builder, self._made_up, self._dead)
-                truth.write(self.truth_file, made_up)
-            return builder.finish(), TLDS
-        found = delegations.read(self._zone)
-        if found.origin in TLDS:
-            raise Refused(f"{self._zone}: {found.origin} is one of the lab's own names")
-        builder = Builder(self._seed, tlds=(*TLDS, found.origin))
-        population.add_providers(builder)
-        population.add_delegations(builder, found.signed.items())
-        return builder.finish(), (found.origin,)
-
     def up(self, *, attached: bool = True) -> None:
         """Builds and starts the lab; returns when every server answers.
 
@@ -132,7 +113,8 @@ class Lab:
         if lock is None:
             raise Refused(f"the lab in {self.directory} is up already")
         try:
-            self._start(lock, self._write(*self.plan(), attached=attached))
+            plan, surveyed = self._contents.plan(self.truth_file, time.time())
+            self._start(lock, self._write(plan, surveyed, attached=attached))
         finally:
             os.close(lock)  # the supervisor holds it now, or nobody does
             if self._in_memory:
@@ -141,7 +123,7 @@ class Lab:
     def down(self) -> None:
         """Stops the lab and waits until it is gone. Does nothing if there is none."""
         if self.is_up:
-            pid = self._pid()
+            pid = self.supervisor_pid()
             try:
                 supervisor = os.pidfd_open(pid)
             except ProcessLookupError:
@@ -171,7 +153,11 @@ class Lab:
         if not self.is_up:
             raise Refused(f"no lab is up in {self.directory}; start one with: danesurvey lab up")
         isolation = Isolation((self.directory / "isolation").read_text(encoding="ascii"))
-        return [*isolation.enter(self._pid()), *argv]
+        return [*isolation.enter(self.supervisor_pid()), *argv]
+
+    def supervisor_pid(self) -> int:
+        """The process that everything else of a lab that is up descends from."""
+        return int((self.directory / PROCESS_FILE).read_text(encoding="ascii"))
 
     def exec(self, argv: Sequence[str], **options: Any) -> subprocess.CompletedProcess[Any]:
         """Runs a command inside and waits for it; `options` are subprocess.run's."""
@@ -181,6 +167,40 @@ class Lab:
     def popen(self, argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
         """Starts a command inside; it is the caller's to stop."""
         return subprocess.Popen(self.command(argv), **options)
+
+    def sign_again(self, ahead_s: int) -> None:
+        """Signs all zones of a lab that is up as if it were that much later; returns when the
+        name servers have them.
+
+        Raises Refused if the lab is down or its zone files are not kept.
+        """
+        if not self.is_up:
+            raise Refused(f"no lab is up in {self.directory}")
+        contents = Contents.from_json(self._contents_file.read_text(encoding="ascii"))
+        if contents.is_population:
+            raise Refused("the zones of so many domains are not signed again")
+        now = int(time.time()) + ahead_s
+        plan, _ = contents.plan(self.truth_file, now)
+        for name, listen, zones in by_name_server(plan):
+            directory = self.directory / name
+            files = nsd.write_zones(directory, zones)
+            if files:
+                os.kill(nsd.pid(directory, self.supervisor_pid()), signal.SIGHUP)
+                self._wait_until_signed(listen[0], next(iter(files)), now)
+
+    def _wait_until_signed(self, address: str, zone: str, now: int) -> None:
+        """Returns when a zone's signatures are of `now`. Raises LocalTrouble if they never are."""
+        inception = signer.timestamp(Validity.around(now).inception)
+        ask = ["dig", f"@{address}", "+norec", "+dnssec", "+short", absolute(zone), "SOA"]
+        deadline = time.monotonic() + _RELOAD_S
+        while time.monotonic() < deadline:
+            if inception in self.exec(ask, capture_output=True, text=True).stdout:
+                return
+        raise LocalTrouble(f"the name server at {address} does not read its zones again")
+
+    @property
+    def _contents_file(self) -> Path:
+        return self.directory / "contents.json"
 
     def _memory_directory(self) -> Path | None:
         """Where the zone files of many domains stand until NSD has read them: in memory.
@@ -208,9 +228,6 @@ class Lab:
             return None
         return descriptor
 
-    def _pid(self) -> int:
-        return int((self.directory / PROCESS_FILE).read_text(encoding="ascii"))
-
     def _write(self, plan: Plan, surveyed: Sequence[str], *, attached: bool) -> Work:
         """Writes the plan's files and the survey's settings."""
         if self._in_memory:
@@ -237,6 +254,7 @@ class Lab:
         self.trust_anchor.write_text(plan.trust_anchor, encoding="ascii")
         self.root_hints.write_text(plan.root_hints, encoding="ascii")
         (self.directory / "isolation").write_text(self.isolation, encoding="ascii")
+        self._contents_file.write_text(self._contents.to_json(), encoding="ascii")
         settings_file.write(self.settings_file, self.directory, zone_files)
         return Work(
             self.directory,
@@ -297,6 +315,7 @@ def _stop(supervisor: int) -> None:
     try:
         for number in (signal.SIGTERM, signal.SIGKILL):
             signal.pidfd_send_signal(supervisor, number)
+            signal.pidfd_send_signal(supervisor, signal.SIGCONT)  # it may be stopped
             if select.select([supervisor], [], [], _GRACE_S)[0]:
                 return
     except ProcessLookupError:

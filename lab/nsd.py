@@ -60,16 +60,35 @@ def write(
     configuration = [_SERVER.format(directory=directory, servers=servers)]
     configuration += [f"  ip-address: {address}\n" for address in listen]
     configuration.append(_CONTROL)
-    files: dict[str, str] = {}
-    for n, (origin, lines) in enumerate(zones):
-        # numbered: a zone's name may hold any byte
-        files[origin] = file = f"{zone_directory or directory}/{n:06}.zone"
-        with open(file, "w", encoding="ascii") as out:
-            out.writelines(map("{}\n".format, lines))
+    files = write_zones(zone_directory or directory, zones)
+    for origin, file in files.items():
         configuration.append(f'zone:\n  name: "{absolute(origin)}"\n  zonefile: "{file}"\n')
     path = directory / "nsd.conf"
     path.write_text("".join(configuration), encoding="ascii")
     return path, files
+
+
+def write_zones(directory: Path, zones: Iterable[tuple[str, Iterable[Line]]]) -> dict[str, str]:
+    """Writes zone files; their paths by origin. The same zones in the same order have the same."""
+    files: dict[str, str] = {}
+    for n, (origin, lines) in enumerate(zones):
+        # numbered: a zone's name may hold any byte
+        files[origin] = file = f"{directory}/{n:06}.zone"
+        with open(file, "w", encoding="ascii") as out:
+            out.writelines(map("{}\n".format, lines))
+    return files
+
+
+def pid(directory: Path, parent: int) -> int:
+    """The process of the NSD whose configuration is in `directory`, a child of `parent`.
+
+    NSD's own pid file is of no use: inside a namespace processes have other numbers.
+    """
+    wanted = f"\0{directory / 'nsd.conf'}\0".encode()
+    for child in Path(f"/proc/{parent}/task/{parent}/children").read_text("ascii").split():
+        if wanted in Path(f"/proc/{child}/cmdline").read_bytes():
+            return int(child)
+    raise LocalTrouble(f"no NSD runs from {directory}")
 
 
 def command(configuration: Path) -> list[str]:

@@ -5,7 +5,6 @@ writes it to disk, `lab.supervisor` serves it.
 """
 
 import hashlib
-import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -86,9 +85,9 @@ class Plan:
 class Builder:
     """Adds scenarios one by one; `finish` signs and returns the plan."""
 
-    def __init__(self, seed: int = 1, now: float | None = None, tlds: Iterable[str] = TLDS) -> None:
+    def __init__(self, seed: int, now: float, tlds: Iterable[str] = TLDS) -> None:
         self._seed = seed
-        self._now = time.time() if now is None else now
+        self._now = now
         self._certificates = Certificates(seed, self._now)
         self._domains: dict[str, _Domain] = {}
         self._hosted: list[tuple[str, Sequence[Rdata], Signing]] = []

@@ -124,7 +124,7 @@ class _Rrsig:
         self._signer = wire_name(zone)
         self._validity = validity
         self._text = (
-            f"{_timestamp(validity.expiration)} {_timestamp(validity.inception)} "
+            f"{timestamp(validity.expiration)} {timestamp(validity.inception)} "
             f"{key.tag} {absolute(zone)} "
         )
 
@@ -161,7 +161,8 @@ class _Rrsig:
         )
 
 
-def _timestamp(at: int) -> str:
+def timestamp(at: int) -> str:
+    """A time as RRSIG presents it (RFC 4034 section 3.2)."""
     return time.strftime("%Y%m%d%H%M%S", time.gmtime(at))
 
 

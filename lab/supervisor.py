@@ -119,7 +119,7 @@ async def _run(command: Sequence[str], name: str) -> None:
         await trio.lowlevel.wait_readable(exited)
     finally:
         os.close(exited)
-        process.terminate()
+        process.kill()  # stopped or not; NSD's other processes see it and end
         process.wait()
     raise LocalTrouble(f"{name} ended with status {process.returncode}")
 

@@ -1,6 +1,7 @@
 """`danesurvey lab`: the miniature Internet."""
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,6 +31,7 @@ def register(app: typer.Typer) -> None:
         epilog="Example: danesurvey lab exec -- dig @127.20.0.1 plain. DS",
         context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
     )(execute)
+    lab.command(epilog="Example: danesurvey lab fault network --for 30")(fault)
     lab.command("list", epilog="Example: danesurvey lab list --json")(list_)
     app.add_typer(lab, name="lab")
 
@@ -97,6 +99,25 @@ def execute(
 ) -> None:
     """Run a command inside the lab, where its name servers and mail servers are."""
     sys.exit(_lab(directory).exec(command).returncode)
+
+
+def fault(
+    name: Annotated[str, typer.Argument(help="network, resolver, rootkey or clock.")],
+    for_s: Annotated[
+        float, typer.Option("--for", min=0, help="Seconds until all is well again.")
+    ] = 10.0,
+    directory: Directory = None,
+) -> None:
+    """Break something of ours: no name server answers, the resolver stops, the root key is
+    empty, the clock is 30 days fast."""
+    from dane.faults import UsageFault
+    from lab.faults import FAULTS
+
+    if name not in FAULTS:
+        raise UsageFault(f"no fault {name!r}; there are: {', '.join(FAULTS)}")
+    with FAULTS[name](_lab(directory)):
+        print(f"{name}: broken for {for_s:g} s", file=sys.stderr)
+        time.sleep(for_s)
 
 
 def list_(
