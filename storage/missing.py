@@ -187,25 +187,32 @@ async def probes(
         ):
             yield to_batch(found, ASK_PROBE)
         return
-    taken: dict[str, int] = {}
+    # SNI names of each operator at one (address, TLSA RRset): in the query's order, so only
+    # one key's are held
+    names: dict[str, set[str]] = {}
     key: tuple[str, str] | None = None
     held: list[Sequence[Any]] = []
     async for found in _held(connection, _sql("probes"), rows, run.run_id):
         for row in found:
-            address, digest, host = row["address"], row["tlsa_digest"], row["host"]
-            if key != (address, digest):  # in this order, so only one key's counts are held
+            address, digest, sni, host = (
+                row[name] for name in ("address", "tlsa_digest", "sni", "host")
+            )
+            if key != (address, digest):
                 key = (address, digest)
-                taken.clear()
-            name = operator(host)
-            taken[name] = taken.get(name, 0) + 1
-            if taken[name] <= names_per_key and not row["done"]:
+                names.clear()
+            whose = operator(host)
+            taken = names.setdefault(whose, set())
+            if sni in taken or len(taken) == names_per_key:
+                continue
+            taken.add(sni)
+            if whose not in row["done"]:
                 held.append(
                     (
                         bucket(address),
                         address,
                         digest,
-                        name,
-                        row["sni"],
+                        whose,
+                        sni,
                         1,
                         host,
                         row["tlsa"],

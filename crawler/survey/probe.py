@@ -5,7 +5,6 @@ work at the same time: whoever counts the connections to them counts all of them
 as many lines of shards as scans at once, and of each line one shard after the other goes out.
 """
 
-import ipaddress
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
@@ -14,6 +13,7 @@ import pyarrow as pa
 
 from crawler.dns.client import Resolvers
 from crawler.scan import probe as probe_scan
+from crawler.smtp.etiquette import network
 from crawler.smtp.settings import ProbeSettings
 from crawler.survey.engine import Engine, StagePass, Work
 from crawler.survey.shards import Shard
@@ -150,9 +150,3 @@ def in_turn(rows: pa.RecordBatch, most: int) -> list[pa.RecordBatch]:
     for index, address in enumerate(addresses):
         batches[turn[address]].append(index)
     return [rows.take(pa.array(indices)) for indices in batches if indices]
-
-
-def network(address: str) -> str:
-    """The /24 of an IPv4 address, the /48 of an IPv6 address."""
-    bits = 24 if ipaddress.ip_address(address).version == 4 else 48
-    return str(ipaddress.ip_network(f"{address}/{bits}", strict=False))

@@ -267,6 +267,8 @@ async def test_a_probe_an_address_tlsa_rrset_operator_and_name(
     assert await _probes(connection, current, 1) == {
         ("192.0.2.1", "d1", "mx1.net", "mx1.net"),
         ("2001:db8::1", "d1", "mx1.net", "mx1.net"),
+        # the same base domain behind another operator's alias
+        ("192.0.2.1", "d1", "mx2.net", "mx1.net"),
         ("192.0.2.1", "d2", "mx3.net", "mx3.net"),
         ("192.0.2.1", "d1", "a.org", "mx.a.org"),
     }
