@@ -45,8 +45,8 @@ class Lab:
     `scenarios` are what it is made of; those that need a namespace are left out where there is
     none (`scenarios` then says what is in). In their place it can have the delegations of a
     real zone file (`zone`), or that many made-up `domains`, whose truth is then written to
-    `truth_file`, the share `dead` of them at name servers that never answer. Raises
-    LocalTrouble where no lab can run.
+    `truth_file`, the share `dead` of them at name servers that never answer. `isolation` is by
+    default the best that works here. Raises LocalTrouble where no lab can run.
     """
 
     def __init__(
@@ -59,9 +59,10 @@ class Lab:
         domains: int = 0,
         dead: float = 0.0,
         distance: Distance = NEAR,
+        isolation: Isolation | None = None,
     ) -> None:
         self.directory = directory.absolute()
-        self.isolation = available()
+        self.isolation = isolation or available()
         if zone or domains:
             scenarios = ()
         isolated = self.isolation is not Isolation.NONE

@@ -11,6 +11,7 @@ import os
 import pickle
 import resource
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -69,6 +70,9 @@ class Work:
 
 async def supervise(work: Work) -> None:
     """Runs all servers until one ends or the lab is to go down."""
+    for server in work.authoritative:
+        for address in server.addresses:
+            _refuse_taken(address)
     async with trio.open_nursery() as nursery:
         await nursery.start(_until_signal, nursery.cancel_scope)
         for address in work.dead:
@@ -93,8 +97,27 @@ async def _authoritative(server: AuthoritativeServer) -> None:
         await _run(nsd.command(server.configuration), "nsd")
     except LocalTrouble as trouble:
         log = server.configuration.with_name("nsd.log")
-        last = log.read_text(errors="replace").splitlines()[-1:] if log.exists() else []
-        raise LocalTrouble(f"{trouble}: {' '.join(last)}") from None
+        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+        why = next((line for line in lines if "error: " in line), "it does not say why")
+        raise LocalTrouble(f"{trouble}: {why.rpartition('error: ')[2]}") from None
+
+
+def _refuse_taken(address: str) -> None:
+    """Raises LocalTrouble if another name server has the address.
+
+    NSD allows address reuse, so on the host's own loopback a second one could start beside the
+    first, and would seem to answer.
+    """
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        with socket.socket(socket.AF_INET, kind) as trial:
+            if kind == socket.SOCK_STREAM:  # connections in TIME_WAIT are nobody's
+                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                trial.bind((address, addresses.DNS_PORT))
+            except OSError as error:
+                raise LocalTrouble(
+                    f"cannot listen on {address} port {addresses.DNS_PORT}: {error.strerror}"
+                ) from None
 
 
 def _forwarder(work: Work) -> list[str]:
@@ -189,8 +212,8 @@ def main() -> int:
         namespace.set_up(ipv6)
     try:
         trio.run(supervise, work)
-    except BaseExceptionGroup as group:
-        fault = _first_fault(group)
+    except (BaseExceptionGroup, Fault) as error:
+        fault = _first_fault(error)
         if fault is None:
             raise
         _say(str(fault))

@@ -4,7 +4,7 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from dane.faults import LocalTrouble, Refused
 from lab import addresses
 from lab.internet import Lab
+from lab.namespace import Isolation
 from lab.plan import CANARY, CANARY_BROKEN, CANARY_RSA, Builder
 from lab.scenarios import CATALOGUE
 
@@ -158,3 +159,46 @@ def test_openssl_agrees_that_the_certificate_matches(few: Lab) -> None:
     argv += [f"{usage} {selector} {matching_type} {''.join(digest)}"]
     done = few.exec(argv, input="QUIT\r\n", capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def _survives(isolation: Isolation, directory: Path, before: Sequence[str]) -> str:
+    """Brings a lab of that kind up in another process and asks it something."""
+    program = (
+        "import sys; from pathlib import Path; from lab.internet import Lab, Isolation\n"
+        "with Lab(Path(sys.argv[2]), [], isolation=Isolation(sys.argv[1])) as lab:\n"
+        "    lab.exec(['dig', '@127.20.0.1', '+norec', 'plain.', 'DS'])\n"
+    )
+    argv = [*before, sys.executable, "-c", program, isolation, str(directory)]
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+
+
+def test_in_a_user_namespace(tmp_path: Path) -> None:
+    if subprocess.run([*Isolation.USER.unshare, "true"], stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("no user namespaces here")
+    assert "status: NOERROR" in _survives(Isolation.USER, tmp_path, [])
+
+
+def test_without_a_namespace_of_its_own(tmp_path: Path) -> None:
+    # in a namespace all the same, so that the host's port 53 stays out of it
+    apart = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+    if subprocess.run([*apart, "true"], stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("no network namespaces here")
+    assert "status: NOERROR" in _survives(Isolation.NONE, tmp_path, apart)
+
+
+def test_what_needs_a_namespace_is_left_out_without_one(tmp_path: Path) -> None:
+    left = {one.name for one in Lab(tmp_path, isolation=Isolation.NONE).scenarios}
+    assert {one.name for one in CATALOGUE} - left == {one.name for one in CATALOGUE if one.needs}
+
+
+def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
+    with Lab(tmp_path / "first", []) as first:
+        program = (
+            "import sys; from pathlib import Path; from lab.internet import Lab, Isolation\n"
+            "Lab(Path(sys.argv[1]), [], isolation=Isolation.NONE).up()\n"
+        )
+        argv = [sys.executable, "-c", program, str(tmp_path / "second")]
+        done = first.exec(argv, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "LocalTrouble" in done.stderr.splitlines()[-1]
+    assert "Address already in use" in done.stderr.splitlines()[-1]
