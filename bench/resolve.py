@@ -1,12 +1,18 @@
 """The resolve stage before a cold Unbound, beside dnsperf with the same questions.
 
     python -m bench.resolve [--domains 50000] [--rounds 3] [--window 500]
+    python -m bench.resolve --latency 200 --dead 0.03 [--domains 20000]
 
 A lab of made-up signed domains; each measurement starts a new Unbound, so that nothing is
 cached but the lab's keys. The resolver is the limit, for everybody: the bar is 1.15 times
 the wall time of dnsperf with as many questions in flight, as many sockets and the very same
 questions in the same order (docs/design.md, section 7). massdns and zdns are measured
 beside, if they are on the PATH, with the MX questions alone.
+
+With --latency (at most so many milliseconds to each name server) or --dead (that share of
+the domains at name servers of their own that never answer) the reference is our own scan
+without the dead: the names on live servers must be answered at 0.9 times its rate, until
+the last of them.
 """
 
 import argparse
@@ -21,11 +27,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crawler.dns.client import Resolvers
@@ -35,6 +43,7 @@ from crawler.scan import resolve
 from dane.names import bucket
 from danesurvey.settings import Settings, load
 from lab.internet import Lab
+from lab.supervisor import Distance
 from storage.schemas import DOMAIN_MX
 
 BAR = 1.15
@@ -83,13 +92,12 @@ def client_settings(settings: Settings, window: int) -> ClientSettings:
 
 
 def scan(cold: Cold, domains: list[str], window: int) -> dict[str, float]:
-    """The scan of all domains, shard by shard."""
-    client = client_settings(cold.settings, window)
-    rows = failed = questions = 0
-    wall, before = time.monotonic(), time.process_time()
-    for start in range(0, len(domains), _SHARD_ROWS):
+    """The scan of all domains: shards of a survey's size, two at a time, as a worker does."""
+    client = client_settings(cold.settings, window // 2)
+
+    def one(start: int) -> pa.RecordBatch:
         shard = domains[start : start + _SHARD_ROWS]
-        found = resolve.scan(
+        return resolve.scan(
             pa.RecordBatch.from_pydict({"bucket": list(map(bucket, shard)), "domain": shard}),
             schema=DOMAIN_MX.schema,
             client=client,
@@ -99,17 +107,23 @@ def scan(cold: Cold, domains: list[str], window: int) -> dict[str, float]:
             passes=1,
             run_id=1,
         )
-        rows += found.num_rows
-        questions += sum(found["questions"].to_pylist())
-        failed += sum(
-            one in ("unanswered", "local_resolver") for one in found["outcome"].to_pylist()
-        )
+
+    began, wall, before = time.time(), time.monotonic(), time.process_time()
+    with ThreadPoolExecutor(2) as threads:
+        batches = list(threads.map(one, range(0, len(domains), _SHARD_ROWS)))
+    wall = time.monotonic() - wall
+    table = pa.Table.from_batches([batch.replace_schema_metadata(None) for batch in batches])
+    questions = pc.sum(table["questions"]).as_py()
+    ours = pc.is_in(table["outcome"], pa.array(["unanswered", "local_resolver"]))
+    answered = table.filter(pc.invert(ours))
     return {
-        "wall_s": time.monotonic() - wall,
+        "wall_s": wall,
+        "answered_s": pc.max(answered["last_asked"]).as_py().timestamp() - began,
+        "answered": answered.num_rows,
         "cpu_us": (time.process_time() - before) / questions * 1e6,
         "questions": questions,
-        "rows": rows,
-        "ours": failed,
+        "rows": table.num_rows,
+        "ours": table.num_rows - answered.num_rows,
         "resident_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "exceeded": cold.unbound.statistics().get("requestlist_exceeded", 0.0),
     }
@@ -153,8 +167,31 @@ def _peer(cold: Cold, domains: list[str], window: int, program: str) -> float | 
     return time.monotonic() - start
 
 
+def _measure_dead(directory: Path, options: argparse.Namespace) -> None:
+    """The live names, with and without the dead among them."""
+    truth = pq.read_table(directory / "truth.parquet", columns=["domain", "recipe"])
+    dead = set(truth.filter(pc.equal(truth["recipe"], "dead"))["domain"].to_pylist())
+    every = names(directory)
+    live = [name for name in every if name not in dead]
+    rates: dict[str, list[float]] = {"with": [], "without": []}
+    for number in range(options.rounds):
+        print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
+        for label, domains in (("without", live), ("with", every)):
+            found = cold(directory, lambda one, d=domains: scan(one, d, options.window))
+            rates[label].append(found["answered"] / found["answered_s"])
+            print(f"{label:8} {found['answered']:.0f} in {found['answered_s']:.1f} s", flush=True)
+    without, beside = (statistics.median(rates[label]) for label in ("without", "with"))
+    print(f"latency at most              {options.latency:8d} ms, {len(dead)} of {len(every)} dead")
+    ratio = beside / without
+    print(f"live names alone             {without:8.0f} domains/s")
+    print(f"live names beside dead ones  {beside:8.0f} domains/s  ratio {ratio:.2f}, bar 0.9")
+
+
 def _measure(options: argparse.Namespace) -> int:
     directory = Path(options.inside)
+    if options.latency or options.dead:
+        _measure_dead(directory, options)
+        return 0
     domains = names(directory)
     sockets = min(ClientSettings().sockets * (os.cpu_count() or 1), 256)
     questions = same_questions(domains, options.window)
@@ -203,13 +240,20 @@ def main() -> int:
     parser.add_argument("--domains", type=int, default=50_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--window", type=int, default=ClientSettings().window)
+    parser.add_argument("--latency", type=int, default=0, help="ms to the name servers, at most")
+    parser.add_argument("--dead", type=float, default=0.0, help="share of dead domains")
     parser.add_argument("--inside", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside:
         return _measure(options)
     with (
         tempfile.TemporaryDirectory(prefix="danesurvey-bench-", dir="/var/tmp") as directory,
-        Lab(Path(directory) / "lab", domains=options.domains) as lab,
+        Lab(
+            Path(directory) / "lab",
+            domains=options.domains,
+            dead=options.dead,
+            distance=Distance(latency_ms=options.latency),
+        ) as lab,
     ):
         return inside(lab, "bench.resolve", options)
 

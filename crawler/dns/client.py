@@ -77,14 +77,15 @@ class Asker(Protocol):
 class _Exchange:
     """A question on its way. `sent` and `resent` are trio times."""
 
-    __slots__ = ("asker", "done", "question", "resent", "sent")
+    __slots__ = ("answered", "asker", "done", "question", "resent", "sent")
 
     def __init__(self, question: Question, asker: Asker, sent: float) -> None:
         self.question = question
         self.asker = asker
         self.sent = sent
         self.resent = 0.0
-        self.done = False
+        self.answered = False
+        self.done = False  # answered or given up
 
 
 class _Channel:
@@ -251,7 +252,7 @@ class Client:
                 if exchange.done:
                     continue  # the other copy was quicker
                 self.slow -= 1
-            exchange.done = True
+            exchange.answered = exchange.done = True
             if response.tc:
                 self._ask_by_tcp(exchange)
             else:
@@ -303,9 +304,9 @@ class Client:
             if exchange.resent > before:
                 return
             del resent[number]
-            if exchange.done:
+            if exchange.answered:
                 self.lost += 1  # the other copy was answered, this one never
-            else:
+            elif not exchange.done:
                 exchange.done = True
                 self.slow -= 1
                 exchange.asker.answered(None)

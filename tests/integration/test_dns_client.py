@@ -266,6 +266,30 @@ def test_the_window_shrinks_while_load_is_shed_and_recovers() -> None:
     assert min(windows) <= SETTINGS.window / 2
 
 
+def test_names_that_are_never_answered_are_no_sign_of_shedding() -> None:
+    """One in five is slow to death: the others go on in a full window."""
+    windows: set[float] = set()
+
+    with scripted(lambda wire, _: [] if wire[13:14] in b"05" else [answer(wire)]) as resolver:
+
+        async def main(client: Client) -> None:
+            given_up: list[int] = []
+
+            def done(index: int, one: Answer, _: Times) -> None:
+                if one.outcome is LookupOutcome.UNANSWERED:
+                    given_up.append(index)
+
+            Until(client, lambda: windows.add(client.window) is not None)
+            names = [f"{n % 10}n{n}.example" for n in range(1000)]
+            window = Window(client, iter(range(1000)), lambda index: lookup(names[index], MX), done)
+            await window.rested()
+            assert len(given_up) == 200
+            assert client.lost == 0
+
+        serving(resolver, main)
+    assert windows == {SETTINGS.window}
+
+
 def test_a_resolver_that_stands_still_does_not_use_up_the_names() -> None:
     """Once nothing at all comes back, no more than one name is begun a tick."""
     begun: list[int] = []

@@ -3,7 +3,9 @@
 The resolver is scripted, so that each rule is seen alone; test_dns_scan has real ones.
 """
 
-from collections.abc import Mapping
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +25,7 @@ from crawler.dns.settings import CanarySettings, ClientSettings
 from crawler.scan import hosts, resolve
 from dane.names import bucket
 from storage.schemas import DOMAIN_MX, MX_HOST
-from tests.integration.scripted_resolver import scripted
+from tests.integration.scripted_resolver import Resolver, Script, echo, scripted
 
 CANARIES = CanarySettings(
     zones=("canary",),
@@ -455,6 +457,64 @@ def test_the_root_is_no_host_and_a_name_without_room_has_no_tlsa() -> None:
     answers = {(long, "A"): secure(f"{long} A 192.0.2.1"), (long, "AAAA"): NODATA}
     (row,) = rows(hosts, long, answers)
     assert (row["status"], row["tlsa_outcome"]) == ("absent", None)
+
+
+def many(script: Script, count: int, **columns: list[Any]) -> tuple[list[dict[str, Any]], Resolver]:
+    """A first pass over `count` domains before a resolver that answers canaries rightly."""
+
+    def with_canaries(wire: bytes, number: int) -> Sequence[bytes]:
+        return respond(wire, {}) if b"\6canary" in wire else script(wire, number)
+
+    domains = [f"d{number}.example" for number in range(count)]
+    shard = {"bucket": [0] * count, "domain": domains, **columns}
+    with scripted(with_canaries) as resolver:
+        found = resolve.scan(
+            pa.RecordBatch.from_pydict(shard),
+            schema=DOMAIN_MX.schema,
+            client=dataclasses.replace(CLIENT, questions_per_s_per_name_server_set=40.0),
+            canaries=CANARIES,
+            resolver=Resolvers((resolver.address,)),
+            last_pass=False,
+            passes=1,
+            run_id=1,
+        )
+    return found.to_pylist(), resolver
+
+
+def test_too_many_failures_are_asked_again_although_the_canaries_are_good() -> None:
+    """For a while every third name fails through us: none of that is believed."""
+    asked: Counter[str] = Counter()
+
+    def ailing(wire: bytes, number: int) -> Sequence[bytes]:
+        name = wire[13 : 13 + wire[12]].decode()
+        asked[name] += 1
+        fails = number < 3500 and int(name[1:]) % 3 == 0
+        return [echo(wire, rcode=2, flags=0x8180) if fails else echo(wire, rcode=3)]
+
+    rows, _ = many(ailing, 3000)
+    assert {row["outcome"] for row in rows} == {"nxdomain"}
+    assert len(rows) == 3000
+
+
+def test_failures_that_stay_are_theirs() -> None:
+    def failing(wire: bytes, _: int) -> Sequence[bytes]:
+        fails = int(wire[14 : 13 + wire[12]]) % 3 == 0
+        return [echo(wire, rcode=2, flags=0x8180) if fails else echo(wire, rcode=3)]
+
+    rows, _ = many(failing, 3000)
+    assert Counter(row["outcome"] for row in rows) == {"servfail": 1000, "nxdomain": 2000}
+
+
+def test_domains_of_one_name_server_set_are_spaced() -> None:
+    servers = [["ns1.op.example", "ns2.op.example"] if n < 30 else None for n in range(60)]
+    rows, resolver = many(lambda wire, _: [echo(wire, rcode=3)], 60, ns=servers)
+    assert len(rows) == 60
+    spaced = [
+        at
+        for at, wire in resolver.arrivals
+        if b"\6canary" not in wire and int(wire[14 : 13 + wire[12]]) < 30
+    ]
+    assert spaced[-1] - spaced[0] >= 28 / 40
 
 
 def test_an_empty_shard() -> None:
