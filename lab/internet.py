@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from dane.faults import LocalTrouble, Refused
-from lab import addresses, nsd, settings_file, signer
+from lab import addresses, nsd, postfix, settings_file, signer
 from lab.contents import Contents
 from lab.namespace import Isolation, available
 from lab.plan import TTL_S, Plan, by_name_server
@@ -65,8 +65,7 @@ class Lab:
         self.isolation = isolation or available()
         if zone or domains:
             scenarios = ()
-        isolated = self.isolation is not Isolation.NONE
-        self.scenarios = [one for one in scenarios if isolated or not one.needs]
+        self.scenarios = [one for one in scenarios if one.needs <= _met(self.isolation)]
         self._contents = Contents(
             scenarios=tuple(self.scenarios), seed=seed, zone=zone, domains=domains, dead=dead
         )
@@ -151,13 +150,17 @@ class Lab:
 
     def command(self, argv: Sequence[str]) -> list[str]:
         """`argv`, made to run inside the lab. Raises Refused if the lab is down."""
-        if not self.is_up:
-            raise Refused(f"no lab is up in {self.directory}; start one with: danesurvey lab up")
+        pid = self.supervisor_pid()
         isolation = Isolation((self.directory / "isolation").read_text(encoding="ascii"))
-        return [*isolation.enter(self.supervisor_pid()), *argv]
+        return [*isolation.enter(pid), *argv]
 
     def supervisor_pid(self) -> int:
-        """The process that everything else of a lab that is up descends from."""
+        """The process that everything else of the lab descends from.
+
+        Raises Refused if the lab is down.
+        """
+        if not self.is_up:
+            raise Refused(f"no lab is up in {self.directory}; start one with: danesurvey lab up")
         return int((self.directory / PROCESS_FILE).read_text(encoding="ascii"))
 
     def exec(self, argv: Sequence[str], **options: Any) -> subprocess.CompletedProcess[Any]:
@@ -309,6 +312,14 @@ class Lab:
             supervisor.stdin.close()
             # not ours to wait for: it outlives us
             supervisor.returncode = 0
+
+
+def _met(isolation: Isolation) -> set[str]:
+    """What scenarios may need and have here."""
+    met = set() if isolation is Isolation.NONE else {"ipv6", "isolation"}
+    if isolation is Isolation.ROOT and postfix.is_installed():
+        met.add("postfix")
+    return met
 
 
 def _stop(supervisor: int) -> None:

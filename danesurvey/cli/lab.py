@@ -1,7 +1,7 @@
 """`danesurvey lab`: the miniature Internet."""
 
+import signal
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -102,22 +102,30 @@ def execute(
 
 
 def fault(
-    name: Annotated[str, typer.Argument(help="network, resolver, rootkey or clock.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="network, resolver, resolver-killed, second-resolver, rootkey, clock or fragments."
+        ),
+    ],
     for_s: Annotated[
         float, typer.Option("--for", min=0, help="Seconds until all is well again.")
     ] = 10.0,
     directory: Directory = None,
 ) -> None:
-    """Break something of ours: no name server answers, the resolver stops, the root key is
-    empty, the clock is 30 days fast."""
+    """Break something of ours: no server answers, the resolver is stopped, is killed or has a
+    stranger on its port, the root's key is lost, the clock is two days slow, fragments are
+    dropped. Ctrl-C and SIGTERM mend it early."""
     from dane.faults import UsageFault
     from lab.faults import FAULTS
 
     if name not in FAULTS:
         raise UsageFault(f"no fault {name!r}; there are: {', '.join(FAULTS)}")
+    ends = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)  # nothing stays half broken
     with FAULTS[name](_lab(directory)):
         print(f"{name}: broken for {for_s:g} s", file=sys.stderr)
-        time.sleep(for_s)
+        signal.sigtimedwait(ends, for_s)
 
 
 def list_(
