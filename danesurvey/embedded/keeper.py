@@ -62,8 +62,8 @@ class Keeper:
             with self._changing:
                 os.close(self._server)
                 self._server = None
-            if restarts == 0 and lived_s < _HEALTHY_S and server.returncode >= 0:
-                return  # it ended by itself, not by a signal: the command tells why
+            if restarts == 0 and lived_s < _HEALTHY_S and server.returncode > 0:
+                return  # it could not start, and no signal was why: the command tells
             restarts = 1 if lived_s >= _HEALTHY_S else restarts + 1
             if restarts > _RESTARTS or self._unused.wait(_PAUSE_S):
                 return
