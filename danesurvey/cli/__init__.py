@@ -5,7 +5,6 @@ stderr is talk. A `dane.faults.Fault` becomes one line on stderr and its exit co
 other exception is a bug and keeps its traceback.
 """
 
-import importlib
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -13,24 +12,21 @@ from typing import Annotated
 import typer
 
 from dane.faults import Fault
-from danesurvey.cli.context import GlobalOptions
-
-# In the order of `danesurvey --help`. Imported when the command line is read, each cheap:
-# what is heavy is imported inside the verbs.
-_VERBS = (
-    "survey",
-    "intake",
-    "zone",
-    "check",
-    "verify",
-    "report",
-    "status",
-    "doctor",
-    "db",
-    "resolver",
-    "cluster",
-    "lab",
+from danesurvey.cli import (
+    check,
+    cluster,
+    db,
+    doctor,
+    intake,
+    lab,
+    report,
+    resolver,
+    status,
+    survey,
+    verify,
+    zone,
 )
+from danesurvey.cli.context import GlobalOptions
 
 app = typer.Typer(
     name="danesurvey",
@@ -63,8 +59,23 @@ def _options(
     context.obj = GlobalOptions(config, flags)
 
 
-for _verb in _VERBS:
-    importlib.import_module(f"danesurvey.cli.{_verb}").register(app)
+# In the order of `danesurvey --help`. Each module is cheap to import: what is heavy is
+# imported inside its verbs.
+for _verb in (
+    survey,
+    intake,
+    zone,
+    check,
+    verify,
+    report,
+    status,
+    doctor,
+    db,
+    resolver,
+    cluster,
+    lab,
+):
+    _verb.register(app)
 
 
 def main() -> None:
