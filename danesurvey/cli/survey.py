@@ -18,7 +18,7 @@ _STAGES = {
 def register(app: typer.Typer) -> None:
     app.command(epilog="Example: danesurvey survey --only dane")(survey)
     for stage, what in _STAGES.items():
-        help_text = f"One stage of the unfinished run, or of a new one: {what[0].lower()}{what[1:]}"
+        help_text = f"{what} One stage of the unfinished run, or of a new one."
         app.command(name=stage, help=help_text, epilog=f"Example: danesurvey {stage}")(
             _one_stage(stage)
         )
