@@ -18,7 +18,7 @@ from dane.faults import LocalTrouble
 from lab import addresses
 from lab.certificates import Certificates
 from lab.plan import MailServer
-from lab.scenarios.scenario import Chain
+from lab.scenarios.scenario import Chain, Port
 
 _LINE_MAX = 4096
 _IDLE_S = 300.0
@@ -203,10 +203,12 @@ async def serve(
     """Serves all of them until cancelled. Raises LocalTrouble if an address is taken."""
     async with trio.open_nursery() as nursery:
         for server in servers:
+            if server.port not in (Port.OPEN, Port.DEAD):
+                continue
             listening = Listening(server, certificates)
             for address in server.addresses:
-                sock = await _listen(address, backlog=0 if server.is_dead else 128)
-                if server.is_dead:
+                sock = await _listen(address, backlog=0 if server.port is Port.DEAD else 128)
+                if server.port is Port.DEAD:
                     await _fill(sock, nursery)
                     continue
                 nursery.start_soon(

@@ -36,7 +36,7 @@ class MailServer:
     addresses: tuple[str, ...]
     session: Session
     chain: Chain
-    is_dead: bool = False  # listens and never accepts
+    port: Port = Port.OPEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,9 +196,8 @@ class Builder:
         zone = self._zone_of(name)
         if host.same_as is None:
             served, taken = name, self._addresses(host)
-            if host.port in (Port.OPEN, Port.DEAD):
-                server = MailServer(name, taken, host.session, host.chain, host.port is Port.DEAD)
-                self._plan.mail.append(server)
+            server = MailServer(name, taken, host.session, host.chain, host.port)
+            self._plan.mail.append(server)
         else:
             served = scenario.absolute(host.same_as)
             taken = next(one.addresses for one in self._plan.mail if one.host == served)

@@ -22,12 +22,14 @@ import dns.message
 import trio
 
 from dane.faults import Fault, LocalTrouble
-from lab import addresses, mailserver, nameserver, namespace, nsd
+from lab import addresses, mailserver, nameserver, namespace, nsd, postfix
 from lab.certificates import Certificates
 from lab.plan import MailServer, OddNameServer
+from lab.scenarios.scenario import Port
 
 PROCESS_FILE = "supervisor.pid"
 _ANSWER_S = 1.0
+_RETRY_S = 0.02
 _START_S = 180.0
 
 
@@ -87,6 +89,8 @@ async def supervise(work: Work) -> None:
             certificates = Certificates(work.seed, work.now)
             await nursery.start(mailserver.serve, work.mail, certificates)
             await nursery.start(nameserver.serve, work.odd)
+            for real in (one for one in work.mail if one.port is Port.POSTFIX):
+                await _start_postfix(work.directory / "postfix", real, certificates, nursery)
             for server in work.authoritative:
                 await _answers(server)
         _say("ready")
@@ -100,6 +104,24 @@ async def _authoritative(server: AuthoritativeServer) -> None:
         lines = log.read_text(errors="replace").splitlines() if log.exists() else []
         why = next((line for line in lines if "error: " in line), "it does not say why")
         raise LocalTrouble(f"{trouble}: {why.rpartition('error: ')[2]}") from None
+
+
+async def _start_postfix(
+    directory: Path, server: MailServer, certificates: Certificates, nursery: trio.Nursery
+) -> None:
+    """Returns when it greets."""
+    (address,) = server.addresses
+    chain = next(certificates.pems(server.host, server.chain))
+    nursery.start_soon(_run, postfix.write(directory, server.host, address, chain), "postfix")
+    while True:
+        try:
+            stream = await trio.open_tcp_stream(address, addresses.SMTP_PORT)
+        except OSError:  # it does not listen yet
+            await trio.sleep(_RETRY_S)
+            continue
+        async with stream:
+            await stream.receive_some()
+            return
 
 
 def _refuse_taken(address: str) -> None:
@@ -135,7 +157,9 @@ async def _run(command: Sequence[str], name: str) -> None:
     # not trio.run_process: it starts processes from a thread that ends when idle, and the
     # death signal of prctl(2) comes with the end of the starting thread
     process = subprocess.Popen(  # noqa: ASYNC220
-        command, stdin=subprocess.DEVNULL
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,  # ours is for one line to the parent
     )
     exited = os.pidfd_open(process.pid)
     try:
@@ -158,7 +182,7 @@ async def _answers(server: AuthoritativeServer) -> None:
                     await sock.send(question)
                     reply = dns.message.from_wire(await sock.recv(65535))
                 except ConnectionRefusedError:
-                    await trio.sleep(0.02)
+                    await trio.sleep(_RETRY_S)
                     continue
                 if reply.answer:
                     return
@@ -208,7 +232,12 @@ def main() -> int:
     # /proc is the host's also inside a process namespace, so this is the number outside
     (work.directory / PROCESS_FILE).write_text(os.readlink("/proc/self"), encoding="ascii")
     if work.isolation is not namespace.Isolation.NONE:
-        ipv6 = [address for one in work.mail for address in one.addresses if ":" in address]
+        ipv6 = [
+            address
+            for one in work.mail
+            for address in one.addresses
+            if ":" in address and one.port is not Port.ELSEWHERE
+        ]
         namespace.set_up(ipv6)
     try:
         trio.run(supervise, work)

@@ -57,6 +57,7 @@ class Port(StrEnum):
     OPEN = "open"
     CLOSED = "closed"  # nothing: connecting is refused at once
     DEAD = "dead"  # a socket that nobody reads: connecting times out
+    POSTFIX = "postfix"  # a real Postfix, whatever the session says
     ELSEWHERE = "elsewhere"  # not the lab's: an address that must never be connected to
 
 
@@ -201,7 +202,8 @@ class Scenario:
     records: tuple[str, ...] = ("@ MX 10 mx",)
     hosts: tuple[Host, ...] = (Host(),)
     zones: Mapping[str, Signing] = field(default_factory=lambda: {"@": Signing()})
-    needs: frozenset[str] = frozenset()  # `ipv6`, `isolation`: only in a namespace
+    # `ipv6`, `isolation`: only in a namespace; `postfix`: also root, and Postfix
+    needs: frozenset[str] = frozenset()
     # False: no DS, so a zone scan leaves it out; `verdict` is what a look at it alone finds
     surveyed: bool = True
     # the zone file that the survey reads has the delegation, the name servers have it no more

@@ -1,6 +1,6 @@
 """Scenarios about SMTP and STARTTLS (measurement, sections 4 and 6)."""
 
-from lab.scenarios.scenario import Host, Scenario, Session, has, one_of
+from lab.scenarios.scenario import Host, Port, Scenario, Session, has, one_of
 from lab.scenarios.verdicts import BROKEN, DANE, UNREACHABLE
 
 _EE = ("3 1 1 leaf",)
@@ -268,4 +268,16 @@ _BEFORE_STARTTLS = (
     ),
 )
 
-SCENARIOS = (*_STARTTLS, *_BEFORE_STARTTLS)
+_REAL = (
+    Scenario(
+        name="real-postfix",
+        what="a real Postfix, 3 1 1 and 2 1 1",
+        why="measurement 6: pass; a server that none of us wrote",
+        hosts=(Host(tlsa=("3 1 1 leaf", "2 1 1 ca"), port=Port.POSTFIX),),
+        verdict=DANE,
+        host_verdict={"mx": {"status": "pass", "class": "P"}},
+        needs=frozenset({"postfix"}),
+    ),
+)
+
+SCENARIOS = (*_REAL, *_STARTTLS, *_BEFORE_STARTTLS)
