@@ -22,6 +22,7 @@ from crawler.dns.lookup import Lookup
 
 T = TypeVar("T")
 _MOST_WAITING = 100_000
+_EARLY_S = 0.005  # a turn may come so much early: that of all who ask within one round
 _MOST_PACES = 10_000  # then those that nobody waits for are forgotten
 
 
@@ -118,14 +119,13 @@ class Window(Generic[T]):
         self._again.extend(indices)
 
     def tick(self) -> None:
-        self._release()
         if len(self._paces) > _MOST_PACES:
             now = self._client.now
             busy = {k: v for k, v in self._paces.items() if v.waiting or v.free_at > now}
             self._paces = busy
         self._fill()
-        if self._client.silent and not self._paused:
-            self._start_one()
+        if self._client.silent:
+            self._one_more()
         self._rest()
 
     def go_on(self, name: _Name[T], response: Response | None) -> None:
@@ -147,13 +147,17 @@ class Window(Generic[T]):
             self._put(name, question)
 
     def _fill(self) -> None:
-        if self._paused:
-            return
-        client = self._client
-        while client.has_room and self._waiting < _MOST_WAITING and self._start_one():
+        while self._client.has_room and self._one_more():
             pass
 
-    def _start_one(self) -> bool:
+    def _one_more(self) -> bool:
+        """Ask for one more name: who waited for its turn comes first. False if there is none."""
+        if self._due and self._due[0][0] <= self._client.now + _EARLY_S:
+            self._release()
+            return True
+        return not self._paused and self._waiting < _MOST_WAITING and self._start()
+
+    def _start(self) -> bool:
         """Begin the next name, or let it wait for its turn; False if there is none."""
         if self._again:
             index = self._again.popleft()
@@ -170,13 +174,18 @@ class Window(Generic[T]):
                 pace = self._paces[key] = _Pace()
         name = _Name(self, index, pace)
         self._open += 1
-        if pace is None:
+        if pace is None or self._takes(pace):
             self._first(name)
-        elif pace.waiting or pace.free_at > self._client.now:
-            self._wait(pace, name, None)
         else:
-            pace.free_at = self._client.now + self._interval_s
-            self._first(name)
+            self._wait(pace, name, None)
+        return True
+
+    def _takes(self, pace: _Pace[T]) -> bool:
+        """Whether the servers may be asked now; then that is counted."""
+        now = self._client.now
+        if pace.waiting or pace.free_at > now + _EARLY_S:
+            return False
+        pace.free_at = max(pace.free_at, now) + self._interval_s
         return True
 
     def _first(self, name: _Name[T]) -> None:
@@ -195,14 +204,10 @@ class Window(Generic[T]):
     def _put(self, name: _Name[T], question: Question) -> None:
         """Ask a further question of a name when its servers' turn has come."""
         name.questions += 1
-        pace = name.pace
-        if pace is None:
+        if name.pace is None or self._takes(name.pace):
             self._client.submit(question, name)
-        elif pace.waiting or pace.free_at > self._client.now:
-            self._wait(pace, name, question)
         else:
-            pace.free_at = self._client.now + self._interval_s
-            self._client.submit(question, name)
+            self._wait(name.pace, name, question)
 
     def _wait(self, pace: _Pace[T], name: _Name[T], question: Question | None) -> None:
         if not pace.waiting:
@@ -215,23 +220,21 @@ class Window(Generic[T]):
         self._waiting += 1
 
     def _release(self) -> None:
-        """Let those ask whose servers' turn has come."""
-        now = self._client.now
-        while self._due and self._due[0][0] <= now:
-            _, _, pace = heapq.heappop(self._due)
-            name, question = pace.waiting.popleft()
-            self._waiting -= 1
-            # From its own time, not from now, so that a rate above that of the ticks is kept.
-            pace.free_at = max(pace.free_at, now - TICK_S) + self._interval_s
-            if pace.waiting:
-                heapq.heappush(self._due, (pace.free_at, id(pace), pace))
-            if question is not None:
-                self._client.submit(question, name)
-            elif self._paused:
-                self._open -= 1
-                self._again.append(name.index)
-            else:
-                self._first(name)
+        """Let one of those ask whose servers' turn it is."""
+        _, _, pace = heapq.heappop(self._due)
+        name, question = pace.waiting.popleft()
+        self._waiting -= 1
+        # From its own time, not from now, for a rate above that of the ticks is to be kept.
+        pace.free_at = max(pace.free_at, self._client.now - TICK_S) + self._interval_s
+        if pace.waiting:
+            heapq.heappush(self._due, (pace.free_at, id(pace), pace))
+        if question is not None:
+            self._client.submit(question, name)
+        elif self._paused:
+            self._open -= 1
+            self._again.append(name.index)
+        else:
+            self._first(name)
 
     def _rest(self) -> bool:
         """Notice that nothing is left to do. While paused there is: `resume` will come."""

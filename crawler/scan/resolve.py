@@ -66,7 +66,7 @@ def scan(
     sets: list[Any] | None = shard.column("ns").to_pylist() if "ns" in shard.schema.names else None
 
     def servers(index: int) -> Hashable | None:
-        return tuple(sets[index]) if sets and sets[index] else None
+        return tuple(sorted(sets[index])) if sets and sets[index] else None
 
     buckets = shard.column("bucket").to_pylist()
     earlier = Earlier(shard, passes)
