@@ -31,9 +31,9 @@ class ResolverSettings:
 class ClientSettings:
     """The window and the deadlines of the DNS client."""
 
-    # Questions in flight a scan, and as many older than resend_s again: twice that, times the
-    # scans that run at once, stays <= threads * 4096 / 4.
-    window: int = 500
+    # Questions in flight a worker, all its workers' within threads * 4096 / 4; those older than
+    # resend_s do not count, but may be as many again: who is slow holds up nobody.
+    window: int = 1000
     sockets: int = 16  # connected UDP sockets a resolver thread
     resend_s: float = 1.0  # a question open so long is sent once more
     try_s: float = 5.0  # deadline of one try; then the name goes to the next pass
