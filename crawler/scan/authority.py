@@ -18,6 +18,7 @@ from crawler.dns.settings import CanarySettings, ClientSettings
 from crawler.scan import run
 from crawler.scan.columns import batch
 from crawler.scan.looks import Look, attach
+from crawler.scan.recovery import recovered
 
 AT_ONCE = 100  # names; each asks all its addresses at once
 PORTION = 500  # names between two looks at the canaries: a minute or so
@@ -45,8 +46,8 @@ def scan(
                    process: where several work at once, each gets its part of it
     lab_addresses  networks of a lab's name servers; else only public ones are asked
 
-    Canaries are looked at before and after each PORTION of names. After a bad look, or after
-    `crawler.scan.stop`, the names of that portion and the rest have no row.
+    Canaries are looked at before, during and after each PORTION of names. After a bad look, or
+    after `crawler.scan.stop`, the names of that portion and the rest have no row.
     """
     names: list[tuple[int, str, str]] = list(
         zip(*(shard.column(c).to_pylist() for c in ("bucket", "name", "rrtype")), strict=True)
@@ -61,26 +62,40 @@ def scan(
             findings = await authorities.examine(name, rrtype)
             done.append((run_id, bucket, name, rrtype, *_lists(findings)))
 
+    async def enclosed(watch: Canaries, portion: list[tuple[int, str, str]]) -> bool:
+        """Do a portion; False if a canary was bad: its time-outs may be our own network's."""
+        remaining, done = list(portion), list[tuple[Any, ...]]()
+        async with trio.open_nursery() as watching:
+            watching.start_soon(_until_bad, watch, canaries.every_s, watching.cancel_scope)
+            async with trio.open_nursery() as nursery:
+                for _ in range(min(AT_ONCE, len(portion))):
+                    nursery.start_soon(work, remaining, done)
+            watching.cancel_scope.cancel()
+        if len(done) < len(portion) or await watch.look() is not Health.GOOD:
+            return False
+        rows.extend(done)
+        return True
+
     async def main() -> None:
         nonlocal looks
         async with Client(resolver, client, try_s=client.try_s).serving() as asker:
             watch = Canaries(asker, canaries)
             looks = watch.looks
+            good = await watch.look() is Health.GOOD or await recovered(watch, resolver, canaries)
             for start in range(0, len(names), PORTION):
-                portion = names[start : start + PORTION]
-                done: list[tuple[Any, ...]] = []
-                if start == 0 and await watch.look() is not Health.GOOD:
-                    return
-                async with trio.open_nursery() as nursery:
-                    for _ in range(min(AT_ONCE, len(portion))):
-                        nursery.start_soon(work, portion, done)
-                # else these time-outs may be our own network's
-                if await watch.look() is not Health.GOOD:
-                    return
-                rows.extend(done)
+                good = good and await enclosed(watch, names[start : start + PORTION])
 
     run(main)
     return attach(batch(_COLUMNS, rows, schema), looks)
+
+
+async def _until_bad(watch: Canaries, every_s: float, scope: trio.CancelScope) -> None:
+    """Look at the canaries now and then; cancel the scope when they are bad."""
+    health = Health.GOOD
+    while health is Health.GOOD:
+        await trio.sleep(every_s)
+        health = await watch.look()
+    scope.cancel()
 
 
 def _lists(findings: Findings) -> tuple[Any, ...]:

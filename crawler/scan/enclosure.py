@@ -16,13 +16,12 @@ import trio
 
 from crawler.dns.canaries import Canaries, Health
 from crawler.dns.client import Client, Resolvers
-from crawler.dns.control import Control
 from crawler.dns.lookup import Lookup
 from crawler.dns.settings import CanarySettings, ClientSettings
 from crawler.dns.window import Times, Window
 from crawler.scan import columns
 from crawler.scan.looks import Look, attach
-from dane.faults import LocalTrouble
+from crawler.scan.recovery import recovered
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -95,7 +94,7 @@ class Enclosure(Generic[T]):
                 per_s=settings.questions_per_s_per_name_server_set,
             )
             window.pause()
-            if await canaries.look() is not Health.GOOD and not await self._recover(canaries):
+            if await canaries.look() is not Health.GOOD and not await self._recovered(canaries):
                 return
             window.resume()
             while len(self.rows) < self._count:
@@ -142,26 +141,10 @@ class Enclosure(Generic[T]):
         self._unconfirmed.clear()
         self._recent.clear()
         self._failures = 0
-        if not await self._recover(canaries):
+        if not await self._recovered(canaries):
             return False
         window.resume()
         return True
 
-    async def _recover(self, canaries: Canaries) -> bool:
-        """Flush and look until a round is good; False after `recovery_s`."""
-        with trio.move_on_after(self._settings.recovery_s):
-            while True:
-                flushed = await trio.to_thread.run_sync(self._flush, abandon_on_cancel=True)
-                if await canaries.look() is Health.GOOD and flushed:
-                    return True
-                await trio.sleep(min(1.0, self._settings.every_s))
-        return False
-
-    def _flush(self) -> bool:
-        """Have the resolvers forget whom our own outage made look dead; False if they cannot."""
-        try:
-            for path in self._resolvers.control:
-                Control(path).flush()
-        except LocalTrouble:
-            return False
-        return True
+    async def _recovered(self, canaries: Canaries) -> bool:
+        return await recovered(canaries, self._resolvers, self._settings)

@@ -4,6 +4,10 @@ One row in is one key of a probe, (address, TLSA RRset, operator, SNI); one row 
 attempt at it, with the host status that this attempt alone gives (measurement, section 6;
 how attempts and addresses combine is `dane.assess`). What a strange server does is its row's
 status; an exception of ours is that row's `local_error_smtp`, and no other row's.
+
+A server that showed its certificate was there, and so were we. Any other end of a visit may
+be our own network's: it counts only if the canaries were good from before the visit until
+after it (measurement, section 1), and else the server is visited again.
 """
 
 import hashlib
@@ -20,11 +24,14 @@ import trio
 
 import crawler.scan
 from crawler.addresses import Addresses
+from crawler.dns.canaries import Canaries, Health
 from crawler.dns.client import Client, Resolvers
-from crawler.dns.settings import ClientSettings
+from crawler.dns.settings import CanarySettings, ClientSettings
 from crawler.opt_out import OptOut
 from crawler.scan.judgement import Judged, judge, untouched
+from crawler.scan.looks import Look, attach
 from crawler.scan.recheck import Recheck
+from crawler.scan.recovery import recovered
 from crawler.smtp.etiquette import Schedule, missing_identity, require_identity
 from crawler.smtp.probe import Conversation, converse
 from crawler.smtp.settings import ProbeSettings
@@ -85,6 +92,7 @@ def scan(
     families: Iterable[Family] = (4, 6),
     resolver: Resolvers | None = None,
     client: ClientSettings | None = None,
+    canaries: CanarySettings | None = None,
     at: datetime | None = None,
 ) -> tuple[pa.RecordBatch, pa.RecordBatch]:
     """Probe every row of `shard`: (rows of `smtp_probe`, rows of `certificate`).
@@ -94,7 +102,8 @@ def scan(
     `new_per_s` is this worker's share of `probe.new_per_s`, by default all of it.
     `families` are those that this machine had at the run's start; rows of another are
     `unprobed`. With `resolver` answers that are too old are asked for again, and a mismatch is
-    matched with fresh records before it counts. `at` is when certificates must be valid, by
+    matched with fresh records before it counts; with `canaries` too, what these do not enclose
+    has no row. `at` is when certificates must be valid, by
     default the moment of the connection. After `crawler.scan.stop` only the finished
     rows are returned.
     Raises UsageFault without an identity, or for a bad opt-out list.
@@ -107,7 +116,7 @@ def scan(
         frozenset(families),
         at,
     )
-    crawler.scan.run(partial(probing.run, resolver, client or ClientSettings()))
+    crawler.scan.run(partial(probing.run, resolver, client or ClientSettings(), canaries))
     if probing.fault is not None:
         raise probing.fault
     rows = [
@@ -118,7 +127,7 @@ def scan(
         for digest, der in sorted(probing.certificates.items())
     ]
     return (
-        pa.RecordBatch.from_pylist(rows, schema=schema),
+        attach(pa.RecordBatch.from_pylist(rows, schema=schema), probing.looks),
         pa.RecordBatch.from_pylist(certificates, schema=certificate_schema),
     )
 
@@ -151,6 +160,13 @@ class _Probing:
         )
         self.talks: list[list[Conversation]] = [[] for _ in keys]
         self.rows: list[dict[str, Any] | None] = [None] * len(keys)
+        self.enclosed = False  # by canaries
+        self.looks: Sequence[Look] = ()
+        self.epoch = 0  # one more with each bad canary
+        self.begun = [0] * len(keys)  # the epoch of each row's first visit
+        self.unconfirmed: dict[int, dict[str, Any]] = {}
+        self.paused = False
+        self.rested = trio.Event()  # no visit is left to make, but rows are unconfirmed
         self.certificates: dict[str, bytes] = {}
         self.changed = trio.Event()
         self.fault: Fault | None = None
@@ -158,33 +174,81 @@ class _Probing:
         self.anonymous = bool(missing_identity(settings))
         self.ehlo_name = settings.ehlo_name or _LAB_EHLO_NAME
 
-    async def run(self, resolver: Resolvers | None, client: ClientSettings) -> None:
+    async def run(
+        self, resolver: Resolvers | None, client: ClientSettings, canaries: CanarySettings | None
+    ) -> None:
         if resolver is None:
             await self.visit_all()
             return
         async with Client(resolver, client, try_s=client.last_try_s).serving() as asking:
             self.recheck = Recheck(asking, resolver)
-            await self.visit_all()
+            if canaries is None:
+                await self.visit_all()
+                return
+            watch = Canaries(asking, canaries)
+            self.enclosed, self.looks = True, watch.looks
+            if await watch.look() is Health.GOOD or await recovered(watch, resolver, canaries):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(
+                        self.confirm, watch, resolver, canaries, nursery.cancel_scope
+                    )
+                    await self.visit_all()
+                    nursery.cancel_scope.cancel()
 
     async def visit_all(self) -> None:
         for row, key in enumerate(self.keys):
             if (reason := self.not_contacted(key)) is not None:
-                self.finish(row, [reason.talk], reason)
+                self.rows[row] = self.made(row, [reason.talk], reason)
             else:
                 self.schedule.add(_Target(row, Offer.MODERN), key.address, key.operator)
         async with trio.open_nursery() as nursery:
-            while not self.schedule.done and self.fault is None:
+            while self.fault is None:
+                if self.schedule.done:
+                    if not self.unconfirmed:
+                        break
+                    self.rested.set()
                 now = trio.current_time()
-                target = self.schedule.take(now)
+                target = None if self.paused else self.schedule.take(now)
                 if target is not None:
                     nursery.start_soon(self.visit, target)
                     continue
-                wait_s = self.schedule.wait_s(now)
+                wait_s = None if self.paused else self.schedule.wait_s(now)
                 with trio.move_on_after(math.inf if wait_s is None else wait_s):
                     await self.changed.wait()
                 self.changed = trio.Event()
             if self.fault is not None:
                 nursery.cancel_scope.cancel()
+
+    async def confirm(
+        self,
+        watch: Canaries,
+        resolver: Resolvers,
+        settings: CanarySettings,
+        scope: trio.CancelScope,
+    ) -> None:
+        """Believe what good canaries enclose, and plan the rest again; cancel the scope when
+        the network does not come back."""
+        while True:
+            with trio.move_on_after(settings.every_s):
+                await self.rested.wait()
+            self.rested = trio.Event()
+            enclosed = list(self.unconfirmed)
+            if await watch.look() is Health.GOOD:
+                for row in enclosed:
+                    self.rows[row] = self.unconfirmed.pop(row)
+            else:
+                self.epoch += 1
+                self.paused = True
+                for row in self.unconfirmed:
+                    key = self.keys[row]
+                    self.schedule.add_again(
+                        _Target(row, Offer.MODERN), key.address, key.operator, trio.current_time()
+                    )
+                self.unconfirmed.clear()
+                if not await recovered(watch, resolver, settings):
+                    scope.cancel()
+                self.paused = False
+            self.changed.set()
 
     def not_contacted(self, key: _Key) -> Judged | None:
         """Why this address must be left alone, if it must. Asked again at each connection."""
@@ -203,13 +267,17 @@ class _Probing:
         return None
 
     async def visit(self, target: _Target) -> None:
-        key = self.keys[target.row]
-        talks = self.talks[target.row]
+        row = target.row
+        key, talks = self.keys[row], self.talks[row]
+        if not talks:
+            self.begun[row] = self.epoch
         again: _Target | None = None
         try:
-            reason = await self.refresh(target.row) or self.not_contacted(key)
+            reason = await self.refresh(row)
             if reason is not None:
-                self.finish(target.row, [reason.talk], reason)
+                again = self.finish(row, [reason.talk], reason)
+            elif (reason := self.not_contacted(key)) is not None:
+                self.rows[row] = self.made(row, [reason.talk], reason)
             else:
                 talks.append(
                     await converse(
@@ -218,14 +286,14 @@ class _Probing:
                 )
                 offer = self.next_offer(talks)
                 if offer is None:
-                    self.finish(target.row, talks, *await self.judge(target.row, talks))
+                    again = self.finish(row, talks, *await self.judge(row, talks))
                 else:
-                    again = _Target(target.row, offer)
+                    again = _Target(row, offer)
         except Fault as fault:
             self.fault = fault
         except Exception as bug:  # noqa: BLE001 - one session's bug is that session's row
             reason = untouched(HostStatus.LOCAL_ERROR_SMTP, repr(bug)[:200])
-            self.finish(target.row, [reason.talk], reason)
+            self.rows[row] = self.made(row, [reason.talk], reason)
         self.schedule.finished(target, trio.current_time(), again)
         self.changed.set()
 
@@ -274,7 +342,25 @@ class _Probing:
         talks: Sequence[Conversation],
         judged: Judged,
         defects: Iterable[Defect] = (),
-    ) -> None:
+    ) -> _Target | None:
+        """Keep what a row's connections showed, until a canary confirms it if need be; the
+        target to visit again if a canary was bad meanwhile."""
+        shown = self.made(row, talks, judged, defects)
+        if not self.enclosed or all(talk.chain for talk in talks):
+            self.rows[row] = shown
+        elif self.begun[row] == self.epoch:
+            self.unconfirmed[row] = shown
+        else:
+            return _Target(row, Offer.MODERN)
+        return None
+
+    def made(
+        self,
+        row: int,
+        talks: Sequence[Conversation],
+        judged: Judged,
+        defects: Iterable[Defect] = (),
+    ) -> dict[str, Any]:
         """Make the row of what its connections showed."""
         key = self.keys[row]
         talk, result = judged.talk, judged.verification
@@ -286,7 +372,7 @@ class _Probing:
                 self.certificates[digest] = der
         kind = key_type(talk.chain[0]) if talk.chain else None
         self.talks[row] = []
-        self.rows[row] = {
+        return {
             "bucket": key.bucket,
             "address": key.address,
             "tlsa_digest": key.tlsa_digest,

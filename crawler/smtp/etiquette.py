@@ -107,6 +107,14 @@ class Schedule(Generic[T]):
             heapq.heappush(self._free, (-math.inf, next(self._order), address))
         queue.append(visit)
 
+    def add_again(self, target: T, address: str, operator: str, now: float) -> None:
+        """Plan one more visit while others run, of an address whose last one was just now."""
+        queue = self._queues.get(address)
+        if queue is None:
+            queue = self._queues[address] = deque()
+            heapq.heappush(self._free, (now + self._interval_s, next(self._order), address))
+        queue.append(_Visit(target, address, (operator, ("network", network(address)))))
+
     @property
     def done(self) -> bool:
         return not self._queues and not self._running

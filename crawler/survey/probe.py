@@ -71,6 +71,7 @@ async def probe(
                 "families": tuple(families),
                 "resolver": resolvers,
                 "client": engine.client,
+                "canaries": engine.settings.canaries,
             },
             tables=(SMTP_PROBE, CERTIFICATE),
             counted="status",
