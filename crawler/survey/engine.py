@@ -133,11 +133,25 @@ class Engine:
             yield held  # type: ignore[misc]  # the pool's proxy is a connection
 
     async def flush(self) -> None:
-        """Forget what the resolvers hold against servers (measurement, section 1)."""
-        await asyncio.gather(
-            self.workers.run(node.flush),  # those of a cluster's nodes
-            *(asyncio.to_thread(one.flush) for one in self._resolvers),
-        )
+        """Forget what the resolvers hold against servers (measurement, section 1).
+
+        Waits for resolvers that stand still. Raises Stopped; LocalTrouble when they have done
+        so for `survey.patience_s`.
+        """
+        began = time.monotonic()
+        while True:
+            try:
+                await asyncio.gather(
+                    self.workers.run(node.flush),  # those of a cluster's nodes
+                    *(asyncio.to_thread(one.flush) for one in self._resolvers),
+                )
+            except LocalTrouble as trouble:
+                if time.monotonic() - began > self.settings.survey.patience_s:
+                    raise
+                log.warning("%s: flushed again in %g s", trouble, BACK_OFF_S)
+                await self.rest(BACK_OFF_S)
+            else:
+                return
 
     async def rest(self, wait_s: float) -> None:
         """Wait, but not past a stop. Raises Stopped."""
