@@ -87,8 +87,7 @@ async def intake(
     `accept_shrink` takes any loss of names, this once. Raises UsageFault for a source whose
     settings do not hold together, LocalTrouble without a database.
     """
-    for source in zone_sources:
-        sources.check(source)
+    sources.check(zone_sources)
     directory = state_dir / "zones"
     rows = []
     for source in zone_sources:

@@ -202,21 +202,20 @@ class Serials:
     def __init__(self) -> None:
         self.first: str | None = None
         self.repeats = 0
-        self._last_at = -1
+        self.last_at = 0  # how many records there were up to the last one that is known
 
-    def add(self, value: str, record: int) -> None:
-        """An SOA record of the apex, and its place in the file. Raises Refused."""
+    def add(self, value: str) -> None:
+        """An SOA record of the apex. Raises Refused."""
         if self.first is None:
             self.first = value
         elif value == self.first:
             self.repeats += 1
         else:
             raise Refused("two different SOA records: two zones, or two versions of one")
-        self._last_at = record
 
     def closes(self, records: int) -> bool:
         """Whether the last of so many records repeats the first SOA (as in AXFR)."""
-        return self.repeats > 0 and self._last_at == records - 1
+        return self.repeats > 0 and self.last_at == records
 
     @property
     def serial(self) -> int:

@@ -39,6 +39,7 @@ ROWS = pa.schema(_ROW)
 
 _arange: Any = pa.arange  # type: ignore[attr-defined]  # newer than the stubs
 _TRUE = pa.array([True])
+_SEGMENT = 1 << 18
 _INDEX: Integers = _arange(0, 1 << 16).cast(pa.int32())
 
 
@@ -56,8 +57,17 @@ def number(value: int) -> Integers:
 
 
 def where(mask: Booleans) -> Integers:
-    """The indices of the true values (twice as fast as `pc.indices_nonzero`)."""
-    return index(len(mask)).filter(mask)
+    """The indices of the true values (twice as fast as `pc.indices_nonzero`).
+
+    In segments: the indices that are filtered stay in the processor's cache.
+    """
+    if len(mask) <= _SEGMENT:
+        return index(len(mask)).filter(mask)
+    parts = []
+    for at in range(0, len(mask), _SEGMENT):
+        part = mask.slice(at, _SEGMENT)
+        parts.append(pc.add(index(len(part)).filter(part), pa.scalar(at, pa.int32())))
+    return pa.concat_arrays(parts)
 
 
 def first_of_runs(values: Any) -> Booleans:

@@ -5,6 +5,9 @@ by comparison (SIMD in Arrow), three fields a line (owner; TTL, class and type; 
 laid over the same bytes by their offsets, and everything after that works on columns. No
 line is ever split or made a Python object; only signed delegations are copied out.
 
+Where the optional extension `_sieve` is there, it drops first what no signed delegation has:
+nearly all lines. Without it the result is the same, and comes some times later.
+
 The reader gives up on a block (`read` returns None) as soon as it is not plain: comments,
 quotes, parentheses, escapes, relative or blank owners, owners outside the zone, names with
 unusual bytes, records that differ in layout. The general reader (`crawler.zones.master`)
@@ -12,11 +15,11 @@ then reads that block; both give the same.
 """
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
@@ -37,6 +40,14 @@ from crawler.zones.delegations import (
 from crawler.zones.master import MAX_LINE, Kind, MasterFile, Record, ds_text, kind_of
 from dane import names
 from dane.faults import Refused
+
+Sieve: TypeAlias = Callable[[bytes, bytes], tuple[bytes, int, int, int] | None]
+try:
+    from crawler.zones._sieve import sieve as _compiled
+except ImportError:
+    sieve: Sieve | None = None
+else:
+    sieve = _compiled
 
 # Each makes a line more than fields between blanks (RFC 1035 section 5.1); CR is CRLF
 _SPECIAL = (b";", b'"', b"(", b")", b"\\", b"\r")
@@ -82,6 +93,7 @@ class Order(Enum):
 
 
 ORDERS = frozenset(Order)
+_ORDER_BITS = {Order.BYTES: 1, Order.LABELS: 2}  # as `_sieve` gives them
 _DOT_BEFORE_ALL = bytes(range(256)).replace(b".", Order.LABELS.value)
 
 
@@ -123,14 +135,6 @@ class Zone:
 
 
 @dataclass(frozen=True, slots=True)
-class Soa:
-    """An SOA record of the apex in a block."""
-
-    record: int  # its place among the block's records
-    value: str
-
-
-@dataclass(frozen=True, slots=True)
 class Edge:
     """The first or the last group of a block: its owner's rows may go on in the next block."""
 
@@ -146,7 +150,8 @@ class Block:
 
     records: int
     last_owner: str  # for a blank owner in the next block
-    soas: tuple[Soa, ...]
+    soas: tuple[str, ...]  # RDATA
+    ends_with_soa: bool
     edges: tuple[Edge, ...]  # none, the only, or the first and the last group
     orders: frozenset[Order]  # of those asked for, in which the owners of the groups ascend
     delegations: int  # of the groups between the edges
@@ -200,9 +205,12 @@ def _thirds(room: int, before: int) -> tuple[Integers, Integers]:
 
 @lru_cache(maxsize=4)
 def _strides(room: int, before: int) -> tuple[Integers, Integers]:
-    """Where lines of exactly `before` + 1 fields begin, and where their three fields do."""
-    line, field = _thirds(room, before)
+    """Where lines of `before` + 1 fields begin; and by turns their fields 1 and `before`."""
     width = pa.scalar(before + 1, pa.int32())
+    two = pa.scalar(2, pa.int32())
+    line = pc.divide(index(2 * room), two)
+    second = pc.subtract(index(2 * room), pc.multiply(line, two))
+    field = pa.array([1, before], pa.int32()).take(second)
     return pc.multiply(index(room), width), pc.add(pc.multiply(line, width), field)
 
 
@@ -220,7 +228,7 @@ def _without(data: Integers, run: Booleans) -> Integers:
 
 
 class _Fields:
-    """Three fields a line laid over a block: owner, middle, RDATA, each after its separator."""
+    """Owner, middle and RDATA of each line laid over a block, each after its separator."""
 
     def __init__(self, block: bytes, before: int, only_tabs: bool) -> None:
         """`before` fields stand before the RDATA. Raises _NotPlain."""
@@ -229,23 +237,36 @@ class _Fields:
         separator = pc.less_equal(data, highest)
         at = where(separator)
         self.lines, over = divmod(len(at) - 1, before + 1)
-        starts, fields = _strides(_room(3 * self.lines), before)
+        starts, middles = _strides(_room(self.lines + 1), before)
         self._start = at.take(starts.slice(0, self.lines + 1))
-        if only_tabs and not over and not pc.not_equal(data.take(self._start), _NEWLINE).true_count:
-            fields = fields.slice(0, 3 * self.lines)
+        even = only_tabs and not over
+        if even and not pc.not_equal(data.take(self._start), _NEWLINE).true_count:
+            # every separator begins a field: `at` has the offsets of all fields
+            self._data = data.buffers()[1]
+            self._width, self._rdata = before + 1, before
+            self._field = self._binary(at)
+            middle = self._binary(at.take(middles.slice(0, 2 * self.lines)))
+            self.middle = middle.take(pc.multiply(index(self.lines), pa.scalar(2, pa.int32())))
         else:
             run = pc.and_(separator.slice(0, len(data) - 1), separator.slice(1))
             if run.true_count:
                 data = _without(data, run)
                 at = where(pc.less_equal(data, highest))
             fields = self._uneven(data, at, before, only_tabs)
+            self._data = data.buffers()[1]
+            self._width, self._rdata = 3, 2
+            self._field = self._binary(
+                pa.concat_arrays([at.take(fields), self._start.slice(self.lines)])
+            )
+            self.middle = self._take(index(self.lines), 1)
         lengths = pc.subtract(self._start.slice(1), self._start.slice(0, self.lines))
         if pc.max(lengths).as_py() > MAX_LINE:
             raise _NotPlain("a line over 64 KiB")
-        self._data = data.buffers()[1]
-        offsets = pa.concat_arrays([at.take(fields), self._start.slice(self.lines)])
-        self._field = pa.Array.from_buffers(
-            pa.binary(), 3 * self.lines, [None, offsets.buffers()[1], self._data]
+
+    def _binary(self, offsets: Integers) -> Binaries:
+        """The block from each offset to the next."""
+        return pa.Array.from_buffers(
+            pa.binary(), len(offsets) - 1, [None, offsets.buffers()[1], self._data]
         )
 
     def _uneven(self, data: Integers, at: Integers, before: int, only_tabs: bool) -> Integers:
@@ -267,10 +288,17 @@ class _Fields:
         of_line = first.take(line.slice(0, 3 * self.lines))
         return pc.add(of_line, field.slice(0, 3 * self.lines))
 
-    def take(self, lines: Integers, field: int) -> Binaries:
-        """Field 0 (owner), 1 (middle) or 2 (RDATA) of some lines, copied."""
-        three, add = pa.scalar(3, pa.int32()), pa.scalar(field, pa.int32())
-        return self._field.take(pc.add(pc.multiply(lines, three), add))
+    def owner(self, lines: Integers) -> Binaries:
+        """The owners of some lines, copied."""
+        return self._take(lines, 0)
+
+    def rdata(self, lines: Integers) -> Binaries:
+        """The RDATA of some lines, copied."""
+        return self._take(lines, self._rdata)
+
+    def _take(self, lines: Integers, field: int) -> Binaries:
+        width, add = pa.scalar(self._width, pa.int32()), pa.scalar(field, pa.int32())
+        return self._field.take(pc.add(pc.multiply(lines, width), add))
 
     def line(self, line: int) -> bytes:
         """One line without its newline."""
@@ -328,7 +356,7 @@ class _Rows:
         self._line = where(pc.greater_equal(kind, pa.scalar(_NS, _CODE)))
         self._fields = fields
         self._zone = zone
-        written = fields.take(self._line, 0)
+        written = fields.owner(self._line)
         self.begins = first_of_runs(written)
         self.owner = _translated(written.filter(self.begins), _LOWER)  # of each group
         apex = zone.check(self.owner)
@@ -372,10 +400,10 @@ class _Rows:
         return _names(self.owner.take(groups))
 
     def ds(self, rows: Integers) -> Strings:
-        return _ds_texts(self._fields.take(self._line.take(rows), 2))
+        return _ds_texts(self._fields.rdata(self._line.take(rows)))
 
     def ns(self, rows: Integers) -> Strings:
-        return _often_repeated_names(self._fields.take(self._line.take(rows), 2))
+        return _often_repeated_names(self._fields.rdata(self._line.take(rows)))
 
     def edge(self, group: int, first: int, after: int) -> Edge:
         """The group of the rows from `first` to before `after`, by the general reader."""
@@ -443,13 +471,21 @@ def read(
 
 
 def _read(block: bytes, zone: Zone, orders: frozenset[Order], with_rows: bool) -> Block:
-    if any(mark in block for mark in _SPECIAL):
-        raise _NotPlain("a special character")
+    dropped = delegated = 0
+    if sieve is None or with_rows:
+        if any(mark in block for mark in _SPECIAL):
+            raise _NotPlain("a special character")
+    else:
+        sieved = sieve(block, zone.suffix)
+        if sieved is None:
+            raise _NotPlain("a line that depends on another, or is out of the zone")
+        block, dropped, delegated, found = sieved
+        orders = frozenset(order for order in orders if found & _ORDER_BITS[order])
     before, only_tabs = _layout(block[1 : block.index(b"\n", 1)])
     fields = _Fields(block, before, only_tabs)
-    kind = _kinds(fields.take(index(fields.lines), 1))
+    kind = _kinds(fields.middle)
     others = where(pc.less(kind, pa.scalar(_NS, _CODE)))
-    apex = zone.check(_translated(fields.take(others, 0), _LOWER))
+    apex = zone.check(_translated(fields.owner(others), _LOWER))
     is_soa = pc.equal(kind.take(others), pa.scalar(_SOA, _CODE))
     if pc.and_not(is_soa, apex).true_count:
         raise _NotPlain("an SOA that is not of the apex")
@@ -466,13 +502,15 @@ def _read(block: bytes, zone: Zone, orders: frozenset[Order], with_rows: bool) -
             first = starts[1].as_py()
             edges = (rows.edge(0, 0, first), *edges)
             count, signed = rows.signed(first, last)
+    end = fields.lines - 1
     return Block(
-        records=fields.lines,
-        last_owner=zone.general([fields.line(fields.lines - 1)])[0].owner,
-        soas=tuple(Soa(at, soa.value) for at, soa in zip(places, soas, strict=True)),
+        records=fields.lines + dropped,
+        last_owner=zone.general([fields.line(end)])[0].owner,
+        ends_with_soa=end in places,
+        soas=tuple(soa.value for soa in soas),
         edges=edges,
         orders=rows.orders,
-        delegations=count,
+        delegations=count + delegated,
         signed=signed,
         rows=rows.all() if with_rows else None,
     )

@@ -23,7 +23,7 @@ from crawler.zones.plain import Block, Zone
 from crawler.zones.spread import Spread
 from dane.faults import Refused
 
-BLOCK = 2 << 20
+BLOCK = 4 << 20
 _PIECE = 32 << 10
 
 
@@ -198,8 +198,10 @@ class _Scanner:
                 self._add_general(_lines(piece))
 
     def _add_plain(self, block: Block) -> None:
-        for soa in block.soas:
-            self._soas.add(soa.value, self._records + soa.record)
+        for value in block.soas:
+            self._soas.add(value)
+        if block.ends_with_soa:
+            self._soas.last_at = self._records + block.records
         self._assembly.add_block(block)
         self._records += block.records
         self._master.owner = block.last_owner
@@ -213,7 +215,8 @@ class _Scanner:
             if record.kind is Kind.SOA:
                 if record.owner != apex:
                     raise self._master.refuse(f"an SOA of {record.owner}, not of {apex}")
-                self._soas.add(record.value, self._records)
+                self._soas.add(record.value)
+                self._soas.last_at = self._records + 1
             elif record.kind is not Kind.OTHER and record.owner != apex:
                 self._assembly.add_record(record)
             self._records += 1

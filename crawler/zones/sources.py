@@ -47,18 +47,24 @@ class Obtained:
     fault: Fault | None = None
 
 
-def check(source: ZoneSource) -> None:
-    """Raises UsageFault for a source whose settings do not hold together."""
-    zone = zone_key(source)
-    if not any(getattr(source, name) for name in _NEEDED[source.kind]):
-        needed = " or ".join(_NEEDED[source.kind])
-        raise UsageFault(f"[[zones]] {source.zone}: kind {source.kind} needs {needed}")
-    if zone == EVERY and source.kind in ("axfr", "list"):
-        raise UsageFault(f"[[zones]] *: kind {source.kind} needs the name of one zone")
-    if source.kind == "axfr":
-        axfr.primary(source)
-    elif source.kind == "czds":
-        czds.password(source)
+def check(sources: Sequence[ZoneSource]) -> None:
+    """Raises UsageFault for sources whose settings do not hold together."""
+    seen = set()
+    for source in sources:
+        zone = zone_key(source)
+        if not any(getattr(source, name) for name in _NEEDED[source.kind]):
+            needed = " or ".join(_NEEDED[source.kind])
+            raise UsageFault(f"[[zones]] {source.zone}: kind {source.kind} needs {needed}")
+        if zone == EVERY and source.kind in ("axfr", "list"):
+            raise UsageFault(f"[[zones]] *: kind {source.kind} needs the name of one zone")
+        if zone in seen:
+            raise UsageFault(f"[[zones]] {source.zone} is there twice: each would undo the other")
+        if zone != EVERY:
+            seen.add(zone)
+        if source.kind == "axfr":
+            axfr.primary(source)
+        elif source.kind == "czds":
+            czds.password(source)
 
 
 def zone_key(source: ZoneSource) -> str:
@@ -106,8 +112,7 @@ def fetched(
             one for source in sources async for one in obtain(source, settings, directory, progress)
         ]
 
-    for source in sources:
-        check(source)
+    check(sources)
     return [
         {
             "zone": one.zone,

@@ -14,6 +14,7 @@ import zstandard
 
 from crawler.survey.intake import Verdict, ZoneRow, intake
 from crawler.zones.settings import IntakeSettings, ZoneSource
+from dane.faults import UsageFault
 from dane.names import bucket
 from storage.database import Connection, Pool
 from storage.database import pool as opened_pool
@@ -270,7 +271,7 @@ async def test_a_missing_file_costs_only_itself(take: Intake, tmp_path: Path) ->
     rows = await intake(
         take.pool,
         [
-            ZoneSource(zone="example", kind="file", path=tmp_path / "none"),
+            ZoneSource(zone="other", kind="file", path=tmp_path / "none"),
             ZoneSource(zone="example", kind="file", path=tmp_path / "good"),
         ],
         IntakeSettings(),
@@ -278,6 +279,18 @@ async def test_a_missing_file_costs_only_itself(take: Intake, tmp_path: Path) ->
         progress=take.said.append,
     )
     assert [row.verdict for row in rows] == [Verdict.FAILED, Verdict.ACCEPTED]
+
+
+async def test_one_zone_twice(take: Intake, tmp_path: Path) -> None:
+    source = ZoneSource(zone="example", kind="file", path=tmp_path)
+    with pytest.raises(UsageFault, match="twice"):
+        await intake(
+            take.pool,
+            [source, ZoneSource(zone="EXAMPLE.", kind="list", path=tmp_path)],
+            IntakeSettings(),
+            state_dir=tmp_path,
+            progress=take.said.append,
+        )
 
 
 async def test_packed_and_many(take: Intake, tmp_path: Path) -> None:
