@@ -1,9 +1,9 @@
 """The canaries of a run: what all its scans saw, for the display and the run's record.
 
-A round says *network down* only after a second try, and what came since the last good round
-is thrown away; so a run whose network was down for an hour has nothing to be ashamed of.
-Validation that is wrong twice in a row is another matter: then the resolver itself was not
-to be believed for some time, and a person has to look before anything is published.
+What came since the last good round is thrown away and asked again, so a run whose network
+was down for an hour, or whose resolver did not validate for a minute, has nothing to be
+ashamed of. Validation that goes wrong time and again is another matter: then it may have
+done so between two good rounds too, and a person has to look before anything is published.
 """
 
 from collections import Counter
@@ -13,6 +13,8 @@ from typing import Any
 from crawler.dns.canaries import Health
 from crawler.scan.looks import Look
 
+MOST_LAPSES = 3
+_LAPSE_S = 600.0  # rounds of wrong validation that are closer belong to one lapse
 _MOST_CHANGES = 1000  # kept in the record
 
 
@@ -21,7 +23,7 @@ class CanaryHistory:
 
     def __init__(self, record: Mapping[str, Any]) -> None:
         self.rounds: Counter[str] = Counter(record.get("rounds", {}))
-        self.failed: bool = record.get("failed", False)
+        self.lapses: list[float] = record.get("lapses", [])  # when each was last seen
         self.changes: list[Look] = [(at, health) for at, health in record.get("changes", ())]
 
     @property
@@ -29,20 +31,35 @@ class CanaryHistory:
         """Of the latest round."""
         return self.changes[-1][1] if self.changes else None
 
+    @property
+    def failed(self) -> bool:
+        """Whether the resolver was not to be believed too often."""
+        return len(self.lapses) > MOST_LAPSES
+
     def add(self, looks: Iterable[Look]) -> None:
         """The looks of one scan, in order."""
         before = None
         for at, health in looks:
             self.rounds[health] += 1
-            self.failed |= health == before == Health.VALIDATION_WRONG
+            if health == before == Health.VALIDATION_WRONG:  # once alone may be a slow reply
+                self._lapsed(at)
             before = health
             if health != self.health and len(self.changes) < _MOST_CHANGES:
                 self.changes.append((round(at, 1), health))
+
+    def _lapsed(self, at: float) -> None:
+        """Scans at once see the same lapse, and hand it over in any order."""
+        for number, seen in enumerate(self.lapses):
+            if abs(at - seen) < _LAPSE_S:
+                self.lapses[number] = round(max(at, seen), 1)
+                return
+        self.lapses.append(round(at, 1))
 
     def as_record(self) -> dict[str, Any]:
         """For the run's record, which `publish` and the manifest read."""
         return {
             "failed": self.failed,
+            "lapses": self.lapses,
             "rounds": {str(word): count for word, count in sorted(self.rounds.items())},
             "changes": self.changes,
         }

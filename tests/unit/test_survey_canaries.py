@@ -1,0 +1,45 @@
+"""A run's canaries: what makes it one that is not to be published unseen."""
+
+import pytest
+
+from crawler.dns.canaries import Health
+from crawler.survey.canaries import MOST_LAPSES, CanaryHistory
+
+GOOD, DOWN, WRONG = Health.GOOD, Health.NETWORK_DOWN, Health.VALIDATION_WRONG
+HOUR_S = 3600.0
+
+
+def lapses(count: int) -> CanaryHistory:
+    history = CanaryHistory({})
+    for number in range(count):
+        at = number * HOUR_S
+        history.add([(at, GOOD), (at + 10, WRONG), (at + 20, WRONG), (at + 30, GOOD)])
+    return history
+
+
+def test_an_outage_is_no_failure() -> None:
+    history = CanaryHistory({})
+    history.add([(0, GOOD), *((10 * n, DOWN) for n in range(1, 300)), (3000, GOOD)])
+    assert not history.failed
+    assert history.rounds == {GOOD: 2, DOWN: 299}
+    assert history.changes == [(0, GOOD), (10, DOWN), (3000, GOOD)]
+
+
+def test_one_wrong_round_alone_is_no_lapse() -> None:
+    history = CanaryHistory({})
+    history.add([(0, GOOD), (10, WRONG), (20, GOOD), (30, WRONG), (40, DOWN), (50, GOOD)])
+    assert history.lapses == []
+
+
+def test_scans_at_once_see_one_lapse() -> None:
+    history = CanaryHistory({})
+    for late in (3, 0, 5):
+        history.add([(late, WRONG), (late + 10, WRONG), (late + 20, WRONG)])
+    assert history.lapses == [25]
+
+
+@pytest.mark.parametrize(("count", "failed"), [(MOST_LAPSES, False), (MOST_LAPSES + 1, True)])
+def test_many_lapses_fail(count: int, failed: bool) -> None:
+    history = lapses(count)
+    assert history.failed is failed
+    assert CanaryHistory(history.as_record()).failed is failed
