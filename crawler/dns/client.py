@@ -36,6 +36,7 @@ from crawler.dns.codec import Question, Response, decode
 from crawler.dns.rdata import Flaw
 from crawler.dns.settings import ClientSettings
 from crawler.dns.stream import Stream
+from dane.faults import LocalTrouble
 
 Address = tuple[str, int]
 
@@ -96,11 +97,11 @@ class _Channel:
     def __init__(self, address: Address) -> None:
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self.socket.connect(address)  # a random local port; only the resolver can answer
         try:
             self.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
         except PermissionError:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-        self.socket.connect(address)  # a random local port; only the resolver can answer
         self.recv = self.socket.recv
         self.send = self.socket.send
         self.fresh: dict[int, _Exchange] = {}
@@ -108,7 +109,10 @@ class _Channel:
 
 
 class Client:
-    """See the module. Not thread-safe: it belongs to one `trio.run`."""
+    """See the module. Not thread-safe: it belongs to one `trio.run`.
+
+    Raises LocalTrouble if there are not enough file descriptors.
+    """
 
     def __init__(self, resolvers: Resolvers, settings: ClientSettings, *, try_s: float) -> None:
         self._try_s = try_s
@@ -130,13 +134,29 @@ class Client:
         self._ticked: list[Ticked] = []
         threads = resolvers.threads or os.cpu_count() or 1
         sockets = min(settings.sockets * threads, _MOST_SOCKETS)
-        for addresses in filter(None, (resolvers.first, resolvers.second)):
-            group = [_Channel(addresses[number % len(addresses)]) for number in range(sockets)]
-            self._groups.append(group)
-            self._streams.append(Stream(addresses[0], try_s))
-            for channel in group:
-                self._by_descriptor[channel.socket.fileno()] = channel
-                self._epoll.register(channel.socket, select.EPOLLIN)
+        try:
+            for addresses in filter(None, (resolvers.first, resolvers.second)):
+                self._groups.append([])
+                self._streams.append(Stream(addresses[0], try_s))
+                for number in range(sockets):
+                    self._add_channel(addresses[number % len(addresses)])
+        except OSError as error:
+            self._close()
+            raise LocalTrouble(
+                f"no {sockets} UDP sockets to a resolver: {error.strerror}; "
+                "raise the open-file limit (ulimit -n)"
+            ) from error
+
+    def _add_channel(self, address: Address) -> None:
+        channel = _Channel(address)
+        self._groups[-1].append(channel)
+        self._by_descriptor[channel.socket.fileno()] = channel
+        self._epoll.register(channel.socket, select.EPOLLIN)
+
+    def _close(self) -> None:
+        self._epoll.close()
+        for channel in self._by_descriptor.values():
+            channel.socket.close()
 
     @property
     def has_second_look(self) -> bool:
@@ -168,9 +188,7 @@ class Client:
                 yield self
                 nursery.cancel_scope.cancel()
         finally:
-            self._epoll.close()
-            for channel in self._by_descriptor.values():
-                channel.socket.close()
+            self._close()
 
     async def ask(self, question: Question, *, channel: int | None = None) -> Response | None:
         """Ask one question, over the socket of that number if given; None: no reply in time."""

@@ -1,6 +1,8 @@
 """The client against resolvers that drop, repeat, delay, garble, truncate and shed."""
 
+import os
 import random
+import resource
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -13,6 +15,7 @@ from crawler.dns.lookup import Answer, Lookup, lookup
 from crawler.dns.rdata import MX, Flaw
 from crawler.dns.settings import ClientSettings
 from crawler.dns.window import Times, Window
+from dane.faults import LocalTrouble
 from dane.outcomes import LookupOutcome
 from tests.integration.scripted_resolver import Resolver, echo, mx_record, scripted, truncated
 
@@ -89,6 +92,16 @@ def test_nobody_there() -> None:
         taken.bind(("127.0.0.1", 0))
         address = taken.getsockname()
     assert ask(Resolver(address)) is None
+
+
+def test_too_few_file_descriptors_are_our_trouble() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 8, hard))
+    try:
+        with pytest.raises(LocalTrouble, match="open-file limit"):
+            Client(Resolvers((("127.0.0.1", 53),), threads=2), SETTINGS, try_s=1.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.parametrize(
