@@ -198,6 +198,8 @@ class MasterFile:
         """The records of whole lines (without the newline). Raises Refused."""
         for raw in lines:
             self.line += 1
+            if not raw:
+                continue
             if len(raw) > MAX_LINE:
                 raise self.refuse("a line over 64 KiB")
             line = raw[:-1] if raw.endswith(b"\r") else raw
