@@ -109,7 +109,7 @@ def assess_host(lookup: HostLookup, probes: Iterable[Probe]) -> HostVerdict:
         if disagree(one.status for one in addresses):
             defects.add(Defect.DIVERGENT)
         if status is HostStatus.MISMATCH:
-            causes = frozenset().union(*(one.causes for one in rolled))
+            causes = frozenset().union(*(one.causes for one in rolled if _mismatches(one)))
         if status is HostStatus.NAME_MISMATCH:
             lenient = status_with_names(addresses, [lookup.host]) is not HostStatus.NAME_MISMATCH
     return HostVerdict(
@@ -122,6 +122,10 @@ def assess_host(lookup: HostLookup, probes: Iterable[Probe]) -> HostVerdict:
         causes=causes,
         accepted_by_lenient=lenient,
     )
+
+
+def _mismatches(one: AddressEvidence) -> bool:
+    return one.verdict.status is HostStatus.MISMATCH
 
 
 def signature_defects(

@@ -31,7 +31,7 @@ class Probe:
     status: HostStatus
     name_decides: bool
     leaf_names: Sequence[str]
-    record_result: Iterable[str]
+    record_cause: Iterable[str]
     defects: Iterable[str]
 
 
@@ -48,7 +48,7 @@ class AddressVerdict:
 @dataclass(frozen=True, slots=True)
 class AddressEvidence:
     """An address with what its attempts showed beside the status. `causes`: of the records, in
-    the attempts that gave the status."""
+    the last attempt that gave the status (only later attempts know what earlier runs saw)."""
 
     verdict: AddressVerdict
     inferred: bool
@@ -79,9 +79,7 @@ def _roll_attempts(address: str, probes: Sequence[Probe], *, inferred: bool) -> 
         defects |= {Defect.FLAPPING}
     shown = [probe for one, probe in telling if one is status]
     names = tuple(shown[-1].leaf_names) if status is HostStatus.NAME_MISMATCH else ()
-    causes = frozenset[str]().union(
-        *(_CAUSES.intersection(map(str, probe.record_result)) for probe in shown)
-    )
+    causes = frozenset(map(str, shown[-1].record_cause)) & _CAUSES if shown else frozenset[str]()
     return AddressEvidence(
         AddressVerdict(address=address, status=status, names=names), inferred, defects, causes
     )

@@ -324,6 +324,13 @@ PROBES = PublishedTable(
         column_of(SMTP_PROBE, "dns_asked", "When addresses and TLSA records were last looked up."),
         column_of(SMTP_PROBE, "connected", "When the connection was made or given up."),
         column_of(SMTP_PROBE, "duration_ms", "Duration of the session, milliseconds."),
+        column_of(
+            SMTP_PROBE,
+            "record_cause",
+            "Why each record does not match, empty where it does or nothing is known; of an "
+            "unusable record, what its data hints at.",
+            words=("", *MismatchCause),
+        ),
     ),
 )
 

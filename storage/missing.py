@@ -21,11 +21,12 @@ from dane.names import bucket
 from dane.outcomes import DomainStatus, HostStatus
 from storage.database import Connection
 from storage.read import query, to_batch
-from storage.run import Run, RunKind
+from storage.run import Run, RunKind, runs_before
 from storage.schemas import AUTHORITY, DOMAIN_MX, MX_HOST, NAMES, SMTP_PROBE
 
 _cursors = itertools.count(1)
 _EARLIER = ("passes", "first_asked", "ede_code", "ede_text")
+_EARLIER_RUNS = 60  # two months of daily ones
 
 
 def _optional(schema: pa.Schema, *names: str) -> "list[pa.Field[Any]]":
@@ -64,6 +65,8 @@ ASK_PROBE = pa.schema(
             "dns_asked",
         )
     ]
+    # certificates (DER) that this server showed in earlier runs; of a first attempt none
+    + [pa.field("earlier", pa.list_(pa.field("item", pa.binary(), nullable=False)), nullable=False)]
 )
 
 ASK_AUTHORITY = pa.schema(
@@ -177,13 +180,14 @@ async def probes(
 
     The first attempt: of each (address, TLSA RRset, operator) the `names_per_key` SNI names
     whose digest is lowest, the same ones whenever it is asked. A later attempt: what the one
-    before it did not settle. `operator` names the operator of an MX host. The connection is
-    in use until the iterator is exhausted or closed.
+    before it did not settle, with what the server showed in earlier runs. `operator` names the
+    operator of an MX host. The connection is in use until the iterator is exhausted or closed.
     """
     if attempt > 1:
         again = [status.value for status in _ASK_AGAIN]
+        earlier = await runs_before(connection, run.run_id, _EARLIER_RUNS)
         async for found in _held(
-            connection, _sql("probes_again"), rows, run.run_id, attempt, again
+            connection, _sql("probes_again"), rows, run.run_id, attempt, again, earlier
         ):
             yield to_batch(found, ASK_PROBE)
         return
@@ -217,6 +221,7 @@ async def probes(
                         host,
                         row["tlsa"],
                         row["dns_asked"],
+                        [],
                     )
                 )
         if len(held) >= rows:

@@ -168,6 +168,17 @@ async def latest(connection: Connection, *kinds: RunKind) -> Run | None:
     return None if row is None else _run(row)
 
 
+async def runs_before(connection: Connection, run_id: int, most: int) -> list[int]:
+    """The ids of the last `most` runs before this one that have their rows, the newest first."""
+    rows = await connection.fetch(
+        "SELECT run_id FROM run WHERE run_id < $1 AND dropped IS NULL"
+        " ORDER BY run_id DESC LIMIT $2",
+        run_id,
+        most,
+    )
+    return [row["run_id"] for row in rows]
+
+
 async def note(connection: Connection, run_id: int, **parts: Any) -> None:
     """Set these keys of the run's record."""
     await connection.execute(

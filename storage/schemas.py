@@ -143,7 +143,7 @@ SMTP_PROBE = Table(
             _required("host", pa.string()),  # the MX host that this probe was made for
             _required("status", pa.string()),  # HostStatus, from `mismatch` down
             _required("tlsa", WORDS),
-            # per record, in the order of `tlsa`: "match" or a MismatchCause or "unusable"
+            # per record, in the order of `tlsa`: a RecordResult or a MismatchCause
             _required("record_result", WORDS),
             _optional("matched_record", pa.int32()),
             _optional("matched_depth", pa.int32()),
@@ -161,6 +161,9 @@ SMTP_PROBE = Table(
             _required("dns_asked", TIME),
             _required("connected", TIME),
             _required("duration_ms", pa.int32()),
+            # per record: the MismatchCause, or "" where it matches or nothing is known; of an
+            # unusable record, what its data hints at
+            _required("record_cause", WORDS),
         ]
     ),
     ("run_id", "bucket", "address", "tlsa_digest", "operator", "sni", "attempt"),

@@ -15,7 +15,7 @@ def probe(status: str = "pass", attempt: int = 1, **other: Any) -> Probe:
             "status": HostStatus(status),
             "name_decides": False,
             "leaf_names": (),
-            "record_result": (),
+            "record_cause": (),
             "defects": (),
             **other,
         }

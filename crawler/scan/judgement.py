@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from crawler.smtp.probe import Conversation
 from crawler.smtp.tls import Offer
+from dane.certificate import read_certificate
 from dane.outcomes import HOST_CLASS, Defect, HostClass, HostStatus, Verdict
 from dane.tlsa import TLSARecord
 from dane.verify import Verification, verify
@@ -37,15 +38,18 @@ class Judged:
 
 
 def judge(
-    talks: Sequence[Conversation], records: Sequence[TLSARecord], at: datetime
+    talks: Sequence[Conversation],
+    records: Sequence[TLSARecord],
+    at: datetime,
+    earlier: Sequence[bytes] = (),
 ) -> tuple[Judged, set[Defect]]:
     """The conversation that counts of one or two, its status, and the defects that they show.
 
     A failed handshake counts only if the second, legacy one fails too. Of two key types the
-    worse one counts.
+    worse one counts. `earlier`: certificates (DER) that the server showed in earlier runs.
     """
     defects = {Defect.STARTTLS_INJECTION for talk in talks if talk.injected}
-    first, *more = (_judge_one(talk, records, at) for talk in talks)
+    first, *more = (_judge_one(talk, records, at, earlier) for talk in talks)
     if not more:
         return first, defects
     (second,) = more
@@ -64,11 +68,23 @@ def judge(
     return min(first, second, key=lambda one: _PRECEDENCE[one.status]), defects
 
 
-def _judge_one(talk: Conversation, records: Sequence[TLSARecord], at: datetime) -> Judged:
+def _judge_one(
+    talk: Conversation, records: Sequence[TLSARecord], at: datetime, earlier: Sequence[bytes]
+) -> Judged:
     if talk.status is not None:
         return Judged(talk, talk.status)
-    verification = verify(talk.chain, records, (), at)
+    verification = verify(talk.chain, records, (), at, earlier)
+    if verification.verdict is Verdict.CERT_UNPARSED:
+        talk = replace(talk, error=_undecided(talk.chain))
     return Judged(talk, _STATUS[verification.verdict], verification)
+
+
+def _undecided(chain: Sequence[bytes]) -> str:
+    """What keeps us from a verdict on the chain."""
+    unread = [str(i) for i, der in enumerate(chain) if read_certificate(der).facts is None]
+    if unread:
+        return f"our library cannot read certificate {', '.join(unread)} of the chain (leaf: 0)"
+    return "our library cannot check a signature of the chain, or there are too many paths"
 
 
 def untouched(status: HostStatus, reason: str) -> Judged:

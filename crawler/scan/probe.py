@@ -71,6 +71,7 @@ class _Key:
     host: str
     tlsa: tuple[str, ...]
     dns_asked: datetime
+    earlier: tuple[bytes, ...] = ()  # certificates (DER) that this server showed in earlier runs
 
     @property
     def records(self) -> list[TLSARecord]:
@@ -78,6 +79,14 @@ class _Key:
 
 
 _KEY = [field.name for field in fields(_Key)]
+
+
+def _keys(shard: pa.RecordBatch) -> list[_Key]:
+    given = [name for name in _KEY if name in shard.schema.names]
+    return [
+        _Key(**{**row, "tlsa": tuple(row["tlsa"]), "earlier": tuple(row.get("earlier", ()))})
+        for row in shard.select(given).to_pylist()
+    ]
 
 
 def scan(
@@ -98,7 +107,8 @@ def scan(
     """Probe every row of `shard`: (rows of `smtp_probe`, rows of `certificate`).
 
     The shard has the columns bucket, address, tlsa_digest, operator, sni, host, tlsa,
-    dns_asked; no other shard may hold its operators or networks at the same time.
+    dns_asked, and may have earlier (its certificates in earlier runs, to tell stale records);
+    no other shard may hold its operators or networks at the same time.
     `new_per_s` is this worker's share of `probe.new_per_s`, by default all of it.
     `families` are those that this machine had at the run's start; rows of another are
     `unprobed`. With `resolver` answers that are too old are asked for again, and a mismatch is
@@ -110,7 +120,7 @@ def scan(
     """
     require_identity(probe)
     probing = _Probing(
-        [_Key(**{**row, "tlsa": tuple(row["tlsa"])}) for row in shard.select(_KEY).to_pylist()],
+        _keys(shard),
         probe,
         new_per_s or probe.new_per_s,
         frozenset(families),
@@ -323,18 +333,18 @@ class _Probing:
 
     async def judge(self, row: int, talks: Sequence[Conversation]) -> tuple[Judged, set[Defect]]:
         """As `judge`; what the certificate decides against the server, with fresh records too."""
-        found = judge(talks, self.keys[row].records, self.at or datetime.now(UTC))
+        key = self.keys[row]
+        found = judge(talks, key.records, self.at or datetime.now(UTC), key.earlier)
         blamed = found[0].verification and HOST_CLASS[found[0].status] is HostClass.F
         if self.recheck is None or not blamed:
             return found
-        key = self.keys[row]
         fresh = await self.recheck.after_mismatch(key.sni)
         if fresh is None or fresh.tlsa == key.tlsa:
             return found
         if fresh.withdrawn is not None:
             return untouched(HostStatus.UNPROBED, fresh.withdrawn), set()
-        self.keys[row] = replace(key, tlsa=fresh.tlsa, dns_asked=fresh.asked)
-        return judge(talks, self.keys[row].records, self.at or datetime.now(UTC))
+        self.keys[row] = key = replace(key, tlsa=fresh.tlsa, dns_asked=fresh.asked)
+        return judge(talks, key.records, self.at or datetime.now(UTC), key.earlier)
 
     def finish(
         self,
@@ -382,6 +392,7 @@ class _Probing:
             "status": judged.status,
             "tlsa": key.tlsa,
             "record_result": [one.result for one in result.records] if result else [],
+            "record_cause": [one.cause or "" for one in result.records] if result else [],
             "matched_record": result.matched_record if result else None,
             "matched_depth": result.matched_depth if result else None,
             "name_decides": result.name_decides if result else False,

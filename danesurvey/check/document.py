@@ -243,10 +243,11 @@ def _address(
         ],
         "names": probe["leaf_names"],
         "records": [
-            {"record": text, "result": result, "depth": depth}
-            for text, result, depth in zip(
+            {"record": text, "result": result, "cause": cause or None, "depth": depth}
+            for text, result, cause, depth in zip(
                 probe["tlsa"],
                 probe["record_result"] or [None] * len(probe["tlsa"]),
+                probe["record_cause"] or [None] * len(probe["tlsa"]),
                 depths,
                 strict=True,
             )

@@ -19,6 +19,7 @@ from dane.outcomes import (
     LookupStage,
     MismatchCause,
     NoMailReason,
+    RecordResult,
 )
 from danesurvey.check.advice import (
     AUTHORITY,
@@ -70,9 +71,11 @@ def host_causes(host: Document, at: str | None) -> list[str]:
         where = f"{host['host']} [{address['address']}]"
         if address["status"] == HostStatus.MISMATCH:
             for one in address.get("records", ()):
-                if one["result"] in set(MismatchCause):
-                    cause = CAUSE[MismatchCause(one["result"])]
-                    lines[f"{where}: {one['record']} does not match: {cause}"] = None
+                if one["cause"]:
+                    unusable = one["result"] == RecordResult.UNUSABLE
+                    said = "cannot be used" if unusable else "does not match"
+                    cause = CAUSE[MismatchCause(one["cause"])]
+                    lines[f"{where}: {one['record']} {said}: {cause}"] = None
         elif address["status"] == HostStatus.NAME_MISMATCH:
             names = ", ".join(address["names"]) or "no name"
             lines[f"{where}: its certificate is for {names}, not {host['tlsa_base']}"] = None

@@ -2,7 +2,7 @@
 SELECT p.address, p.tlsa_digest, p.operator, p.sni, p.attempt, p.host, p.status, p.tlsa,
     p.record_result, p.matched_record, p.matched_depth, p.name_decides, p.leaf_names, p.chain,
     p.tls_version, p.cipher, p.key_type, p.smtp_code, p.smtp_text, p.error, p.defects,
-    p.dns_asked, p.connected, p.duration_ms,
+    p.dns_asked, p.connected, p.duration_ms, p.record_cause,
     own.domain IS NOT NULL AS is_domain
 FROM smtp_probe p
 LEFT JOIN host_verdict v ON v.run_id = $1 AND v.host = p.host

@@ -22,6 +22,7 @@ from crawler.smtp.settings import ProbeSettings
 from dane import tlsa
 from dane.faults import UsageFault
 from dane.names import bucket
+from storage.missing import ASK_PROBE
 from storage.schemas import CERTIFICATE, SMTP_PROBE
 from tests.smtp_servers import EHLO, SMTP, Town, hangs_up, never_answers, tls_context
 
@@ -90,11 +91,15 @@ def scan(
 
 
 def scan_with_certificates(
-    town: Town, targets: Sequence[dict[str, Any]], settings: ProbeSettings = SETTINGS, **more: Any
+    town: Town,
+    targets: Sequence[dict[str, Any]],
+    settings: ProbeSettings = SETTINGS,
+    asked: pa.Schema = SHARD,
+    **more: Any,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     with town:
         rows, certificates = probe.scan(
-            pa.RecordBatch.from_pylist(list(targets), schema=SHARD),
+            pa.RecordBatch.from_pylist(list(targets), schema=asked),
             schema=SMTP_PROBE.schema,
             certificate_schema=CERTIFICATE.schema,
             probe=dataclasses.replace(settings, port=town.port or 25),
@@ -131,6 +136,7 @@ def test_a_match_with_all_its_evidence(town: Town) -> None:
         "status": "pass",
         "tlsa": [WRONG, LEAF_RECORD],
         "record_result": ["unknown", "match"],
+        "record_cause": ["unknown", ""],
         "matched_record": 1,
         "matched_depth": 0,
         "name_decides": False,
@@ -179,6 +185,18 @@ def test_every_status_that_one_attempt_can_have(town: Town) -> None:
         assert bool(row["error"]) == (row["status"] in ("tls_failed", "unreachable")) or (
             row["status"] == "tempfail"
         )
+
+
+def test_certificates_of_earlier_runs_come_with_the_shard(town: Town) -> None:
+    stale = record(RSA.cert_chain_pems[0])
+    targets = [target(town.add(SMTP(tls_context(LEAF))), stale) for _ in range(2)]
+    rows, _ = scan_with_certificates(
+        town,
+        [{**targets[0], "earlier": [der(RSA.cert_chain_pems[0])]}, {**targets[1], "earlier": []}],
+        asked=SHARD.append(ASK_PROBE.field("earlier")),
+    )
+    assert [row["status"] for row in rows] == ["mismatch", "mismatch"]
+    assert [row["record_cause"] for row in rows] == [["stale_certificate"], ["unknown"]]
 
 
 def test_over_ipv6_too(town: Town) -> None:

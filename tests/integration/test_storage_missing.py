@@ -11,7 +11,14 @@ from storage import missing, run
 from storage.copy import Writer, writer
 from storage.database import Connection
 from storage.run import Run, RunKind
-from storage.schemas import AUTHORITY, DOMAIN_MX, DOMAIN_VERDICT, MX_HOST, SMTP_PROBE
+from storage.schemas import (
+    AUTHORITY,
+    CERTIFICATE,
+    DOMAIN_MX,
+    DOMAIN_VERDICT,
+    MX_HOST,
+    SMTP_PROBE,
+)
 from tests.storage_rows import ASKED, batch_of
 
 pytestmark = pytest.mark.asyncio
@@ -323,6 +330,50 @@ async def test_a_later_attempt_is_for_what_the_one_before_left_open(
     await store.store([(SMTP_PROBE, batch_of(SMTP_PROBE, current.run_id, *second))])
     assert await _probes(connection, current, 2) == set()
     assert {key[3] for key in await _probes(connection, current, 3)} == {"mismatch"}
+
+
+async def test_a_mismatch_is_asked_again_with_the_certificates_of_earlier_runs(
+    connection: Connection, store: Writer, current: Run
+) -> None:
+    here: dict[str, object] = {
+        "address": "192.0.2.1",
+        "tlsa_digest": "d",
+        "operator": "net",
+        "sni": "mx.net",
+        "attempt": 1,
+        "host": "mx.net",
+    }
+    ders = {"a": b"first", "b": b"second", "ca": b"authority", "big": b"x" * 10_000, "c": b"other"}
+    certificates = [{"sha256": key, "der": der, "first_run": 1} for key, der in ders.items()]
+
+    async def probed(run_id: int, *changes: dict[str, object]) -> None:
+        rows = [{**here, **one} for one in changes]
+        await store.store([(SMTP_PROBE, batch_of(SMTP_PROBE, run_id, *rows))])
+
+    await store.store([(CERTIFICATE, batch_of(CERTIFICATE, current.run_id, *certificates))])
+    await probed(current.run_id, {"chain": ["a", "ca"]}, {"address": "192.0.2.2", "chain": ["c"]})
+    await run.finish(connection, current.run_id)
+    second = await run.create(connection, RunKind.FULL, {})
+    # with another TLSA RRset and server name: it is the server that counts, and whose it is
+    await probed(
+        second.run_id,
+        {"chain": ["b", "big", "ca"], "tlsa_digest": "e", "sni": "mx2.net"},
+        {"operator": "elsewhere", "chain": ["c"]},
+    )
+    await run.finish(connection, second.run_id)
+    third = await run.create(connection, RunKind.FULL, {})
+    await probed(
+        third.run_id,
+        {"status": "mismatch", "chain": ["new", "ca"]},
+        {"status": "tempfail", "sni": "mx3.net"},
+    )
+    rows = await all_of(
+        missing.probes(connection, third, 2, 10, operator=_operator, names_per_key=1)
+    )
+    assert {row["sni"]: row["earlier"] for row in rows} == {
+        "mx.net": [b"second", b"first"],
+        "mx3.net": [],
+    }
 
 
 async def test_failures_whose_authorities_were_not_asked(

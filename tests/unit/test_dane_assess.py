@@ -123,10 +123,21 @@ def test_usable_is_a_flag_beside_the_class() -> None:
 
 
 def test_causes_are_told_of_a_mismatch_only() -> None:
-    results = ["unknown", "unusable"]
-    broken = assess_host(lookup(), [probe("mismatch", record_result=results)])
+    causes = ["unknown", ""]
+    broken = assess_host(lookup(), [probe("mismatch", record_cause=causes)])
     assert broken.causes == {"unknown"}
-    assert not assess_host(lookup(), [probe("tls_failed", record_result=results)]).causes
+    assert not assess_host(lookup(), [probe("tls_failed", record_cause=causes)]).causes
+
+
+def test_causes_are_those_of_the_addresses_that_do_not_match() -> None:
+    found = assess_host(
+        lookup(addresses=["192.0.2.1", "192.0.2.2"], address_total=2),
+        [
+            probe("pass", address="192.0.2.1", record_cause=["", "stale_certificate"]),
+            probe("mismatch", address="192.0.2.2", record_cause=["wrong_usage", "unknown"]),
+        ],
+    )
+    assert found.causes == {"unknown", "wrong_usage"}
 
 
 def test_what_a_lenient_sender_accepts_is_recorded_and_not_counted() -> None:

@@ -90,15 +90,15 @@ def test_our_own_faults_neither_outweigh_nor_contradict() -> None:
     assert _evidence() == ("unprobed", False, set(), set())
 
 
-def test_causes_are_those_of_the_attempts_that_gave_the_status() -> None:
-    results = [["unknown", "unusable"], ["ta_not_sent", "superseded"], ["match"]]
+def test_causes_are_those_of_the_last_attempt_that_gave_the_status() -> None:
+    causes = [["unknown", ""], ["stale_certificate", "wrong_selector", ""], ["", "unknown"]]
     attempts = [
-        probe("mismatch", 1, record_result=results[0]),
-        probe("mismatch", 2, record_result=results[1]),
-        probe("pass", 3, record_result=results[2]),
+        probe("mismatch", 1, record_cause=causes[0]),
+        probe("mismatch", 2, record_cause=causes[1]),
+        probe("pass", 3, record_cause=causes[2]),
     ]
-    status, _, _, causes = _evidence(*attempts)
-    assert (status, causes) == ("mismatch", {"unknown", "ta_not_sent"})
+    status, _, _, found = _evidence(*attempts)
+    assert (status, found) == ("mismatch", {"stale_certificate", "wrong_selector"})
 
 
 @pytest.mark.parametrize(
