@@ -160,8 +160,16 @@ def _flag_values(flags: Sequence[str]) -> dict[str, Any]:
         place = values
         for section in sections:
             place = place.setdefault(section, {})
-        place[key] = value
+        place[key] = _list(flag, value) if value.startswith("[") else value
     return values
+
+
+def _list(flag: str, value: str) -> Any:
+    """A list as TOML has it, such as `[10, 90]`."""
+    try:
+        return tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        raise UsageFault(f"--set {flag}: not a list such as [10, 90]") from None
 
 
 def _refuse_unknown_environment() -> None:

@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from dane.faults import Refused
+from danesurvey import embedded
 from danesurvey.settings import Settings
-from danesurvey.survey import database_url
 from storage import run as storage_run
 from storage.database import Connection, connection
 from storage.migrate import require
@@ -73,5 +73,5 @@ def _read(settings: Settings, read: Callable[[Connection], Awaitable[T]]) -> T:
             await require(held)
             return await read(held)
 
-    with database_url(settings) as url:
+    with embedded.database(settings) as url:
         return asyncio.run(reading(url))

@@ -9,8 +9,8 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,13 +20,13 @@ from crawler.dns.unbound import Unbound
 from crawler.operators import merges
 from crawler.survey.assess import assess
 from crawler.survey.authority import authority
-from crawler.survey.cluster import workers
+from crawler.survey.cluster import security, workers
 from crawler.survey.engine import CrawlSettings, Engine
 from crawler.survey.hosts import hosts
 from crawler.survey.intake import intake
 from crawler.survey.probe import probe
 from crawler.survey.resolve import resolve
-from dane.faults import UsageFault
+from dane.faults import Refused, UsageFault
 from dane.names import operator
 from danesurvey import display, embedded, metrics, record
 from danesurvey.doctor import refuse_falsified
@@ -84,21 +84,13 @@ class Done:
         return f"run {self.published.key.run_id}: {rows:,} rows in {self.published.directory}"
 
 
-@contextmanager
-def database_url(settings: Settings) -> Iterator[str]:
-    """The database to use, for as long as the block lasts. Raises LocalTrouble."""
-    if settings.database.url is not None:
-        yield settings.database.url
-    else:
-        with embedded.running(settings.state_dir) as url:
-            yield url
-
-
 def survey(settings: Settings, request: Request) -> Done:
     """Do what `request` says. Raises Stopped, Refused by the preflight, the parts' Faults."""
+    if settings.survey.scheduler is not None:
+        security(settings.survey)  # before anything is started
     with contextlib.ExitStack() as stack:
         stack.enter_context(stoppable())
-        url = stack.enter_context(database_url(settings))
+        url = stack.enter_context(embedded.database(settings))
         return asyncio.run(_survey(settings, request, url, stack))
 
 
@@ -298,27 +290,38 @@ class _Session:
 async def _publish(
     settings: Settings, request: Request, database: Pool, url: str, run: Run
 ) -> Published:
-    """Export, verify, and mark the run finished and published. Raises Refused."""
-    if run.finished is None and not await patiently(database, partial(unassessed, run=run)):
-        await patiently(database, partial(_finish, run=run))
-    published = await patiently(
-        database,
-        lambda held: publish(
-            held,
-            run.run_id,
-            settings.publish,
-            settings.publish.directory or settings.state_dir,
-            url=url,
-            force=request.force,
-        ),
-    )
+    """Export, verify, and mark the run published and finished.
+
+    Until then it is unfinished, so that a publication which was cut off is gone on with. One
+    that is refused ends the run all the same: the next survey is a new one, and this one can
+    still be published by force. Raises Refused.
+    """
+    complete = not await patiently(database, partial(unassessed, run=run))
+    if complete:
+        await patiently(database, partial(_count, run_id=run.run_id))
+    try:
+        published = await patiently(
+            database,
+            lambda held: publish(
+                held,
+                run.run_id,
+                settings.publish,
+                settings.publish.directory or settings.state_dir,
+                url=url,
+                force=request.force,
+            ),
+        )
+    except Refused:
+        if complete:
+            await patiently(database, partial(runs.finish, run_id=run.run_id))
+        raise
+    await patiently(database, partial(runs.finish, run_id=run.run_id))
     keep = {RunKind.FULL: settings.survey.keep_full_runs}
     await patiently(database, lambda held: runs.drop_old(held, keep))
     return published
 
 
-async def _finish(held: Connection, run: Run) -> None:
-    """The run has its verdicts: count them, and no more is added."""
-    run = await runs.get(held, run.run_id)
-    await runs.note(held, run.run_id, **await record.of_end(held, run))
-    await runs.finish(held, run.run_id)
+async def _count(held: Connection, run_id: int) -> None:
+    """Into the run's record: what it counted."""
+    run = await runs.get(held, run_id)
+    await runs.note(held, run_id, **await record.of_end(held, run))

@@ -9,6 +9,8 @@ dead worker's shards by itself (`allowed-failures: 0`): whether at once, later, 
 halves depends on the stage (`crawler.survey.shards`), and a probe must not knock twice.
 """
 
+import ctypes
+import re
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,6 +26,8 @@ from crawler.survey.settings import SurveySettings
 from dane.faults import LocalTrouble, UsageFault
 
 WORKERS_WAIT_S = 60
+_ADDRESS = re.compile(r"tls://[^/\s]+:\d{1,5}")
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 THREADS_PER_WORKER = 2  # the tail of one shard overlaps with the next one's start
 
 _CONFIGURATION: dict[str, Any] = {
@@ -44,7 +48,8 @@ class ScanNode(distributed.WorkerPlugin):
     """Makes a worker process fit for scans.
 
     A worker does not end by SIGINT or SIGTERM (Ctrl-C reaches the whole process group):
-    the coordinator stops the scans, keeps what they have, and then ends the workers.
+    the coordinator stops the scans, keeps what they have, and then ends the workers. When
+    the coordinator is gone the kernel ends them, also those that stand still.
     """
 
     name = "danesurvey-scan-node"
@@ -52,6 +57,8 @@ class ScanNode(distributed.WorkerPlugin):
     def setup(self, worker: distributed.Worker) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        # Of the thread that started this process: Dask keeps that one to watch it.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def configuration(settings: SurveySettings) -> dict[str, Any]:
@@ -136,13 +143,14 @@ async def _remote(settings: SurveySettings) -> AsyncIterator[distributed.Client]
 def scheduler_address(settings: SurveySettings) -> str:
     """The address of the cluster's scheduler. Raises UsageFault unless it is `tls://`."""
     address = settings.scheduler
-    if address is None or not address.startswith("tls://"):
+    if address is None or not _ADDRESS.fullmatch(address):
         raise UsageFault(f"survey.scheduler {address}: must be tls://HOST:PORT (docs/scaling.md)")
     return address
 
 
 def security(settings: SurveySettings) -> Security:
     """The operator's certificates, for every side of every connection. Raises UsageFault."""
+    scheduler_address(settings)
     files = {key: getattr(settings, key) for key in ("tls_ca", "tls_cert", "tls_key")}
     for key, path in files.items():
         if path is None or not path.is_file():

@@ -9,7 +9,10 @@ from danesurvey.cli.context import settings_of
 
 Scheduler = Annotated[
     str | None,
-    typer.Option(help="Its address, tls://HOST:PORT; default: survey.scheduler.", metavar="URL"),
+    typer.Option(
+        help="Of a cluster: its scheduler, tls://HOST:PORT; default: survey.scheduler.",
+        metavar="URL",
+    ),
 ]
 
 
@@ -25,14 +28,14 @@ def worker(context: typer.Context, scheduler: Scheduler = None) -> None:
     """Start this node's resolvers and worker processes, and join a cluster until stopped."""
     from danesurvey import cluster
 
-    cluster.worker(settings_of(context, *_flags(scheduler)))
+    cluster.worker(settings_of(context, *scheduler_flags(scheduler)))
 
 
 def scheduler(context: typer.Context, scheduler: Scheduler = None) -> None:
     """Run a cluster's scheduler until stopped."""
     from danesurvey import cluster
 
-    cluster.scheduler(settings_of(context, *_flags(scheduler)))
+    cluster.scheduler(settings_of(context, *scheduler_flags(scheduler)))
 
 
 def certificates(
@@ -44,5 +47,5 @@ def certificates(
     cluster.make_certificates(directory)
 
 
-def _flags(scheduler: str | None) -> list[str]:
+def scheduler_flags(scheduler: str | None) -> list[str]:
     return [f"survey.scheduler={scheduler}"] if scheduler else []

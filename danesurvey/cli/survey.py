@@ -1,11 +1,15 @@
 """`survey`, and its stages one by one."""
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from danesurvey.cli.cluster import Scheduler, scheduler_flags
 from danesurvey.cli.context import settings_of
+
+if TYPE_CHECKING:
+    from danesurvey.survey import Request
 
 _STAGES = {
     "resolve": "MX and DNSSEC facts of every signed domain.",
@@ -35,6 +39,7 @@ def survey(
         bool, typer.Option(help="Accept zones that lost many domains, this once.")
     ] = False,
     force: Annotated[bool, typer.Option(help="Publish a run that would be refused.")] = False,
+    scheduler: Scheduler = None,
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")] = False,
 ) -> None:
     """Intake, resolve, hosts, probe, assess, publish; goes on with an unfinished run."""
@@ -44,7 +49,8 @@ def survey(
     kinds = {None: RunKind.FULL, "dane": RunKind.DANE, "suspects": RunKind.SUSPECTS}
     if only not in kinds:
         raise typer.BadParameter("dane or suspects", param_hint="--only")
-    _run(context, Request(kind=kinds[only], accept_shrink=accept_shrink, force=force), as_json)
+    request = Request(kind=kinds[only], accept_shrink=accept_shrink, force=force)
+    _run(context, request, as_json, *scheduler_flags(scheduler))
 
 
 def publish(
@@ -72,12 +78,12 @@ def _one_stage(stage: str) -> Callable[..., None]:
     return command
 
 
-def _run(context: typer.Context, request: "Request", as_json: bool) -> None:  # type: ignore[name-defined]  # noqa: F821
+def _run(context: typer.Context, request: "Request", as_json: bool, *flags: str) -> None:
     from crawler.survey.engine import Stopped
     from danesurvey.survey import STOPPED, survey
 
     try:
-        done = survey(settings_of(context), request)
+        done = survey(settings_of(context, *flags), request)
     except Stopped:
         typer.echo("stopped; what was done is kept: `danesurvey survey` goes on", err=True)
         raise typer.Exit(STOPPED) from None

@@ -13,6 +13,7 @@ from typing import Any
 import asyncpg
 
 from danesurvey.embedded import running
+from danesurvey.embedded.place import choose
 from lab.internet import Lab
 
 # What a disturbed run may differ in: when, how often, and in which pass something was asked.
@@ -31,6 +32,7 @@ _CIRCUMSTANCES = {
     "ede_text",  # names the server that was asked
 }
 TABLES = ("domain_mx", "mx_host", "host_verdict", "domain_verdict")
+_started: "list[subprocess.Popen[str]]" = []
 Tables = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
@@ -48,14 +50,28 @@ def command(lab: Lab, state: Path, *words: str) -> list[str]:
 
 
 def start(lab: Lab, state: Path, *words: str) -> "subprocess.Popen[str]":
-    """A command in the lab, its progress lines on `stderr`, in a process group of its own."""
-    return lab.popen(
+    """A command in the lab, its progress lines on `stderr`, in a process group of its own.
+
+    It ends with the test at the latest (conftest.py).
+    """
+    process = lab.popen(
         command(lab, state, *(words or ("survey",))),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
+    _started.append(process)
+    return process
+
+
+def end_all() -> None:
+    """End what a failed test left running."""
+    while _started:
+        process = _started.pop()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 def finish(process: "subprocess.Popen[str]") -> str:
@@ -65,18 +81,73 @@ def finish(process: "subprocess.Popen[str]") -> str:
     return said
 
 
-def stages(process: "subprocess.Popen[str]") -> Iterator[str]:
-    """The stage of each progress line, as it comes."""
+def lines(process: "subprocess.Popen[str]") -> Iterator[dict[str, Any]]:
+    """Its progress lines, as they come; what else it says is shown if the test fails."""
     assert process.stderr is not None
     for line in process.stderr:
         if line.startswith('{"stage"'):
-            yield json.loads(line)["stage"]
+            yield json.loads(line)
+        else:
+            print(line, end="")
+
+
+def wait_for(process: "subprocess.Popen[str]", stage: str, state: str | None = None) -> None:
+    """Until it says that it is in that stage (and state)."""
+    for line in lines(process):
+        if line["stage"] == stage and state in (None, line["state"]):
+            return
+    raise AssertionError(f"it ended before {stage}: {process.wait()}")
 
 
 def kill(process: "subprocess.Popen[str]") -> None:
     """kill -9 of the coordinator itself: the kernel tells nobody else."""
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
+
+
+def worker_pids(process: "subprocess.Popen[str]") -> list[int]:
+    """The worker processes of a survey."""
+    return _children(process.pid, "multiprocessing.spawn")
+
+
+def unbound_pids(process: "subprocess.Popen[str]") -> list[int]:
+    """Its resolvers."""
+    return _children(process.pid, "./unbound")
+
+
+def postgres_pid(state: Path) -> int | None:
+    """The embedded server of a state directory, if it runs."""
+    try:
+        return int((choose(state).data / "postmaster.pid").read_text().split()[0])
+    except (OSError, IndexError):
+        return None
+
+
+def _children(parent: int, word: str) -> list[int]:
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            ppid = int(status.read_text().rpartition(")")[2].split()[1])
+            command_line = (status.parent / "cmdline").read_bytes().decode()
+        except OSError:
+            continue
+        if ppid == parent and word in command_line:
+            found.append(int(status.parent.name))
+    return found
+
+
+def of_state(state: Path) -> list[str]:
+    """Command lines of processes that name the state directory or work in it."""
+    found = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True)
+    here = str(state)
+    lines = [line for line in found.stdout.splitlines() if here in line]
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.readlink(process / "cwd").startswith(here):
+                lines.append(f"{process.name} works in {here}")
+        except OSError:
+            continue
+    return lines
 
 
 def read(state: Path) -> Tables:

@@ -2,57 +2,66 @@
 
 import os
 import signal
-import subprocess
-from pathlib import Path
-
-import pytest
 
 from danesurvey.survey import STOPPED
 from lab.internet import Lab
-from tests.e2e.survey_run import Tables, differences, finish, read, stages, start
+from tests.e2e.survey_run import (
+    Tables,
+    differences,
+    finish,
+    of_state,
+    read,
+    start,
+    wait_for,
+    worker_pids,
+)
 from tests.postgres_fixture import reachable_directory
 
 GONE_WITHIN_S = 10
-
-
-@pytest.mark.parametrize(
-    ("number", "whole_group"),
-    [(signal.SIGINT, True), (signal.SIGTERM, False)],
-    ids=["ctrl-c", "sigterm"],
+MOMENTS = (
+    ("resolve", "running"),
+    ("resolve", "resting"),
+    ("hosts", "running"),
+    ("probe", "running"),
+    ("probe", "resting"),
+    ("authority", "running"),
+    ("assess hosts", "running"),
+    ("assess domains", "done"),  # that is: while it publishes
 )
-def test_stopped_and_gone_on_with(
-    quick_lab: Lab,
-    undisturbed: Tables,
-    number: signal.Signals,
-    whole_group: bool,
-) -> None:
+
+
+def test_stopped_at_every_moment(quick_lab: Lab, undisturbed: Tables) -> None:
+    """By turns Ctrl-C, which the whole process group gets, and SIGTERM to the survey alone."""
     with reachable_directory() as directory:
         state = directory / "state"
-        process = start(quick_lab, state)
-        for stage in stages(process):
-            if stage == "hosts":
-                break
-        if whole_group:
-            os.killpg(process.pid, number)
-        else:
-            process.send_signal(number)
-        _, said = process.communicate(timeout=GONE_WITHIN_S)
-        assert process.returncode == STOPPED, said
-        assert "danesurvey survey" in said
-        assert not of_state(state)
+        for turn, (stage, doing) in enumerate(MOMENTS):
+            process = start(quick_lab, state)
+            wait_for(process, stage, doing)
+            if turn % 2:
+                process.send_signal(signal.SIGTERM)
+            else:
+                os.killpg(process.pid, signal.SIGINT)
+            _, said = process.communicate(timeout=GONE_WITHIN_S)
+            if doing != "done":  # it may have been just too late
+                assert process.returncode == STOPPED, (stage, doing, said)
+                assert "`danesurvey survey` goes on" in said
+            assert not of_state(state), (stage, doing)
         finish(start(quick_lab, state))
         assert not differences(read(state), undisturbed)
 
 
-def of_state(state: Path) -> list[str]:
-    """Command lines of processes that name the state directory or work in it."""
-    found = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True)
-    here = str(state)
-    lines = [line for line in found.stdout.splitlines() if here in line]
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if os.readlink(process / "cwd").startswith(here):
-                lines.append(f"{process.name} works in {here}")
-        except OSError:
-            continue
-    return lines
+def test_a_second_signal_does_not_wait(quick_lab: Lab) -> None:
+    """Here it would wait for workers that stand still."""
+    with reachable_directory() as directory:
+        state = directory / "state"
+        process = start(quick_lab, state)
+        wait_for(process, "resolve", "resting")
+        for pid in worker_pids(process):
+            os.kill(pid, signal.SIGSTOP)
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr is not None
+        assert any("again to stop at once" in line for line in process.stderr)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=GONE_WITHIN_S)
+        assert process.returncode == STOPPED
+        assert "stopped at once" in said
