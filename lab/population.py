@@ -106,10 +106,17 @@ def add_hosted(builder: Builder, domain: str, signing: Signing) -> None:
     builder.add_hosted(domain, provider_of(domain).mx(domain), signing)
 
 
-RECIPES = ("ee-stranger", "no-starttls", "expired", "all-down", "no-tlsa", "null-mx")
+BROKEN_WAYS = (
+    *("ee-stranger", "no-starttls", "expired", "all-down", "leaf-expired-ta", "ta-not-sent"),
+    *("ta-name-mismatch", "digest-of-nothing", "pkix-only", "one-of-two-broken", "backup-broken"),
+    *("starttls-454", "greeting-554", "wrong-ds", "bad-tlsa-signature", "serial-raised-no-tlsa"),
+)
 """Scenarios of the catalogue that make the broken 3 %, in turn."""
 
-OWN_HOSTS = ("ee-spki", "ta-spki", "no-tlsa", "implicit-mx")
+OWN_HOSTS = (
+    *("ee-spki", "ta-spki", "no-tlsa", "implicit-mx", "current-and-next", "mx-is-the-domain"),
+    *("no-tlsa", "null-mx"),
+)
 """Scenarios that the domains with mail hosts of their own are, in turn."""
 
 
@@ -136,13 +143,13 @@ def add_made_up(builder: Builder, count: int, dead: float = 0.0) -> Iterator[Tru
             yield Truth(f"{name}.{tld}", "dead", MX_FAILED)
             continue
         at = fraction(f"kind/{name}")
-        if at >= 0.13:
+        if at >= 0.10:
             signing = Signing(algorithm=8 if at >= 0.96 else 13)
             domain = f"{name}.{tld}"
             add_hosted(builder, domain, signing)
             yield Truth(domain, "hosted", verdict(provider_of(domain)))
             continue
-        recipes = RECIPES if at < 0.03 else OWN_HOSTS
+        recipes = BROKEN_WAYS if at < 0.03 else OWN_HOSTS
         recipe = recipes[n // 2 % len(recipes)]
         scenario = replace(catalogue[recipe], name=name, tld=tld)
         builder.add(scenario)
