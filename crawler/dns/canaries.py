@@ -3,7 +3,9 @@
 A round asks fresh names `<nonce>.<zone>`, for a name with a TTL stays green from the cache
 while the network is down, and over every socket one signed and one deliberately broken
 name: over every one, since another resolver on the port by SO_REUSEPORT would get some of
-our sockets. What to do about a bad round is the scan's business (`crawler.scan.enclosure`).
+our sockets. The root's newest signature tells whether our clock is right: one that is ahead
+makes short-lived signatures look expired, while all canaries may have long-lived ones. What
+to do about a bad round is the scan's business (`crawler.scan.enclosure`).
 """
 
 import secrets
@@ -23,7 +25,7 @@ from crawler.dns.settings import CanarySettings
 class Health(StrEnum):
     GOOD = "good"
     NETWORK_DOWN = "network_down"  # fewer than half of the fresh names answered, twice
-    VALIDATION_WRONG = "validation_wrong"  # signed without AD, or broken without SERVFAIL
+    VALIDATION_WRONG = "validation_wrong"  # signed without AD, broken without SERVFAIL, or clock
 
 
 class Canaries:
@@ -68,11 +70,20 @@ class Canaries:
                 (self._client.sockets, [self._settings.signed], _secure),
                 (self._client.sockets, [self._settings.broken], _refused),
                 (1, signed[1:], _secure),
+                (1, ["."], self._timely),
             ):
                 questions = [Question(name, SOA, resolver=resolver) for name in names] * sockets
                 if await self._count(questions, right) < len(questions):
                     return False
         return True
+
+    def _timely(self, response: Response | None) -> bool:
+        """The root's SOA is secure, and not signed in the future nor too long ago."""
+        if response is None or not _secure(response):
+            return False
+        made = response.signature
+        age_s = 0.0 if made is None else time.time() - made.inception
+        return 0 <= age_s <= self._settings.root_signed_within_s
 
     async def _count(
         self, questions: list[Question], right: Callable[[Response | None], bool]

@@ -16,7 +16,6 @@ from danesurvey.doctor.check import NotApplicable, Situation, Unwell
 from danesurvey.doctor.resolver import ask
 
 _GIB = 1 << 30
-_RESIGNED_S = 2 * 86_400  # the root zone's SOA is signed anew at least once a day
 _FULL_RUN = 50 * _GIB  # three runs in PostgreSQL (5.5 GB each at 25 M domains), zones, data set
 _NOTHING_LEFT = 2 * _GIB
 _BUFFER = 4 << 20  # so-rcvbuf, so-sndbuf of the resolver
@@ -36,7 +35,7 @@ def clock(situation: Situation) -> str:
     if now > max(signature.expiration for signature in made):
         raise Unwell("after the end of the root's signatures")
     age_s = now - latest
-    if age_s > _RESIGNED_S and not situation.is_lab:
+    if age_s > situation.settings.canaries.root_signed_within_s:
         raise Unwell(f"{age_s / 86_400:.1f} days after the root's newest signature")
     return f"the root's newest signature is {age_s / 3600:.1f} h old"
 

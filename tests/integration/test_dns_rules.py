@@ -4,6 +4,7 @@ The resolver is scripted, so that each rule is seen alone; test_dns_scan has rea
 """
 
 import dataclasses
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -72,7 +73,13 @@ Answers = Mapping[tuple[str, str], Reply]
 _CANARY_ANSWERS: Answers = {
     ("signed.canary", "SOA"): secure("signed.canary SOA a. b. 1 2 3 4 5"),
     ("broken.canary", "SOA"): BOGUS,
+    (".", "SOA"): secure(". SOA a. b. 1 2 3 4 5"),
 }
+
+
+def is_canary(wire: bytes) -> bool:
+    """Below `canary`, or the root itself."""
+    return b"\6canary" in wire or not wire[12]
 
 
 def respond(wire: bytes, answers: Answers) -> list[bytes]:
@@ -91,7 +98,7 @@ def respond(wire: bytes, answers: Answers) -> list[bytes]:
     for section, lines in ((message.answer, reply.answer), (message.authority, reply.authority)):
         for line in lines:
             owner, kind, data = line.split(maxsplit=2)
-            section.append(_rrset(owner + ".", kind, data))
+            section.append(_rrset(owner.rstrip(".") + ".", kind, data))
     if reply.ede:
         message.use_edns(0, dns.flags.DO, 1232, options=[dns.edns.EDEOption(*reply.ede)])
     return [message.to_wire(max_size=4096)]
@@ -459,11 +466,20 @@ def test_the_root_is_no_host_and_a_name_without_room_has_no_tlsa() -> None:
     assert (row["status"], row["tlsa_outcome"]) == ("absent", None)
 
 
+@pytest.mark.parametrize(("age_s", "right"), [(3600, True), (-3600, False), (49 * 3600, False)])
+def test_nothing_is_believed_while_our_clock_is_wrong(age_s: int, right: bool) -> None:
+    """By the root's newest signature, which is never two days old."""
+    made = time.strftime("%Y%m%d%H%M%S", time.gmtime(time.time() - age_s))
+    soa = ". SOA a. b. 1 2 3 4 5", f". RRSIG SOA 8 0 60 20990101000000 {made} 7 . AbcdAb=="
+    answers = {(".", "SOA"): secure(*soa), ("d.example", "MX"): secure("d.example MX 1 a.example.")}
+    assert bool(rows(resolve, "d.example", answers)) is right
+
+
 def many(script: Script, count: int, **columns: list[Any]) -> tuple[list[dict[str, Any]], Resolver]:
     """A first pass over `count` domains before a resolver that answers canaries rightly."""
 
     def with_canaries(wire: bytes, number: int) -> Sequence[bytes]:
-        return respond(wire, {}) if b"\6canary" in wire else script(wire, number)
+        return respond(wire, {}) if is_canary(wire) else script(wire, number)
 
     domains = [f"d{number}.example" for number in range(count)]
     shard = {"bucket": [0] * count, "domain": domains, **columns}
@@ -512,7 +528,7 @@ def test_domains_of_one_name_server_set_are_spaced() -> None:
     spaced = [
         at
         for at, wire in resolver.arrivals
-        if b"\6canary" not in wire and int(wire[14 : 13 + wire[12]]) < 30
+        if not is_canary(wire) and int(wire[14 : 13 + wire[12]]) < 30
     ]
     assert spaced[-1] - spaced[0] >= 28 / 40
 
