@@ -12,7 +12,7 @@ from functools import cached_property
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -139,6 +139,7 @@ class Certificates:
             valid_s=chain.valid_s,
             is_authority=False,
             self_signing_key=private,
+            with_sha1=chain.with_sha1,
         )
 
     @cached_property
@@ -181,6 +182,7 @@ class Certificates:
         valid_s: tuple[int, int],
         is_authority: bool,
         self_signing_key: keys.Private | None = None,
+        with_sha1: bool = False,
     ) -> x509.Certificate:
         subject = x509.Name(
             [x509.NameAttribute(NameOID.COMMON_NAME, common_name)] if common_name else []
@@ -211,8 +213,29 @@ class Certificates:
                 x509.SubjectAlternativeName(alternatives), critical=not common_name
             )
         deterministic = isinstance(signing, ec.EllipticCurvePrivateKey) or None
-        return builder.sign(signing, hashes.SHA256(), ecdsa_deterministic=deterministic)
+        signed = builder.sign(signing, hashes.SHA256(), ecdsa_deterministic=deterministic)
+        if with_sha1:
+            assert isinstance(signing, rsa.RSAPrivateKey)
+            return _signed_with_sha1(signed, signing)
+        return signed
 
 
 def _spki(key: CertificatePublicKeyTypes) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+_SHA256_WITH_RSA = bytes.fromhex("2a864886f70d01010b")
+_SHA1_WITH_RSA = bytes.fromhex("2a864886f70d010105")
+
+
+def _signed_with_sha1(certificate: x509.Certificate, key: rsa.RSAPrivateKey) -> x509.Certificate:
+    """The same certificate signed with SHA-1, which the library no longer does by itself.
+
+    The two algorithms' identifiers are of one length, so nothing else moves.
+    """
+    old = certificate.public_bytes(Encoding.DER)
+    tbs = certificate.tbs_certificate_bytes.replace(_SHA256_WITH_RSA, _SHA1_WITH_RSA)
+    signature = key.sign(tbs, padding.PKCS1v15(), hashes.SHA1())
+    new = old.replace(certificate.tbs_certificate_bytes, tbs)
+    new = new.replace(_SHA256_WITH_RSA, _SHA1_WITH_RSA)
+    return x509.load_der_x509_certificate(new.replace(certificate.signature, signature))

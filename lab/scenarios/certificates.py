@@ -285,6 +285,13 @@ _MATCHES = (
         "3 1 1 leaf",
         chain=Chain(key="1024-0", authority=None, send=("leaf",)),
     ),
+    _good(
+        "sha1-signature",
+        "3 1 1, a certificate signed with SHA-1",
+        "measurement 5.4: the key alone decides",
+        "3 1 1 leaf",
+        chain=replace(_SELF_SIGNED, key="2048-3", with_sha1=True),
+    ),
     Scenario(
         name="tls-1.0-only",
         what="3 1 1, a server that knows TLS 1.0 and nothing later",
@@ -346,6 +353,15 @@ _MISMATCHES = (
         "measurement 8: wrong_selector",
         "3 0 1 leaf/1/1",
         causes=["wrong_selector"],
+    ),
+    _broken(
+        "digest-as-other-type",
+        "the key's SHA-256 under matching type 2, beside a stranger's",
+        "measurement 5.1 and 8: unusable by its length, but its data tells the cause",
+        "3 1 2 leaf/1/1",
+        "3 1 1 stranger",
+        causes=["unknown", "wrong_matching_type"],
+        defects=has("bad_digest_length"),
     ),
     _broken(
         "digest-of-nothing",

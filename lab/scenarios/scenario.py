@@ -30,6 +30,7 @@ class Chain:
     common_name: str | None = None
     # `ecdsa`, or `ecdsa-…` for another of the same host, or an RSA key that is checked in
     key: str = "ecdsa"
+    with_sha1: bool = False  # the leaf's signature; only for a self-signed one of an RSA key
     second_key: str | None = None  # the server has a certificate of this key too
     only_for: str | None = None  # without this server name the client gets another certificate
     authority: str | None = "lab"  # a name in lab.certificates.AUTHORITIES; None: self-signed
