@@ -22,6 +22,7 @@ _pc: Any = pyarrow.compute  # the stubs lack some of the kernels
 _COPY = ("bucket", "domain", "ds", "ns")
 _LISTS = pa.list_(pa.string())
 _COPY_BYTES = 1 << 20
+_WORK_MEM = "64MB"  # for two joins over all names; the default spills them to disk many times
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,13 +90,11 @@ async def replace(
             quote="\x01",
             null="",
         )
+        await connection.execute(f"SET LOCAL work_mem = '{_WORK_MEM}'")
         await connection.execute("ANALYZE incoming")
-        before = await _present(connection, snapshot.zone)
-        added = await _count(
-            connection,
-            "SELECT count(*) FROM incoming i LEFT JOIN delegation d USING (bucket, domain)"
-            " WHERE d.domain IS NULL OR d.missing_since IS NOT NULL",
-        )
+        is_first = not await _count(connection, _ANY, snapshot.zone)
+        await connection.execute(_COMPARE)
+        added = await _count(connection, "SELECT count(*) FROM changed WHERE is_new")
         snapshot_id = await _insert(connection, snapshot, added, None)
         written = _rows(await connection.execute(_MERGE, snapshot.zone))
         removed = _rows(await connection.execute(_MARK_MISSING, snapshot.zone, snapshot_id))
@@ -104,18 +103,24 @@ async def replace(
         await connection.execute(
             "UPDATE zone_snapshot SET removed = $2 WHERE snapshot_id = $1", snapshot_id, removed
         )
-        if before == 0 and added:
+        if is_first:
             await connection.execute("ANALYZE delegation")
         return Changes(snapshot_id, added, removed, written)
 
 
+_ANY = "SELECT count(*) FROM (SELECT FROM delegation WHERE zone = $1 LIMIT 1) d"
+_COMPARE = """
+CREATE TEMPORARY TABLE changed ON COMMIT DROP AS
+SELECT i.*, d.domain IS NULL OR d.missing_since IS NOT NULL AS is_new
+FROM incoming i LEFT JOIN delegation d USING (bucket, domain)
+WHERE d.domain IS NULL
+   OR d.missing_since IS NOT NULL
+   OR (d.ds, d.ns) IS DISTINCT FROM (i.ds, i.ns)
+"""
 _MERGE = """
 INSERT INTO delegation AS d (bucket, domain, zone, ds, ns)
-SELECT i.bucket, i.domain, $1, i.ds, i.ns
-FROM incoming i LEFT JOIN delegation o USING (bucket, domain)
-WHERE o.domain IS NULL
-   OR o.missing_since IS NOT NULL
-   OR (o.ds, o.ns) IS DISTINCT FROM (i.ds, i.ns)
+SELECT bucket, domain, $1, ds, ns FROM changed
+ORDER BY bucket, domain  -- as the engine reads them
 ON CONFLICT (bucket, domain) DO UPDATE
 SET zone = excluded.zone, ds = excluded.ds, ns = excluded.ns, missing_since = NULL
 WHERE d.zone = excluded.zone OR d.missing_since IS NOT NULL
@@ -159,13 +164,6 @@ async def _insert(
         connection,
         f"INSERT INTO zone_snapshot ({', '.join(values)}) VALUES ({places}) RETURNING snapshot_id",
         *values.values(),
-    )
-
-
-async def _present(connection: Connection, zone: str) -> int:
-    """One if the zone has any name, else zero."""
-    return await _count(
-        connection, "SELECT count(*) FROM (SELECT FROM delegation WHERE zone = $1 LIMIT 1) d", zone
     )
 
 
