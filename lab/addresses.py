@@ -6,8 +6,7 @@
     127.20.3.x      name servers that misbehave, one address a scenario
     127.20.4.1      other copies of some zones, asked by those only
     127.21.x.y      the real name servers, where 127.20 is far away (`lab.forwarder`)
-    127.30.x.y      mail servers of the catalogue
-    127.40.0.0/13   mail servers of the generated domains
+    127.30.x.y      mail servers
     127.48.0.0/13   name servers that are dead: sockets that nobody reads
 
 Inside a namespace each mail server that asks for it has an IPv6 address too, with the same
@@ -23,13 +22,12 @@ DOMAINS = tuple(f"127.20.2.{n}" for n in range(1, 9))
 MISBEHAVING = "127.20.3"
 OTHER_COPIES = "127.20.4.1"
 MAIL = "127.30"
-_GENERATED_MAIL = IPv4Address("127.40.0.0")
 _DEAD = IPv4Address("127.48.0.0")
 
 DNS_PORT = 53
 SMTP_PORT = 25
 
-PROBED_NETWORKS = ("127.30.0.0/16", "127.40.0.0/13", "fd00:30::/32")
+PROBED_NETWORKS = ("127.30.0.0/16", "fd00:30::/32")
 """Where a survey of the lab may connect to: its mail servers and nothing else."""
 
 
@@ -39,13 +37,8 @@ def misbehaving() -> Iterator[str]:
 
 
 def mail() -> Iterator[str]:
-    """Addresses for the catalogue's mail servers, in order."""
+    """Addresses for mail servers, in order."""
     return (f"{MAIL}.{x}.{y}" for x in range(1, 255) for y in range(1, 255))
-
-
-def generated_mail() -> Iterator[str]:
-    """Addresses for the mail servers of generated domains, in order."""
-    return (str(_GENERATED_MAIL + n) for n in range(1, 1 << 19) if n & 0xFF not in (0, 255))
 
 
 def dead() -> Iterator[str]:

@@ -60,13 +60,13 @@ class Isolation(enum.StrEnum):
 
 def available() -> Isolation:
     """The best kind that works here. Raises LocalTrouble if even plain loopback will not do."""
-    kinds = [Isolation.ROOT] if os.geteuid() == 0 else [Isolation.USER]
+    is_root = os.geteuid() == 0
+    kind = Isolation.ROOT if is_root else Isolation.USER
     if shutil.which("unshare") and shutil.which("nsenter"):
-        for kind in kinds:
-            tried = subprocess.run([*kind.unshare, "true"], capture_output=True, check=False)
-            if tried.returncode == 0:
-                return kind
-    if os.geteuid() == 0:
+        tried = subprocess.run([*kind.unshare, "true"], capture_output=True, check=False)
+        if tried.returncode == 0:
+            return kind
+    if is_root:
         return Isolation.NONE
     raise LocalTrouble(
         "the lab needs root or user namespaces: name servers listen on port 53, mail servers on 25"
@@ -74,11 +74,16 @@ def available() -> Isolation:
 
 
 def set_up(ipv6: Iterable[str]) -> None:
-    """Inside a new namespace: loopback up, and the IPv6 addresses on it."""
+    """Inside a new namespace: loopback up, and the IPv6 addresses on it.
+
+    Raises LocalTrouble without ip(8).
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         request = struct.pack("16sh14x", b"lo", 0)
         flags = struct.unpack("16sh14x", fcntl.ioctl(control, _SIOCGIFFLAGS, request))[1]
         fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | _IFF_UP))
     commands = "".join(f"address add {one}/128 dev lo nodad\n" for one in ipv6)
     if commands:
+        if shutil.which("ip") is None:
+            raise LocalTrouble("no `ip` on this machine: apt install iproute2")
         subprocess.run(["ip", "-6", "-batch", "-"], input=commands, text=True, check=True)

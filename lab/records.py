@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from dane.names import to_labels
 
-A, NS, CNAME, SOA, MX, TXT, AAAA, DNAME = 1, 2, 5, 6, 15, 16, 28, 39
+A, NS, CNAME, SOA, MX, TXT, AAAA = 1, 2, 5, 6, 15, 16, 28
 DS, RRSIG, NSEC, DNSKEY, NSEC3, NSEC3PARAM, TLSA = 43, 46, 47, 48, 50, 51, 52
 
 MNEMONIC = {
@@ -25,7 +25,6 @@ MNEMONIC = {
     MX: "MX",
     TXT: "TXT",
     AAAA: "AAAA",
-    DNAME: "DNAME",
     DS: "DS",
     RRSIG: "RRSIG",
     NSEC: "NSEC",
@@ -80,10 +79,6 @@ def cname(target: str) -> Rdata:
     return Rdata(CNAME, absolute(target), wire_name(target))
 
 
-def dname(target: str) -> Rdata:
-    return Rdata(DNAME, absolute(target), wire_name(target))
-
-
 def mx(preference: int, host: str) -> Rdata:
     return Rdata(
         MX, f"{preference} {absolute(host)}", struct.pack("!H", preference) + wire_name(host)
@@ -100,11 +95,6 @@ def tlsa(usage: int, selector: int, matching_type: int, data: bytes) -> Rdata:
     if not data:  # the presentation form has no way to write an empty field: RFC 3597
         return Rdata(TLSA, rf"\# {len(wire)} {wire.hex()}", wire)
     return Rdata(TLSA, f"{usage} {selector} {matching_type} {data.hex()}", wire)
-
-
-def opaque(type_: int, wire: bytes) -> Rdata:
-    """Any data at all, in the generic form of RFC 3597."""
-    return Rdata(type_, rf"\# {len(wire)} {wire.hex()}".rstrip(), wire)
 
 
 def soa(server: str, mailbox: str, serial: int, negative_ttl_s: int) -> Rdata:

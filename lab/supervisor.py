@@ -72,16 +72,13 @@ class Work:
 
 async def supervise(work: Work) -> None:
     """Runs all servers until one ends or the lab is to go down."""
-    for server in work.authoritative:
-        for address in server.addresses:
-            _refuse_taken(address)
     async with trio.open_nursery() as nursery:
         await nursery.start(_until_signal, nursery.cancel_scope)
         for address in work.dead:
             nursery.start_soon(_never_answer, address)
         if work.attached:
             nursery.start_soon(_until_parent_ends, nursery.cancel_scope)
-        with trio.fail_after(_START_S):
+        with trio.move_on_after(_START_S) as starting:
             for server in work.authoritative:
                 nursery.start_soon(_authoritative, server)
             if work.distance:
@@ -93,6 +90,8 @@ async def supervise(work: Work) -> None:
                 await _start_postfix(work.directory / "postfix", real, certificates, nursery)
             for server in work.authoritative:
                 await _answers(server)
+        if starting.cancelled_caught:
+            raise LocalTrouble(f"not every server of the lab answers after {_START_S:g} s")
         _say("ready")
 
 
@@ -226,20 +225,10 @@ def _first_fault(error: BaseException) -> Fault | None:
 
 def main() -> int:
     work: Work = pickle.load(sys.stdin.buffer)
-    # thousands of mail servers and dead name servers, a socket each
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     # /proc is the host's also inside a process namespace, so this is the number outside
     (work.directory / PROCESS_FILE).write_text(os.readlink("/proc/self"), encoding="ascii")
-    if work.isolation is not namespace.Isolation.NONE:
-        ipv6 = [
-            address
-            for one in work.mail
-            for address in one.addresses
-            if ":" in address and one.port is not Port.ELSEWHERE
-        ]
-        namespace.set_up(ipv6)
     try:
+        _prepare(work)
         trio.run(supervise, work)
     except (BaseExceptionGroup, Fault) as error:
         fault = _first_fault(error)
@@ -248,6 +237,24 @@ def main() -> int:
         _say(str(fault))
         return fault.exit_code
     return 0
+
+
+def _prepare(work: Work) -> None:
+    """What the process needs before its servers start."""
+    # thousands of mail servers and dead name servers, a socket each
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    if work.isolation is not namespace.Isolation.NONE:
+        ipv6 = [
+            address
+            for one in work.mail
+            for address in one.addresses
+            if ":" in address and one.port is not Port.ELSEWHERE
+        ]
+        namespace.set_up(ipv6)
+    for server in work.authoritative:
+        for address in server.addresses:
+            _refuse_taken(address)
 
 
 if __name__ == "__main__":
