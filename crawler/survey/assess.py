@@ -13,6 +13,8 @@ from storage.database import Connection
 from storage.run import Run
 from storage.schemas import DOMAIN_VERDICT, HOST_VERDICT
 
+MOST_ROWS = 4_000  # of a shard: as Python objects, with all that they look up, they are large
+
 Read = Callable[[Connection, Run, range], Awaitable[tuple[pa.RecordBatch, pa.RecordBatch]]]
 
 
@@ -43,6 +45,7 @@ async def _shards(engine: Engine, read: Read, state: StagePass) -> AsyncIterator
         lambda buckets, connection: read(connection, engine.run, buckets),
         lambda found: found[0].num_rows,
         state.progress,
+        MOST_ROWS,
     ):
-        for part in cut(rows, engine.shard_rows(state.progress)):
+        for part in cut(rows, MOST_ROWS):
             yield Shard(part, context)

@@ -317,11 +317,12 @@ class Engine:
         ask: Callable[[range, Connection], Awaitable[T]],
         size: Callable[[T], int],
         progress: Progress,
+        most_rows: int | None = None,
     ) -> AsyncIterator[T]:
         """What `ask` finds in consecutive ranges of buckets that cover all of them.
 
         The buckets asked at once follow the rows that they had, so that a small run does
-        not ask 4 096 times, and a large one holds only a shard or two.
+        not ask 4 096 times, and a large one holds only a shard or two (of `most_rows`).
         """
         start, width, fair = 0, FIRST_BUCKETS, 0
         while start < BUCKETS:
@@ -331,7 +332,7 @@ class Engine:
             yield found
             rows = size(found)
             fair = fair or self.fair_rows(rows * BUCKETS // len(buckets))
-            wanted = min(fair, self.shard_rows(progress))
+            wanted = min(fair, most_rows or fair, self.shard_rows(progress))
             width = max(1, min(4 * width, width * wanted // max(1, rows)))
             start = buckets.stop
         progress.buckets = BUCKETS

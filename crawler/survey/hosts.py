@@ -10,6 +10,7 @@ from typing import Any
 from crawler.dns.client import Resolvers
 from crawler.scan import hosts as hosts_scan
 from crawler.survey.engine import Engine, StagePass, Work, cut
+from crawler.survey.node import Scan
 from crawler.survey.opted_out import without_opted_out
 from crawler.survey.shards import Shard
 from storage import missing
@@ -18,13 +19,13 @@ from storage.schemas import MX_HOST
 FETCH_ROWS = 20_000
 
 
-async def hosts(engine: Engine, resolvers: Resolvers) -> None:
+async def hosts(engine: Engine, resolvers: Resolvers, *, scan: Scan = hosts_scan.scan) -> None:
     """All passes (measurement, section 3). Raises Stopped, LocalTrouble."""
 
     def work(options: Mapping[str, Any]) -> Work:
         return Work(
             stage="hosts",
-            scan=hosts_scan.scan,
+            scan=scan,
             options={**options, "resolver": resolvers, "schema": MX_HOST.schema},
             tables=(MX_HOST,),
             counted="status",

@@ -7,19 +7,20 @@ from typing import Any
 from crawler.dns.client import Resolvers
 from crawler.scan import resolve as resolve_scan
 from crawler.survey.engine import Engine, StagePass, Work
+from crawler.survey.node import Scan
 from crawler.survey.opted_out import without_opted_out
 from crawler.survey.shards import Shard
 from storage import missing
 from storage.schemas import DOMAIN_MX
 
 
-async def resolve(engine: Engine, resolvers: Resolvers) -> None:
+async def resolve(engine: Engine, resolvers: Resolvers, *, scan: Scan = resolve_scan.scan) -> None:
     """All passes (measurement, sections 2 and 3). Raises Stopped, LocalTrouble."""
 
     def work(options: Mapping[str, Any]) -> Work:
         return Work(
             stage="resolve",
-            scan=resolve_scan.scan,
+            scan=scan,
             options={**options, "resolver": resolvers, "schema": DOMAIN_MX.schema},
             tables=(DOMAIN_MX,),
             counted="outcome",
