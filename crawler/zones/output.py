@@ -95,7 +95,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
                 yield out
                 out.flush()
                 os.fsync(out.fileno())
-            os.chmod(name, 0o666 & ~_umask())
+            os.chmod(name, 0o644)
             os.replace(name, path)
         except BaseException:
             os.unlink(name)
@@ -108,8 +108,3 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         raise LocalTrouble(f"{path}: {error.strerror}") from None
 
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

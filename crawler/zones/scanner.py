@@ -23,7 +23,7 @@ from crawler.zones.plain import Block, Zone
 from crawler.zones.spread import Spread
 from dane.faults import Refused
 
-BLOCK = 4 << 20
+BLOCK = 2 << 20
 _PIECE = 32 << 10
 
 
