@@ -59,15 +59,6 @@ class Cold:
     unbound: Unbound
 
 
-def inside(lab: Lab, module: str, options: argparse.Namespace) -> int:
-    """Run `module` again with --inside, in the lab's network. Its exit status."""
-    argv = [sys.executable, "-m", module, "--inside", str(lab.directory)]
-    for name, value in vars(options).items():
-        if name != "inside":
-            argv += [f"--{name}", str(value)]
-    return lab.exec(argv).returncode
-
-
 def cold(directory: Path, measure: Callable[[Cold], Any]) -> Any:
     """What `measure` finds with an Unbound that was just started."""
     settings = load(directory / "danesurvey.toml")
@@ -235,17 +226,17 @@ def _measure(options: argparse.Namespace) -> int:
     return 0
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, prog="bench.resolve")
-    parser.add_argument("--domains", type=int, default=50_000)
-    parser.add_argument("--rounds", type=int, default=3)
+def in_lab(
+    module: str, parser: argparse.ArgumentParser, measure: Callable[[argparse.Namespace], int]
+) -> int:
+    """Parse the arguments, make the lab, and call `measure` in a process inside of it."""
     parser.add_argument("--window", type=int, default=ClientSettings().window)
     parser.add_argument("--latency", type=int, default=0, help="ms to the name servers, at most")
     parser.add_argument("--dead", type=float, default=0.0, help="share of dead domains")
     parser.add_argument("--inside", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside:
-        return _measure(options)
+        return measure(options)
     with (
         tempfile.TemporaryDirectory(prefix="danesurvey-bench-", dir="/var/tmp") as directory,
         Lab(
@@ -255,7 +246,18 @@ def main() -> int:
             distance=Distance(latency_ms=options.latency),
         ) as lab,
     ):
-        return inside(lab, "bench.resolve", options)
+        argv = [sys.executable, "-m", module, "--inside", str(lab.directory)]
+        for name, value in vars(options).items():
+            if name != "inside":
+                argv += [f"--{name}", str(value)]
+        return lab.exec(argv).returncode
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, prog="bench.resolve")
+    parser.add_argument("--domains", type=int, default=50_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    return in_lab("bench.resolve", parser, _measure)
 
 
 if __name__ == "__main__":
