@@ -427,6 +427,7 @@ _ALIASES = (
             Host(name="spare", tlsa=_EE, tlsa_at="_25._tcp.mx", same_as="real"),
         ),
         verdict=BROKEN,
+        mx_host={"mx": {"tlsa_base": "real.alias-tlsa-wrong-at-target.plain"}},
         host_verdict={"mx": {"status": "mismatch"}},
     ),
     Scenario(
