@@ -24,6 +24,7 @@ def test_every_test_that_the_page_names_exists() -> None:
     [
         outcomes.LookupOutcome,
         outcomes.AuthorityResult,
+        outcomes.HostStatus,
         outcomes.DomainStatus,
         outcomes.Defect,
         outcomes.MismatchCause,
