@@ -46,8 +46,9 @@ def scan(
                    process: where several work at once, each gets its part of it
     lab_addresses  networks of a lab's name servers; else only public ones are asked
 
-    Canaries are looked at before, during and after each PORTION of names. After a bad look, or
-    after `crawler.scan.stop`, the names of that portion and the rest have no row.
+    Canaries are looked at before, during and after each PORTION of names. After a bad look it
+    is done once more; after a second one, or `crawler.scan.stop`, the names of that portion and
+    the rest have no row.
     """
     names: list[tuple[int, str, str]] = list(
         zip(*(shard.column(c).to_pylist() for c in ("bucket", "name", "rrtype")), strict=True)
@@ -83,7 +84,14 @@ def scan(
             looks = watch.looks
             good = await watch.look() is Health.GOOD or await recovered(watch, resolver, canaries)
             for start in range(0, len(names), PORTION):
-                good = good and await enclosed(watch, names[start : start + PORTION])
+                portion = names[start : start + PORTION]
+                good = good and (
+                    await enclosed(watch, portion)
+                    or (
+                        await recovered(watch, resolver, canaries)
+                        and await enclosed(watch, portion)
+                    )
+                )
 
     run(main)
     return attach(batch(_COLUMNS, rows, schema), looks)

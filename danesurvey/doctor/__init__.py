@@ -43,10 +43,10 @@ RESOLVER = (
           "config` prints", resolver.options, "resolver"),
     Check("resolver_root_keys", _FALSIFIES, "give it IANA's root keys (leave [resolver] "
           "trust_anchor unset)", resolver.root_keys, "resolver"),
+    Check("clock", _FALSIFIES, "set the clock (timedatectl set-ntp true)", machine.clock,
+          "resolver"),
     Check("fresh_names", _FALSIFIES, "check the network: UDP and TCP port 53 outward must be "
           "open; [canaries] must name zones that exist", resolver.fresh_names, "resolver"),
-    Check("clock", _FALSIFIES, "set the clock (timedatectl set-ntp true)", machine.clock,
-          "fresh_names"),
     Check("resolver_validates", _FALSIFIES, "check the root's trust anchor, the clock and that "
           "no middlebox strips DNSSEC; [canaries] must name zones that exist",
           resolver.validates, "fresh_names"),

@@ -31,7 +31,7 @@ _CIRCUMSTANCES = {
     "first_run",
     "ede_text",  # names the server that was asked
 }
-TABLES = ("domain_mx", "mx_host", "host_verdict", "domain_verdict")
+TABLES = ("domain_mx", "mx_host", "host_verdict", "domain_verdict", "authority")
 _started: "list[subprocess.Popen[str]]" = []
 Tables = Mapping[str, Sequence[Mapping[str, Any]]]
 
