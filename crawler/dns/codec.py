@@ -123,23 +123,29 @@ def _repeats(wire: bytes, asked: bytes) -> bool:
 
 def decode(wire: bytes, question: Question) -> Response:
     """Read one message as the response to `question`. Never raises for any bytes."""
+    name = question.name
     if len(wire) < QNAME_AT:
-        response = Response(question.name, FORMERR, False, False)
-        response.flaw = Flaw.SHORT
-        return response
+        return _flawed(Response(name, FORMERR, False, False), Flaw.SHORT)
     high, low = wire[2], wire[3]
-    response = Response(question.name, low & 15, low & 0x20 != 0, high & 2 != 0)
+    response = Response(name, low & 15, low & 0x20 != 0, high & 2 != 0)
     if high & 0xF8 != 0x80:
-        response.flaw = Flaw.NOT_A_RESPONSE
-    elif wire[4] or wire[5] != 1 or not _repeats(wire, question.wire):
-        response.flaw = Flaw.OTHER_QUESTION
-    elif not response.tc:  # a truncated one is asked again by TCP: nothing in it is used
+        return _flawed(response, Flaw.NOT_A_RESPONSE)
+    if wire[4] or wire[5] != 1 or not _repeats(wire, question.wire):
+        return _flawed(response, Flaw.OTHER_QUESTION)
+    if not response.tc:  # a truncated one is asked again by TCP: nothing in it is used
         try:
             _read(wire, question, response)
         except Malformed as malformed:
-            response.flaw = malformed.flaw
+            return _flawed(response, malformed.flaw)
         except (IndexError, struct.error):
-            response.flaw = Flaw.SHORT
+            return _flawed(response, Flaw.SHORT)
+    return response
+
+
+def _flawed(read: Response, flaw: Flaw) -> Response:
+    """The header alone: what was read of the rest before the flaw is not to be used."""
+    response = Response(read.owner, read.rcode, read.ad, read.tc)
+    response.flaw = flaw
     return response
 
 

@@ -5,15 +5,17 @@ to each (None: no reply in time) and returns what it found. It does no I/O, so t
 runs under a scan's window, under a single `Client.ask`, and in tests without a network.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import TypeVar
 
 from crawler.dns.codec import NOERROR, NXDOMAIN, SERVFAIL, YXDOMAIN, Question, Response
+from crawler.dns.rdata import Record
 from dane.outcomes import DENIAL, FAILED, LOCAL, LookupOutcome
 
 T = TypeVar("T")
 Lookup = Generator[Question, Response | None, T]
 
+_ANSWERED = frozenset({LookupOutcome.SECURE, LookupOutcome.INSECURE})
 FIRST, SECOND_LOOK = 0, 1  # `Question.resolver`
 
 _NOTHING = Response("", SERVFAIL, False, False)  # stands for the reply that did not come
@@ -23,14 +25,16 @@ class Answer:
     """An outcome with the response that gave it (an empty one if none came).
 
     `secure`: the resolver validated it all, CNAMEs included (AD, RFC 4035 section 3.2.3).
+    `records`: those asked for; none beside a denial or a failure, whatever the response holds.
     """
 
-    __slots__ = ("outcome", "response", "secure")
+    __slots__ = ("outcome", "records", "response", "secure")
 
     def __init__(self, outcome: LookupOutcome, response: Response) -> None:
         self.outcome = outcome
         self.response = response
         self.secure = response.ad and (outcome is LookupOutcome.SECURE or outcome in DENIAL)
+        self.records: Sequence[Record] = response.records if outcome in _ANSWERED else ()
 
     @property
     def failed(self) -> bool:

@@ -132,7 +132,7 @@ def _status(host: _Host, last_pass: bool, second_look: bool) -> Lookup[HostStatu
     families = host.a, host.aaaa
     if any(one.local for one in families):
         return HostStatus.LOCAL_ERROR
-    found = [one for one in families if one.response.records]
+    found = [one for one in families if one.records]
     failed = any(one.failed for one in families)
     if len(_addresses(host)) > MOST_ADDRESSES:
         return HostStatus.EXCESS
@@ -218,7 +218,7 @@ def _addresses(host: _Host) -> list[str]:
         inet_ntop(AF_INET if len(record) == 4 else AF_INET6, record)
         for answer in (host.a, host.aaaa)
         if answer is not None
-        for record in answer.response.records
+        for record in answer.records
         if isinstance(record, bytes)
     }
     return sorted(texts)
@@ -264,7 +264,7 @@ def _facts(host: _Host, times: Times) -> tuple[Any, ...]:
     chain = _chain(host)
     records = []
     if host.base is not None and host.tlsa is not None:
-        data = host.tlsa.response.records
+        data = host.tlsa.records
         records = [tlsa.parse_rdata(one) for one in data if isinstance(one, bytes)]
         host.defects |= tlsa.defects(records)
     iterations = [

@@ -122,7 +122,7 @@ def _mail(domain: str, mx: Answer) -> tuple[tuple[int, ...], tuple[str, ...], in
     if mx.outcome is LookupOutcome.NODATA:  # implicit MX (RFC 5321 section 5.1)
         return (0,), (target or domain,), 1, target
     preferences: dict[str, int] = {}
-    records: Sequence[MailExchange] = mx.response.records  # type: ignore[assignment]  # of MX
+    records: Sequence[MailExchange] = mx.records  # type: ignore[assignment]  # of MX
     for preference, host in sorted(records):
         preferences.setdefault(host, preference)  # the lowest of each
     hosts = tuple(preferences)
@@ -142,9 +142,9 @@ def _zone(found: _Found) -> tuple[Any, ...]:
     if found.dnskey is None or found.nsec3param is None:
         return None, (), (), (), None, None
     # Of these types, as the questions were.
-    keys: list[Key] = sorted(found.dnskey.response.records)  # type: ignore[arg-type]
+    keys: list[Key] = sorted(found.dnskey.records)  # type: ignore[arg-type]
     parameters: Sequence[Nsec3Parameters]
-    parameters = found.nsec3param.response.records  # type: ignore[assignment]
+    parameters = found.nsec3param.records  # type: ignore[assignment]
     return (
         found.dnskey.outcome,
         tuple([key.algorithm for key in keys]),

@@ -245,7 +245,9 @@ def test_hosts(answer: list[str], hosts_found: list[str], target: str | None) ->
 
 
 def test_a_failing_or_missing_domain_has_no_hosts() -> None:
-    for reply in (BOGUS, NXDOMAIN, SILENCE):
+    beside = ("d.example MX 10 mx.example.",)  # records where none belong
+    denied, failed = (dataclasses.replace(one, answer=beside) for one in (NXDOMAIN, SERVFAIL))
+    for reply in (BOGUS, NXDOMAIN, SILENCE, denied, failed):
         row = domain({("d.example", "MX"): reply})
         assert (row["mx_host"], row["mx_total"]) == ([], 0)
 
