@@ -10,6 +10,7 @@ PEM is cut here and not by a certificate library, since what that refuses can st
 
 import binascii
 import json
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -112,7 +113,7 @@ def verify_line(line: bytes) -> tuple[str, bool]:
     """One line of JSON, verified: the line to print, and whether it was a case."""
     identity: object = None
     try:
-        value = json.loads(line)
+        value = json.loads(line, parse_float=_finite, parse_constant=_finite)
         if not isinstance(value, dict):
             raise CaseFault("the line is not a JSON object")
         identity = value.get("id")
@@ -126,6 +127,14 @@ def verify_line(line: bytes) -> tuple[str, bool]:
     except (ValueError, RecursionError):
         return json.dumps({"id": None, "error": "the line is not JSON"}), False
     return json.dumps({"id": identity, **as_json(case.verify())}), True
+
+
+def _finite(text: str) -> float:
+    """A number of JSON: there are no others (RFC 8259 section 6), and `id` is printed again."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
 
 
 def _strings(value: dict[str, Any], key: str) -> list[str]:

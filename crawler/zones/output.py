@@ -86,9 +86,15 @@ def _grouped(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A new file that takes the place of `path` when it is whole, and leaves nothing else.
 
-    Raises LocalTrouble.
+    Behind a symbolic link it is the file that the link names. A device or pipe is written to,
+    for a file in its place would be the end of it. Raises LocalTrouble.
     """
     try:
+        if path.exists() and not path.is_file():
+            with path.open("wb") as out:
+                yield out
+            return
+        path = Path(os.path.realpath(path))
         handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as out:
@@ -107,4 +113,3 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             os.close(directory)
     except OSError as error:
         raise LocalTrouble(f"{path}: {error.strerror}") from None
-

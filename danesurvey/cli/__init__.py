@@ -1,17 +1,19 @@
 """The command people type. No logic: arguments in, a package called, its result printed.
 
 A verb lives in the module of its name, which defines `register(app)`. stdout is data,
-stderr is talk. A `dane.faults.Fault` becomes one line on stderr and its exit code; any
-other exception is a bug and keeps its traceback.
+stderr is talk. A `dane.faults.Fault` becomes one line on stderr and its exit code, and so does
+a full disk; any other exception is a bug and keeps its traceback.
 """
 
+import errno
+import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
-from dane.faults import Fault
+from dane.faults import Fault, LocalTrouble
 from danesurvey.cli import (
     check,
     cluster,
@@ -81,10 +83,30 @@ for _verb in (
 def main() -> None:
     """Entry point of the `danesurvey` command."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # here, and not when nobody can tell any more that it failed
     except Fault as fault:
-        print(f"danesurvey: {fault}", file=sys.stderr)
-        sys.exit(fault.exit_code)
-    except BrokenPipeError:  # `danesurvey … | head`
-        sys.stderr.close()
-        sys.exit(141)
+        _fail(str(fault), fault.exit_code)
+    except BrokenPipeError:
+        _fail(None, _BROKEN_PIPE)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # typer's exit code 1 means broken
+            _fail(None, _BROKEN_PIPE)
+        raise
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _fail(": ".join(filter(None, (error.filename, error.strerror))), LocalTrouble.exit_code)
+
+
+_BROKEN_PIPE = 141  # `danesurvey … | head`, as if by SIGPIPE
+
+
+def _fail(reason: str | None, exit_code: int) -> NoReturn:
+    """End, with nothing more to stdout: what waits there cannot be written."""
+    if reason is not None:
+        print(f"danesurvey: {reason}", file=sys.stderr)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(exit_code)

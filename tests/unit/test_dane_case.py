@@ -99,6 +99,8 @@ def test_what_is_no_case(changes: dict[str, Any], error: str) -> None:
         (b"x", "the line is not JSON"),
         (b"\xff\xfe{", "the line is not JSON"),
         (b"[" * 100_000, "the line is not JSON"),
+        (b'{"id": 1e999, "chain": [], "tlsa": []}', "the line is not JSON"),
+        (b'{"id": NaN, "chain": [], "tlsa": []}', "the line is not JSON"),
         (b"[]", "the line is not a JSON object"),
         (b"1", "the line is not a JSON object"),
     ],
