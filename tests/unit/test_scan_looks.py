@@ -1,0 +1,15 @@
+"""What a scan's canaries showed travels beside its rows."""
+
+import pyarrow as pa
+
+from crawler.scan.looks import attach, looks_of
+from crawler.survey.node import from_bytes, to_bytes
+from storage.schemas import DOMAIN_MX
+
+
+def test_looks_travel_beside_the_rows() -> None:
+    batch = pa.RecordBatch.from_pylist([], schema=DOMAIN_MX.schema)
+    told = from_bytes(to_bytes(attach(batch, [(1.5, "good"), (2.5, "network_down")])))
+    assert looks_of(told) == [(1.5, "good"), (2.5, "network_down")]
+    assert told.schema.equals(DOMAIN_MX.schema)
+    assert looks_of(batch) == []
