@@ -30,7 +30,7 @@ from crawler.dns.settings import CanarySettings, ClientSettings
 from crawler.opt_out import OptOut
 from crawler.scan.judgement import Judged, judge, untouched
 from crawler.scan.looks import Look, attach
-from crawler.scan.recheck import Recheck
+from crawler.scan.recheck import Fresh, Recheck
 from crawler.scan.recovery import recovered
 from crawler.smtp.etiquette import Schedule, missing_identity, require_identity
 from crawler.smtp.probe import Conversation, converse
@@ -326,8 +326,8 @@ class _Probing:
         if self.recheck is None or age_s <= self.settings.dns_max_age_s:
             return None
         fresh = await self.recheck.before(key.host, key.address, key.sni)
-        if fresh.withdrawn is not None:
-            return untouched(HostStatus.UNPROBED, fresh.withdrawn)
+        if (reason := _withdrawn(fresh)) is not None:
+            return reason
         self.keys[row] = replace(key, tlsa=fresh.tlsa, dns_asked=fresh.asked)
         return None
 
@@ -341,8 +341,8 @@ class _Probing:
         fresh = await self.recheck.after_mismatch(key.sni)
         if fresh is None or fresh.tlsa == key.tlsa:
             return found
-        if fresh.withdrawn is not None:
-            return untouched(HostStatus.UNPROBED, fresh.withdrawn), set()
+        if (reason := _withdrawn(fresh)) is not None:
+            return reason, set()
         self.keys[row] = key = replace(key, tlsa=fresh.tlsa, dns_asked=fresh.asked)
         return judge(talks, key.records, self.at or datetime.now(UTC), key.earlier)
 
@@ -409,6 +409,14 @@ class _Probing:
             "connected": talks[0].connected,
             "duration_ms": sum(one.duration_ms for one in talks),
         }
+
+
+def _withdrawn(fresh: Fresh) -> Judged | None:
+    """Why there is nothing to connect for, if so; what is our fault is tried again later."""
+    if fresh.withdrawn is None:
+        return None
+    status = HostStatus.LOCAL_ERROR_SMTP if fresh.ours else HostStatus.UNPROBED
+    return untouched(status, fresh.withdrawn)
 
 
 def _within_open_files(sessions: int, slow_sessions: int) -> tuple[int, int]:

@@ -31,6 +31,7 @@ class Fresh:
     tlsa: tuple[str, ...]
     asked: datetime
     withdrawn: str | None = None
+    ours: bool = False  # it is withdrawn since our own resolver did not tell
 
 
 class Recheck:
@@ -44,7 +45,9 @@ class Recheck:
         """What holds now for an address of a host and a TLSA base domain."""
         answer = await self._ask(host, AAAA if ":" in address else A)
         if answer.outcome not in (LookupOutcome.SECURE, LookupOutcome.INSECURE):
-            return self._nothing(f"addresses of {host} asked again: {answer.outcome}")
+            return self._nothing(
+                f"addresses of {host} asked again: {answer.outcome}", ours=answer.local
+            )
         if address not in map(_text, answer.response.records):
             return self._nothing(f"no longer an address of {host}")
         return await self._records(base)
@@ -68,10 +71,10 @@ class Recheck:
             return Fresh(tuple(sorted(one.text() for one in data)), datetime.now(UTC))
         if answer.outcome in DENIAL or answer.outcome is LookupOutcome.INSECURE:
             return self._nothing(f"the TLSA records of {base} are no longer there")
-        return self._nothing(f"TLSA of {base} asked again: {answer.outcome}")
+        return self._nothing(f"TLSA of {base} asked again: {answer.outcome}", ours=answer.local)
 
-    def _nothing(self, why: str) -> Fresh:
-        return Fresh((), datetime.now(UTC), why)
+    def _nothing(self, why: str, *, ours: bool = False) -> Fresh:
+        return Fresh((), datetime.now(UTC), why, ours)
 
     async def _ask(self, name: str, rdtype: int) -> Answer:
         return await _run(self._client, lookup(name, rdtype))

@@ -1,6 +1,8 @@
 """DNS asked again around a connection: real zones, a real Unbound, a real mail server."""
 
 import dataclasses
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,14 +12,15 @@ import pytest
 import trio
 import trustme
 
-from crawler.dns.client import Client
+from crawler.dns.client import Client, Resolvers
+from crawler.dns.settings import CanarySettings
 from crawler.scan import probe
 from crawler.scan.recheck import Fresh, Recheck
 from crawler.smtp.settings import ProbeSettings
 from dane import tlsa
 from storage.schemas import CERTIFICATE, SMTP_PROBE
-from tests.integration.dns_world import CLIENT, TLSA_DATA, World, world
-from tests.smtp_servers import SMTP, Town, tls_context
+from tests.integration.dns_world import CANARIES, CLIENT, TLSA_DATA, World, world
+from tests.smtp_servers import SMTP, Server, Town, tls_context
 
 HOST, ADDRESS = "mx10.good.world", "127.30.0.1"
 PUBLISHED = f"3 1 1 {TLSA_DATA.hex()}"
@@ -69,7 +72,19 @@ def test_nothing_to_connect_for(dns: World, host: str, address: str, base: str, 
     assert why in str(fresh.withdrawn)
 
 
-def scan(dns: World, server: SMTP, *, age: timedelta, address: str = ADDRESS) -> dict[str, Any]:
+def scan(dns: World, server: Server, **options: Any) -> dict[str, Any]:
+    (row,) = rows(dns, server, **options)
+    return row
+
+
+def rows(
+    dns: World,
+    server: Server,
+    *,
+    age: timedelta = timedelta(0),
+    address: str = ADDRESS,
+    canaries: CanarySettings | None = None,
+) -> list[dict[str, Any]]:
     """One probe whose TLSA records were asked for so long ago, and have changed since."""
     town = Town()
     town.add(server, ADDRESS)
@@ -88,7 +103,7 @@ def scan(dns: World, server: SMTP, *, age: timedelta, address: str = ADDRESS) ->
         lab_addresses=("127.30.0.0/16",), address_interval_s=0, new_per_s=1000, reply_s=5
     )
     with town:
-        rows, _ = probe.scan(
+        found, _ = probe.scan(
             pa.RecordBatch.from_pylist(
                 [key], schema=pa.schema([SMTP_PROBE.schema.field(name) for name in names])
             ),
@@ -99,10 +114,11 @@ def scan(dns: World, server: SMTP, *, age: timedelta, address: str = ADDRESS) ->
             attempt=1,
             resolver=dns.resolvers,
             client=CLIENT,
+            canaries=canaries,
         )
-    (row,) = rows.to_pylist()
-    assert row["tlsa_digest"] == key["tlsa_digest"], "the key stays that of the target"
-    return dict(row)
+    for row in found.to_pylist():
+        assert row["tlsa_digest"] == key["tlsa_digest"], "the key stays that of the target"
+    return list(found.to_pylist())
 
 
 def test_old_answers_are_asked_again_before_connecting(dns: World, good: SMTP) -> None:
@@ -122,3 +138,43 @@ def test_a_withdrawn_address_is_not_connected_to(dns: World, good: SMTP) -> None
     row = scan(dns, good, age=timedelta(minutes=30), address="127.30.0.99")
     assert (row["status"], good.connections) == ("unprobed", 0)
     assert "no longer an address" in row["error"]
+
+
+class AwayAtFirst:
+    """A server whose first visitor is cut off, by what also cuts off our name servers."""
+
+    def __init__(self, dns: World, server: Server, back_after_s: float) -> None:
+        self.visits = 0
+        self._dns = dns
+        self._server = server
+        self.back = threading.Timer(back_after_s, dns.signal_server, (signal.SIGCONT,))
+
+    async def __call__(self, stream: trio.SocketStream) -> None:
+        self.visits += 1
+        if self.visits > 1:
+            await self._server(stream)
+        else:
+            self._dns.signal_server(signal.SIGSTOP)
+            self.back.start()
+
+
+def test_a_visit_during_our_own_outage_is_made_again(dns: World, good: SMTP) -> None:
+    away = AwayAtFirst(dns, good, back_after_s=3.0)
+    row = scan(dns, away, canaries=CANARIES)
+    away.back.join()
+    assert (row["status"], away.visits) == ("mismatch", 2)
+
+
+def test_an_outage_that_lasts_leaves_targets_missing(dns: World, good: SMTP) -> None:
+    away = AwayAtFirst(dns, good, back_after_s=6.0)
+    impatient = dataclasses.replace(CANARIES, recovery_s=1.0)
+    assert rows(dns, away, canaries=impatient) == []
+    away.back.join()
+    assert away.visits == 1
+
+
+def test_no_reply_of_our_own_resolver_is_our_fault(dns: World, good: SMTP) -> None:
+    silent = dataclasses.replace(dns, resolvers=Resolvers((("127.0.0.1", 9),)))
+    row = scan(silent, good, age=timedelta(minutes=30))
+    assert (row["status"], good.connections) == ("local_error_smtp", 0)
+    assert "unanswered" in row["error"]

@@ -45,9 +45,10 @@ operators = st.sampled_from(["one.example", "two.example", "three.example"])
     st.lists(st.tuples(addresses, operators), max_size=40),
     st.lists(st.integers(0, 90), min_size=40, max_size=40),
     st.sets(st.integers(0, 39)),
+    st.sets(st.integers(0, 39)),
 )
 def test_limits_hold_in_any_order_and_all_are_visited(
-    pairs: list[tuple[str, str]], lengths: list[int], called_again: set[int]
+    pairs: list[tuple[str, str]], lengths: list[int], called_again: set[int], doubted: set[int]
 ) -> None:
     """Runs the schedule on an invented clock, the way the probe scan runs it."""
     visits = [(number, *pair) for number, pair in enumerate(pairs)]
@@ -83,8 +84,11 @@ def test_limits_hold_in_any_order_and_all_are_visited(
             ended[done[1]] = now
             again = (done[0] + 1000, *done[1:]) if done[0] in called_again else None
             schedule.finished(done, now, again)
+            if done[0] in doubted:
+                schedule.add_again((done[0] + 2000, *done[1:]), done[1], done[2], now)
     expected = Counter(number for number, _, _ in visits)
     expected.update(number + 1000 for number, _, _ in visits if number in called_again)
+    expected.update(number + 2000 for number, _, _ in visits if number in doubted)
     assert visited == expected
 
 
