@@ -1,11 +1,11 @@
-"""Made-up domains surveyed: the ground truth of each equals what the survey found."""
+"""Many domains surveyed, made up or a real zone's: the truth of each equals what was found."""
 
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from lab import truth
+from lab import delegations, population, truth
 from lab.internet import Lab
 from tests.e2e.survey_run import finish, read, start
 from tests.postgres_fixture import reachable_directory
@@ -36,3 +36,22 @@ def test_three_hundred(tmp_path: Path) -> None:
 @pytest.mark.timeout(3600)
 def test_twenty_thousand(tmp_path: Path) -> None:
     assert not _differences(tmp_path, 20_000, 0.01)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+def test_a_real_zone(tmp_path: Path) -> None:
+    zone = Path(__file__).parents[3] / "shared/data/zones/gov-2026-06-30.zone.gz"
+    if not zone.exists():
+        pytest.skip(f"no {zone.name}")
+    expected = {
+        domain: population.verdict(population.provider_of(domain))["status"]
+        for domain, is_signed in delegations.read(zone).signed.items()
+        if is_signed
+    }
+    assert len(expected) == 2036
+    with Lab(tmp_path, zone=zone) as lab, reachable_directory() as state:
+        finish(start(lab, state / "state"))
+        tables = read(state / "state")
+    assert {row["domain"] for row in tables["domain_mx"]} == expected.keys()
+    assert {row["domain"]: row["status"] for row in tables["domain_verdict"]} == expected
