@@ -52,7 +52,7 @@ _TOKEN = re.compile(
     rb'|(?:[^ \t;()"\\]|\\[0-9]{3}|\\[^0-9])+)',
     re.DOTALL,
 )
-_SPECIAL = re.compile(rb'[;()"]')
+_SPECIAL = re.compile(rb'[;()"]|\\[ \t]')
 _BLANK = re.compile(rb"[ \t]+")
 _PLAIN_NAME = re.compile(rb"(?:[A-Za-z0-9_-]{1,63}\.)+")
 _ESCAPED_DOT = re.compile(rb"(?:^|[^\\])(?:\\\\)*\\\.$")
