@@ -1,5 +1,6 @@
 """The scanner: any rendering of a zone gives the zone, by either reader, however it is cut."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -192,6 +193,29 @@ def test_the_same_without_the_sieve(case: tuple[Zone, bytes]) -> None:
         assert not with_sieve.orders
 
 
+@pytest.mark.skipif(plain.sieve is None, reason="the extension is not compiled")
+@settings(max_examples=150, deadline=None)
+@given(registry_files(), st.data())
+def test_the_sieve_on_damaged_files(case: tuple[Zone, bytes], data: st.DataObject) -> None:
+    """It keeps whole lines, the last one last, and counts the others."""
+    text = bytearray(case[1] + b"\n")
+    for _ in range(data.draw(st.integers(0, 3))):
+        at = data.draw(st.integers(0, len(text) - 1))
+        text[at : at + data.draw(st.integers(0, 3))] = data.draw(
+            st.binary(max_size=2) | st.sampled_from([b"\n", b"\t", b" ", b"."])
+        )
+    block = b"\n" + bytes(text)
+    assert plain.sieve is not None
+    sieved = plain.sieve(block, b".example.")
+    if sieved is None:
+        return
+    kept, dropped, _, _ = sieved
+    lines, all_lines = kept.split(b"\n"), block.split(b"\n")
+    assert len(lines) + dropped == len(all_lines)
+    assert not Counter(lines) - Counter(all_lines)
+    assert lines[-2:] == all_lines[-2:]
+
+
 @st.composite
 def master_files(draw: st.DrawFn) -> tuple[Zone, bytes]:
     """Everything that RFC 1035 and RFC 3597 allow."""
@@ -275,6 +299,13 @@ def test_refused(text: bytes, reason: str) -> None:
 def test_algorithm_mnemonics_and_leading_zeros() -> None:
     text = SOA + NS + DS.replace(b"1 13", b"00001 ecdsap256sha256")
     assert rows(scanned(text)) == {"a.example": (("1 13 2 " + "ab" * 32,), ("ns.test",))}
+
+
+def test_an_escaped_blank_parts_no_fields() -> None:
+    text = SOA + (NS + DS).replace(b"a.ex", b"a\\ b.ex").replace(b"ns.", b"\\\tn\\\\.")
+    assert rows(scanned(text)) == {
+        "a\\032b.example": (("1 13 2 " + "ab" * 32,), ("\\009n\\092.test",))
+    }
 
 
 def test_a_record_twice_counts_as_one_in_the_sets() -> None:
