@@ -167,10 +167,18 @@ class Unbound:
             self._through_crashes(lambda control: control.forget(name, rrtype))
 
     def statistics(self) -> dict[str, float]:
-        """For the run's record. `requestlist_exceeded` or `_overwritten` above 0 is our fault."""
+        """For the run's record. `requestlist_exceeded` or `_overwritten` above 0 is our fault.
+
+        Only `restarts` of one that does not answer: nothing depends on the rest.
+        """
         if self._control is None:
             return {}
-        return {**self._through_crashes(Control.statistics), "restarts": self.restarts}
+        try:
+            counted = self._through_crashes(Control.statistics)
+        except LocalTrouble as trouble:
+            log.warning("no statistics: %s", trouble)
+            counted = {}
+        return {**counted, "restarts": self.restarts}
 
     def _through_crashes(self, action: Callable[[Control], T]) -> T:
         """Do it; and once more if Unbound died meanwhile. A new one has nothing to forget."""
