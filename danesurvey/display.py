@@ -111,6 +111,6 @@ def duration(seconds: float | None) -> str:
     return "" if seconds is None else str(timedelta(seconds=round(max(0.0, seconds))))
 
 
-def intake_line(*what: object) -> None:
-    """One line of talk about a zone that is taken in."""
-    print(*what, file=sys.stderr, flush=True)
+def talk(line: str) -> None:
+    """One line for people."""
+    print(line, file=sys.stderr, flush=True)

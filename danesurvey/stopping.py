@@ -24,40 +24,57 @@ STOPPED = 130  # exit code: everything that was done is kept
 GRACE_S = 8.0
 
 
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """Outside of an event loop a signal raises Stopped for as long as the block lasts."""
-    before = {number: signal.signal(number, _raise_stopped) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+class Stop:
+    """Whether the operator has asked; made by `stoppable`."""
 
+    def __init__(self) -> None:
+        self.asked = False
 
-def _raise_stopped(number: int, frame: FrameType | None) -> NoReturn:
-    raise Stopped
+    def in_loop(self) -> asyncio.Event:
+        """From now on, in this event loop, the first signal sets the event.
 
+        Until the loop is closed.
+        """
+        event = asyncio.Event()
+        loop = asyncio.get_running_loop()
 
-@contextmanager
-def stop_event() -> Iterator[asyncio.Event]:
-    """Inside an event loop: an event that the first signal sets."""
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
+        def on_signal() -> None:
+            self._ask()
+            event.set()
 
-    def on_signal() -> None:
-        if stopping.is_set():
+        for number in SIGNALS:
+            loop.add_signal_handler(number, on_signal)
+        return event
+
+    def on_signal(self, number: int, frame: FrameType | None) -> NoReturn:
+        """Outside of an event loop."""
+        self._ask()
+        raise Stopped
+
+    def _ask(self) -> None:
+        if self.asked:
             _end_now("stopped at once")
-        stopping.set()
+        self.asked = True
         print("danesurvey: stopping; again to stop at once", file=sys.stderr, flush=True)
         last = threading.Timer(GRACE_S, _end_now, ("stopped",))
         last.daemon = True
         last.start()
 
-    for number in SIGNALS:
-        loop.add_signal_handler(number, on_signal)
-    yield stopping
-    # The handlers stay until the loop is closed: what comes after this is short.
+
+@contextmanager
+def stoppable() -> Iterator[Stop]:
+    """A signal ends the block with Stopped, whatever the interrupted part made of it."""
+    stop = Stop()
+    before = {number: signal.signal(number, stop.on_signal) for number in SIGNALS}
+    try:
+        yield stop
+    except Exception as error:
+        if stop.asked and not isinstance(error, Stopped):
+            raise Stopped from error
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _end_now(why: str) -> NoReturn:

@@ -33,7 +33,7 @@ from danesurvey.doctor import refuse_falsified
 from danesurvey.progress import Watch
 from danesurvey.resolvers import resolvers_of, running
 from danesurvey.settings import Settings
-from danesurvey.stopping import STOPPED, stop_event, stoppable, unless_stopped
+from danesurvey.stopping import STOPPED, Stop, stoppable, unless_stopped
 from reports.publish import Published, publish, unassessed
 from storage import run as runs
 from storage.copy import Writer, writer
@@ -89,43 +89,49 @@ def survey(settings: Settings, request: Request) -> Done:
     if settings.survey.scheduler is not None:
         security(settings.survey)  # before anything is started
     with contextlib.ExitStack() as stack:
-        stack.enter_context(stoppable())
+        stop = stack.enter_context(stoppable())
         url = stack.enter_context(embedded.database(settings))
-        return asyncio.run(_survey(settings, request, url, stack))
+        return asyncio.run(_survey(settings, request, url, stack, stop))
 
 
 async def _survey(
-    settings: Settings, request: Request, url: str, stack: contextlib.ExitStack
+    settings: Settings, request: Request, url: str, stack: contextlib.ExitStack, stop: Stop
 ) -> Done:
     crawls = [name for name in request.stages if name not in ("intake", "publish")]
     published = None
-    with stop_event() as stopping:
-        async with (
-            runs.coordinating(url) as coordination,
-            pool(url, connections=settings.database.connections) as database,
-        ):
-            # Only the one coordinator starts resolvers: a second would start them over the
-            # first one's. In a thread, for they take a while and block.
-            unbounds: list[Unbound] = []
-            if _DNS_STAGES & set(request.stages):
-                unbounds = await asyncio.to_thread(stack.enter_context, running(settings))
-                await asyncio.to_thread(
-                    refuse_falsified, settings, unbounds, probing="probe" in request.stages
-                )
-            await patiently(database, upgrade)
-            zones = await unless_stopped(stopping, _intake(settings, request, database))
-            if not crawls and "publish" not in request.stages:
-                return Done(None, None, zones)
-            run = await _run(settings, request, database, unbounds)
-            if crawls:
-                async with writer(url) as store:
-                    session = _Session(settings, database, store, coordination, run, unbounds)
-                    await session.crawl(crawls, stopping)
-            if "publish" in request.stages:
-                published = await unless_stopped(
-                    stopping, _publish(settings, request, database, url, run)
-                )
-            return Done(run, published, zones)
+    stopping = stop.in_loop()
+    async with (
+        runs.coordinating(url) as coordination,
+        pool(url, connections=settings.database.connections) as database,
+    ):
+        # Only the one coordinator starts resolvers: a second would start them over the
+        # first one's.
+        unbounds: Sequence[Unbound] = ()
+        if _DNS_STAGES & set(request.stages):
+            unbounds = await unless_stopped(stopping, _resolvers(settings, request, stack))
+        await patiently(database, upgrade)
+        zones = await unless_stopped(stopping, _intake(settings, request, database))
+        if not crawls and "publish" not in request.stages:
+            return Done(None, None, zones)
+        run = await _run(settings, request, database, unbounds)
+        if crawls:
+            async with writer(url) as store:
+                session = _Session(settings, database, store, coordination, run, unbounds)
+                await session.crawl(crawls, stopping)
+        if "publish" in request.stages:
+            published = await unless_stopped(
+                stopping, _publish(settings, request, database, url, run)
+            )
+        return Done(run, published, zones)
+
+
+async def _resolvers(
+    settings: Settings, request: Request, stack: contextlib.ExitStack
+) -> Sequence[Unbound]:
+    """Started and examined, in a thread: that takes a while, and blocks."""
+    unbounds = await asyncio.to_thread(stack.enter_context, running(settings))
+    await asyncio.to_thread(refuse_falsified, settings, unbounds, probing="probe" in request.stages)
+    return unbounds
 
 
 async def _intake(settings: Settings, request: Request, database: Pool) -> Sequence[Any]:
@@ -140,7 +146,7 @@ async def _intake(settings: Settings, request: Request, database: Pool) -> Seque
         settings.zones,
         settings.intake,
         state_dir=settings.state_dir,
-        progress=display.intake_line,
+        progress=display.talk,
         accept_shrink=request.accept_shrink,
     )
 
@@ -151,6 +157,7 @@ async def _run(
     """The unfinished run, or a new one; for publication alone, the last one."""
     run = await patiently(database, runs.unfinished)
     if run is not None:
+        display.talk(f"run {run.run_id} ({run.kind}), begun {run.started:%Y-%m-%d %H:%M}, goes on")
         return run
     if tuple(request.stages) == ("publish",):
         run = await patiently(database, runs.latest)
@@ -169,7 +176,9 @@ async def _run(
             held, request.kind, await record.of_start(held, settings, unbounds)
         )
 
-    return await patiently(database, create)
+    run = await patiently(database, create)
+    display.talk(f"run {run.run_id} ({run.kind}) begins")
+    return run
 
 
 class _Session:
@@ -316,7 +325,9 @@ async def _publish(
             await patiently(database, partial(runs.finish, run_id=run.run_id))
         raise
     await patiently(database, partial(runs.finish, run_id=run.run_id))
+    daily = settings.survey.keep_daily_runs
     keep = {RunKind.FULL: settings.survey.keep_full_runs}
+    keep |= {RunKind.DANE: daily, RunKind.SUSPECTS: daily}
     await patiently(database, lambda held: runs.drop_old(held, keep))
     return published
 

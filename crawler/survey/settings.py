@@ -20,4 +20,5 @@ class SurveySettings:
     most_quarantined: int = 100  # rows a pass that a scan cannot take; then it is no row's fault
     patience_s: float = 21_600.0  # without any answer that can be believed
     metrics_port: int | None = None  # of 127.0.0.1, for Prometheus; default: none
-    keep_full_runs: int = 3
+    keep_full_runs: int = 3  # whose rows stay in the database once they are published
+    keep_daily_runs: int = 10  # likewise, of DANE domains and of suspects

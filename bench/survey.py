@@ -1,0 +1,122 @@
+"""A whole survey of a lab of made-up domains, cold, beside dnsperf with its MX stage's questions.
+
+    python -m bench.survey [--domains 50000] [--workers 1,2]
+
+From the first question to the last verdict: resolve, hosts, probe, authority, assess, with
+every row committed; start-up, intake and publication are printed beside it. The bar is 1.35
+times the bar of the resolve stage, which is 1.15 times dnsperf's wall time (docs/design.md,
+section 7). The lab has its waits between passes shortened: they are not work.
+"""
+
+import argparse
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from bench.resolve import cold, dnsperf, names, same_questions
+from crawler.dns.settings import ClientSettings
+from lab.internet import Lab
+
+RESOLVE_BAR = 1.15
+BAR = 1.35
+_SET = (
+    "client.passes_s=[0.1, 0.1]",
+    "client.last_try_s=5",
+    "probe.attempts_after_s=[0.1, 0.1]",
+    "probe.connect_s=2",
+    "canaries.every_s=10",
+)
+
+
+def reference_s(directory: Path, window: int) -> float:
+    """Runs inside the lab: dnsperf's wall time."""
+    domains = names(directory)
+    sockets = ClientSettings().sockets * (os.cpu_count() or 1)
+    questions = same_questions(domains, window)
+    return float(cold(directory, lambda one: dnsperf(one, questions, window, sockets)))
+
+
+def survey(lab: Lab, workers: int) -> dict[str, Any]:
+    """One survey with a new state directory: the last progress line of each pass, and times."""
+    with tempfile.TemporaryDirectory(prefix="danesurvey-bench-", dir="/var/tmp") as directory:
+        os.chmod(directory, 0o711)
+        command = [sys.executable, "-m", "danesurvey", "--config", str(lab.settings_file)]
+        command += ["--state-dir", f"{directory}/state", "--set", f"survey.workers={workers}"]
+        for one in _SET:
+            command += ["--set", one]
+        began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = lab.exec([*command, "survey"], capture_output=True, text=True)
+        wall_s = time.monotonic() - began
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        if done.returncode:
+            raise SystemExit(done.stderr[-2000:])
+        status = lab.exec([*command, "status", "--json"], capture_output=True, text=True)
+    passes = {}
+    memory: dict[str, int] = {}
+    for line in done.stderr.splitlines():
+        if line.startswith('{"stage"'):
+            one = json.loads(line)
+            passes[one["stage"], one["pass"]] = one
+            sizes = {"coordinator": one["memory"]["coordinator"], **one["memory"]["workers"]}
+            for name, size in sizes.items():
+                memory[name] = max(size, memory.get(name, 0))
+    return {
+        "passes": list(passes.values()),
+        "memory": memory,
+        "wall_s": wall_s,
+        # of the coordinator, its workers and its resolvers; PostgreSQL is its keeper's child
+        "cpu_s": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+        "questions": json.loads(status.stdout)["questions"],
+    }
+
+
+def _print(workers: int, found: dict[str, Any], reference: float) -> None:
+    stages: dict[str, tuple[int, float]] = {}
+    for one in found["passes"]:
+        rows, seconds = stages.get(one["stage"], (0, 0.0))
+        stages[one["stage"]] = rows + one["stored"], seconds + one["seconds"]
+    crawl_s = sum(seconds for _, seconds in stages.values())
+    bar = RESOLVE_BAR * reference
+    print(f"{workers} workers: {crawl_s:.1f} s, {found['wall_s']:.1f} s with all around it")
+    print(f"  ratio to the resolve bar ({bar:.1f} s): {crawl_s / bar:.2f}   bar {BAR}")
+    for stage, (rows, seconds) in stages.items():
+        print(f"  {stage:15} {rows:>8,} rows {seconds:7.1f} s {rows / seconds:>8,.0f} rows/s")
+    domains = stages["assess domains"][0]
+    print(f"  questions a domain {found['questions']['a_domain']}")
+    print(f"  CPU {1000 * found['cpu_s'] / domains:.2f} ms a domain, Unbound's included")
+    sizes = ", ".join(f"{name} {size / 1e6:.0f}" for name, size in sorted(found["memory"].items()))
+    print(f"  MB at most: {sizes}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--domains", type=int, default=50_000)
+    parser.add_argument("--workers", default="1,2")
+    parser.add_argument("--window", type=int, default=500)
+    parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.inside:
+        print(reference_s(options.inside, options.window))
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="danesurvey-bench-", dir="/var/tmp") as directory,
+        Lab(Path(directory), domains=options.domains) as lab,
+    ):
+        inside = [sys.executable, "-m", "bench.survey", "--inside", directory]
+        inside += ["--window", str(options.window)]
+        told = lab.exec(inside, capture_output=True, text=True)
+        if told.returncode:
+            raise SystemExit(told.stderr)
+        reference = float(told.stdout)
+        print(f"{options.domains:,} domains; dnsperf {reference:.1f} s")
+        for workers in map(int, options.workers.split(",")):
+            _print(workers, survey(lab, workers), reference)
+
+
+if __name__ == "__main__":
+    main()
