@@ -33,7 +33,6 @@ zones = [".", {canary}, {canary_rsa}]
 signed = {canary}
 broken = {canary_broken}
 algorithms = {{ "13" = {canary}, "8" = {canary_rsa} }}
-root_signed_within_s = 1.2e6  # a lab's signatures last for two weeks
 every_s = 2.0
 recovery_s = 30.0
 

@@ -73,7 +73,8 @@ def up(
         float, typer.Option(min=0, max=1, help="Share of the name servers' UDP replies lost.")
     ] = 0.0,
 ) -> None:
-    """Bring the lab up; it stays until `lab down`. Prints the settings file of a survey of it."""
+    """Bring the lab up; it stays until `lab down`, and is signed for two days: a survey then
+    takes its own clock for wrong. Prints the settings file of a survey of it."""
     from lab.internet import Distance, Lab
 
     lab = Lab(
