@@ -204,6 +204,17 @@ class Defect(StrEnum):
     NSEC3_ITERATIONS = "nsec3_iterations"
 
 
+class RolloverGrade(StrEnum):
+    """How a change of key that needs another TLSA record went, as far as looks prove it
+    (measurement, section 9); the first that applies."""
+
+    NO_INTRODUCTION = "no_introduction"  # no look has a record for the new key
+    LATE_INTRODUCTION = "late_introduction"  # after the key, or less than a TTL before it
+    EARLY_RETIREMENT = "early_retirement"  # the old record went while its key was shown
+    UNOBSERVED = "unobserved"  # it happened between two looks
+    CORRECT = "correct"  # new record a TTL before the key, old one until after it
+
+
 class MismatchCause(StrEnum):
     """Why a record does not match (measurement, section 8, last paragraph)."""
 

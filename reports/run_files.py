@@ -8,6 +8,7 @@ Everything here blocks.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from importlib.resources import files as package_files
 from math import ceil
@@ -40,6 +41,8 @@ from storage.run import Run, RunKind
 
 _SEEN = pa.schema([CERTIFICATES.schema.field(name) for name in ("sha256", "der", "first_run")])
 """What PostgreSQL knows of a certificate."""
+_RECENT = timedelta(days=62)
+"""How far back looks are compared: a month of rollovers, and what came before the first."""
 _IS_DOMAIN = pa.field("is_domain", pa.bool_(), nullable=False)
 """Beside the rows of a table in two parts: they name a surveyed domain."""
 
@@ -152,14 +155,19 @@ def _derive(
     month_before = manifest.last_before(
         run.started, [one for one in published if one.key.month == last_month], RunKind.FULL
     )
-    previous = {
-        "previous_run": dataset.files(before.key) if before else None,
-        "previous_month": dataset.files(month_before.key) if month_before else None,
-    }
-    with open_views(settings.memory_limit, staged, scratch=staged.root, **previous) as views:
+    recent = [one for one in published if run.started - _RECENT <= one.started < run.started]
+    opened = partial(
+        open_views,
+        settings.memory_limit,
+        staged,
+        scratch=staged.root,
+        previous_run=dataset.files(before.key) if before else None,
+        previous_month=dataset.files(month_before.key) if month_before else None,
+        recent_runs=[dataset.files(one.key) for one in recent],
+    )
+    with opened() as views:
         write_table(staged, BREAKAGES, breakage.find(views, settings.confirmation))
-    # opened again, now with the breakages
-    with open_views(settings.memory_limit, staged, scratch=staged.root, **previous) as views:
+    with opened() as views:  # now with the breakages
         write_table(staged, CONFIRMED_BREAKAGES, [breakage.confirmed(views)])
         write_table(staged, STATISTICS, [statistics.compute(views)])
 

@@ -2,15 +2,16 @@
 
 Views: one a published table of the run, under the table's name and with both its parts
 (`breakages` is the restricted one); `previous_month_domains`, of the last full run of the
-month before; `previous_run_breakages`, of the run before. Where there is no such run they
-have no rows.
+month before; `previous_run_breakages`, of the run before; `recent_probes` and
+`recent_mx_hosts`, of the run and of recent ones. Where there is no such run they have no
+rows.
 DuckDB gets a memory limit and spills to a directory of its own, loads no extension, and
 reads nothing but the files that are named here.
 """
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +22,7 @@ import pyarrow as pa
 from dane.faults import LocalTrouble, UsageFault
 from reports.columns import PublishedTable
 from reports.dataset import Files
-from reports.dictionary import BREAKAGES, CERTIFICATES, DOMAINS, SPLIT, ZONES
+from reports.dictionary import BREAKAGES, CERTIFICATES, DOMAINS, MX_HOSTS, PROBES, SPLIT, ZONES
 
 _GLOB = re.compile(r"[*?\[]")
 """What DuckDB would take for a pattern in a path."""
@@ -37,6 +38,7 @@ def open_views(
     *,
     previous_month: Files | None = None,
     previous_run: Files | None = None,
+    recent_runs: Sequence[Files] = (),
     scratch: Path | None = None,
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB connection with the views of a run; it spills below `scratch`, by default
@@ -69,6 +71,14 @@ def open_views(
                 ("previous_run_breakages", BREAKAGES, previous_run),
             ):
                 _create_view(connection, name, table, earlier.parts(table) if earlier else [])
+            for table in (PROBES, MX_HOSTS):
+                parts = [
+                    part
+                    for run in (files, *recent_runs)
+                    for of in (table, SPLIT[table])
+                    for part in run.parts(of)
+                ]
+                _create_view(connection, f"recent_{table.name}", table, parts)
             yield connection
         except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
             raise LocalTrouble(f"statistics: {_one_line(error)}") from error
@@ -87,7 +97,7 @@ def _create_view(
 ) -> None:
     if parts:
         paths = ", ".join(_quoted(_GLOB.sub(r"[\g<0>]", str(part))) for part in parts)
-        source = f"read_parquet([{paths}], hive_partitioning = false)"
+        source = f"read_parquet([{paths}], hive_partitioning = false, union_by_name = true)"
     else:
         empty = f"no_{name}"
         connection.register(empty, table.schema.empty_table())

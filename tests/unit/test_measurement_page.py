@@ -29,6 +29,7 @@ def test_every_test_that_the_page_names_exists() -> None:
         outcomes.Defect,
         outcomes.MismatchCause,
         outcomes.RecordResult,
+        outcomes.RolloverGrade,
     ],
     ids=lambda vocabulary: vocabulary.__name__,
 )
