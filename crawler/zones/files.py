@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Protocol, cast
 import zstandard
 from isal import igzip, isal_zlib
 
-from dane.faults import LocalTrouble, Refused
+from dane.faults import LocalTrouble, Refused, UsageFault
 
 _GZIP, _ZSTD, _XZ = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0"
 _TAR_AT, _TAR = 257, b"ustar"
@@ -64,17 +64,25 @@ class ZoneFile:
 def zone_files(path: Path, max_ratio: float = 200.0) -> list[ZoneFile]:
     """The zones at a path: a file, the members of a tar, or all files of a directory.
 
-    Raises Refused, LocalTrouble.
+    Raises Refused, UsageFault (a pipe), LocalTrouble.
     """
     if path.is_dir():
         entries = sorted(one for one in path.iterdir() if not one.name.startswith("."))
-        return [one for entry in entries if entry.is_file() for one in zone_files(entry, max_ratio)]
+        return [one for entry in entries if entry.is_file() for one in _member(entry, max_ratio)]
     with _unpacked(path, max_ratio) as stream:
         start = stream.read(_TAR_AT + len(_TAR))
     if start[_TAR_AT:] != _TAR:
         return [ZoneFile(path, None, max_ratio)]
     with _unpacked(path, max_ratio) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
         return [ZoneFile(path, entry.name, max_ratio) for entry in tar if entry.isfile()]
+
+
+def _member(path: Path, max_ratio: float) -> list[ZoneFile]:
+    """The zones of one file of a directory; what is refused is named."""
+    try:
+        return zone_files(path, max_ratio)
+    except Refused as refused:
+        raise Refused(f"{path.name}: {refused}") from None
 
 
 def _read(stream: BinaryIO, size: int) -> Iterator[bytes]:
@@ -88,6 +96,8 @@ def _unpacked(path: Path, max_ratio: float) -> Iterator[BinaryIO]:
     with ExitStack() as stack:
         try:
             file = stack.enter_context(path.open("rb"))
+            if not file.seekable():
+                raise UsageFault(f"{path}: a file is read more than once, and this is a pipe")
             start = file.read(8)
             file.seek(0)
         except OSError as error:

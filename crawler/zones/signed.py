@@ -28,7 +28,7 @@ def write_signed(path: Path, origin: str | None, form: Format, out: BinaryIO) ->
         raise UsageFault(f"--origin {origin}: {error}") from None
     with ExitStack() as stack:
         scans = []
-        name = path.name
+        name = path.name or str(path)
         try:
             for file in zone_files(path):
                 name = str(file)

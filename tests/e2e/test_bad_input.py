@@ -71,6 +71,21 @@ def test_zone_signed_of_a_directory_without_zones(tmp_path: Path) -> None:
     complains(done, done.returncode, str(tmp_path))
 
 
+def test_zone_signed_of_a_directory_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "good.zone").write_text(ZONE)
+    (tmp_path / "cut.zone.gz").write_bytes(gzip.compress(ZONE.encode())[:-12])
+    complains(danesurvey("zone", "signed", tmp_path), 1, "cut.zone.gz: cut or damaged")
+
+
+def test_zone_signed_of_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(pipe := tmp_path / "pipe")
+    writer = os.open(pipe, os.O_RDWR)
+    try:
+        complains(danesurvey("zone", "signed", pipe), 2, "pipe: a file is read more than once")
+    finally:
+        os.close(writer)
+
+
 def test_unreachable_database(tmp_path: Path) -> None:
     url = "postgresql://somebody:secret-word@127.0.0.1:1/survey"
     done = danesurvey("--state-dir", tmp_path / "state", "--set", f"database.url={url}", "intake")
