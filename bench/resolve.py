@@ -184,7 +184,7 @@ def _measure(options: argparse.Namespace) -> int:
         _measure_dead(directory, options)
         return 0
     domains = names(directory)
-    sockets = min(ClientSettings().sockets * (os.cpu_count() or 1), 256)
+    sockets = min(ClientSettings().sockets * (os.cpu_count() or 1), 128)
     questions = same_questions(domains, options.window)
     ours: list[dict[str, float]] = []
     theirs: list[float] = []

@@ -49,7 +49,7 @@ _GATHER_S = 0.004
 _RECEIVE_BUFFER = 1 << 20
 _BIGGEST = 4096  # a datagram is at most codec.UDP_PAYLOAD
 _MIN_WINDOW = 16
-_MOST_SOCKETS = 256
+_MOST_SOCKETS = 128  # a scan: open files are limited to 1024 on many machines
 _NOT_OURS = frozenset({Flaw.OTHER_QUESTION, Flaw.NOT_A_RESPONSE, Flaw.SHORT})
 _SO_RCVBUFFORCE = 33  # <asm-generic/socket.h>; beyond rmem_max, with CAP_NET_ADMIN
 
@@ -133,9 +133,12 @@ class Client:
         self._turn = 0
         self._ticked: list[Ticked] = []
         threads = resolvers.threads or os.cpu_count() or 1
-        sockets = min(settings.sockets * threads, _MOST_SOCKETS)
+        # The second resolver is asked little.
+        first = min(settings.sockets * threads, _MOST_SOCKETS), resolvers.first
         try:
-            for addresses in filter(None, (resolvers.first, resolvers.second)):
+            for sockets, addresses in (first, (settings.sockets, resolvers.second)):
+                if not addresses:
+                    continue
                 self._groups.append([])
                 self._streams.append(Stream(addresses[0], try_s))
                 for number in range(sockets):
@@ -143,7 +146,7 @@ class Client:
         except OSError as error:
             self._close()
             raise LocalTrouble(
-                f"no {sockets} UDP sockets to a resolver: {error.strerror}; "
+                f"no {first[0]} UDP sockets to a resolver: {error.strerror}; "
                 "raise the open-file limit (ulimit -n)"
             ) from error
 
@@ -204,7 +207,7 @@ class Client:
         if channel is None:
             self._turn = turn = (self._turn + 1) % len(group)
         else:
-            turn = channel
+            turn = channel % len(group)
         exchange = _Exchange(question, asker, self.now)
         self.young += 1
         one = group[turn]
