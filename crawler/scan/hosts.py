@@ -206,10 +206,11 @@ def _second_look_at_failure(host: _Host) -> Lookup[None]:
 
 
 def _chain(host: _Host) -> tuple[str, ...]:
-    for answer in (host.a, host.aaaa):
-        if answer is not None and answer.response.chain:
-            return answer.response.chain
-    return ()
+    """The aliases. Where the families have different ones, those of the family that is secure
+    and has an address: its target is the candidate base domain."""
+    answers = [one for one in (host.a, host.aaaa) if one is not None]
+    answers.sort(key=lambda one: not (one.secure and one.records))
+    return next((one.response.chain for one in answers if one.response.chain), ())
 
 
 def _addresses(host: _Host) -> list[str]:

@@ -360,6 +360,15 @@ HALF_SECURE = {
         ),
         ({**SECURE_ALIAS, AT_TARGET: SERVFAIL, **HOST_TLSA}, {"status": "tlsa_failed"}),
         ({**SECURE_ALIAS, AT_TARGET: NODATA, AT_HOST: NODATA}, {"status": "absent"}),
+        # another alias for each family: the target of the secure one
+        (
+            {
+                A_: insecure("mx.example CNAME other.example.", "other.example A 192.0.2.1"),
+                AAAA_: secure(ALIAS, "real.example AAAA 2001:db8::1"),
+                **TARGET_TLSA,
+            },
+            {"status": None, "tlsa_base": "real.example", "cname_chain": ["real.example"]},
+        ),
         # only its first CNAME secure: the original name, never the target
         (
             {**HALF_SECURE, **HOST_TLSA, AT_TARGET: BOGUS},
