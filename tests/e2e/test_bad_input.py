@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lab.internet import Lab
-from tests.e2e.survey_run import command, finish, stages, start
+from tests.e2e.survey_run import command, finish, start, wait_for
 from tests.postgres_fixture import reachable_directory
 
 ZONE = (
@@ -148,9 +148,7 @@ def test_second_survey(quick_lab: Lab) -> None:
     with reachable_directory() as directory:
         state = directory / "state"
         first = start(quick_lab, state)
-        for stage in stages(first):
-            if stage == "resolve":
-                break
+        wait_for(first, "resolve")
         words = ("--set", "resolver.port=5311", "--set", "resolver.second_look_port=5312")
         second = quick_lab.exec(
             command(quick_lab, state, *words, "survey"), capture_output=True, text=True
