@@ -113,8 +113,10 @@ class Lab:
         if lock is None:
             raise Refused(f"the lab in {self.directory} is up already")
         try:
-            plan, surveyed = self._contents.plan(self.truth_file, time.time())
-            self._start(lock, self._write(plan, surveyed, attached=attached))
+            # the plan is held by nobody once it is written: it is as large as what NSD then reads
+            now = time.time()
+            work = self._write(*self._contents.plan(self.truth_file, now), attached=attached)
+            self._start(lock, work)
         finally:
             os.close(lock)  # the supervisor holds it now, or nobody does
             if self._in_memory:

@@ -43,7 +43,7 @@ class Rdata(NamedTuple):
     wire: bytes
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=1024)
 def wire_name(key: str) -> bytes:
     """Uncompressed wire form of a name's key. Raises NameFault."""
     if key == ".":
