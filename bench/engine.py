@@ -121,12 +121,16 @@ async def measure(url: str, directory: Path, domains: int) -> None:
         run = await runs.create(opened, RunKind.FULL, {})
         engine = Engine(database, store, run, client, settings, (), asyncio.Event(), {})
         most: dict[str, int] = {}
+        by_stage: dict[str, int] = {}
 
         async def watch() -> None:
             while True:
                 for name, size in (await memory(client)).items():
                     most[name] = max(size, most.get(name, 0))
-                most["coordinator"] = max(resident(), most.get("coordinator", 0))
+                now = resident()
+                most["coordinator"] = max(now, most.get("coordinator", 0))
+                for one in engine.passes[-1:]:
+                    by_stage[one.stage] = max(now, by_stage.get(one.stage, 0))
                 await asyncio.sleep(0.2)
 
         before = resident()
@@ -142,7 +146,10 @@ async def measure(url: str, directory: Path, domains: int) -> None:
     for one in engine.passes:
         took_s = (one.ended or 0) - one.began
         rows = one.progress.rows_in
-        print(f"  {one.stage:15} {rows:>9,} rows {took_s:7.1f} s {rows / took_s:>9,.0f} rows/s")
+        print(
+            f"  {one.stage:15} {rows:>9,} rows {took_s:7.1f} s {rows / took_s:>9,.0f} rows/s"
+            f"   coordinator {by_stage.get(one.stage, 0) / 1e6:4.0f} MB"
+        )
     print(f"  coordinator before {before / 1e6:.0f} MB; at most, of {BAR_BYTES / 1e6:.0f} MB:")
     for name, size in sorted(most.items()):
         print(f"    {name:12} {size / 1e6:5.0f} MB {'' if size <= BAR_BYTES else 'ABOVE THE BAR'}")

@@ -31,6 +31,7 @@ from danesurvey.resolvers import resolvers_of, running
 from danesurvey.settings import Settings
 
 _VALID_DAYS = 825
+_NO_SCHEDULER_S = 20  # after that a worker gives up
 
 
 def scheduler(settings: Settings) -> None:
@@ -60,7 +61,7 @@ def worker(settings: Settings) -> None:
 
     async def serve(unbounds: Sequence[Unbound]) -> None:
         async with contextlib.AsyncExitStack() as stack:
-            for _ in range(settings.survey.workers or dask.system.CPU_COUNT):
+            nannies = [
                 await stack.enter_async_context(
                     distributed.Nanny(
                         address,
@@ -68,10 +69,20 @@ def worker(settings: Settings) -> None:
                         security=tls,
                         local_directory=str(settings.state_dir / "workers"),
                         env=environment(resolvers_of(unbounds)),
-                        death_timeout=60,
+                        death_timeout=_NO_SCHEDULER_S,
                     )
                 )
-            await _until_stopped()
+                for _ in range(settings.survey.workers or dask.system.CPU_COUNT)
+            ]
+            stopped = asyncio.create_task(_until_stopped())
+            ended = [asyncio.ensure_future(nanny.finished()) for nanny in nannies]
+            try:
+                await asyncio.wait({stopped, *ended}, return_when=asyncio.FIRST_COMPLETED)
+                if not stopped.done():
+                    raise LocalTrouble(f"scheduler {address} is gone; start this node again")
+            finally:
+                for task in (stopped, *ended):
+                    task.cancel()
 
     with dask.config.set(configuration(settings.survey)), running(settings) as unbounds:
         try:

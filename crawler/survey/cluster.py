@@ -80,7 +80,12 @@ async def memory(workers: distributed.Client) -> dict[str, int]:
 
 async def _workers(workers: distributed.Client) -> list[dict[str, Any]]:
     scheduler: Any = workers.scheduler
-    identity = await scheduler.identity(n_workers=-1)
+    try:
+        identity = await scheduler.identity(n_workers=-1)
+    except OSError as error:
+        raise LocalTrouble(
+            f"the workers' scheduler is gone: {error}; `danesurvey survey` goes on"
+        ) from None
     return list(identity["workers"].values())
 
 

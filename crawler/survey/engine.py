@@ -51,6 +51,8 @@ SHARDS_PER_SCAN = 3  # at least, so that the last shards end close together
 MORE_IN_FLIGHT = 2  # than scans at once: the next ones are at the workers already
 BACK_OFF_S = 10.0  # when nothing came back; doubles
 LONGEST_BACK_OFF_S = 600.0
+_FLUSH_TRIES = 10
+_FLUSH_PAUSE_S = 1.0
 TRIES_A_ROW = 4  # of a row whose every question goes unanswered, with CD=1 and second looks
 QUESTIONS_A_ROW = 3  # to the name servers of a domain: MX, DNSKEY, NSEC3PARAM
 
@@ -135,23 +137,17 @@ class Engine:
     async def flush(self) -> None:
         """Forget what the resolvers hold against servers (measurement, section 1).
 
-        Waits for resolvers that stand still. Raises Stopped; LocalTrouble when they have done
-        so for `survey.patience_s`.
+        Raises LocalTrouble: two looks count as two only with a flush between them.
         """
-        began = time.monotonic()
-        while True:
-            try:
-                await asyncio.gather(
-                    self.workers.run(node.flush),  # those of a cluster's nodes
-                    *(asyncio.to_thread(one.flush) for one in self._resolvers),
-                )
-            except LocalTrouble as trouble:
-                if time.monotonic() - began > self.settings.survey.patience_s:
-                    raise
-                log.warning("%s: flushed again in %g s", trouble, BACK_OFF_S)
-                await self.rest(BACK_OFF_S)
-            else:
+        await asyncio.gather(*(asyncio.to_thread(one.flush) for one in self._resolvers))
+        for _ in range(_FLUSH_TRIES):
+            # Those of a cluster's nodes. A worker may be lost just now: its successor does it.
+            told = await self.workers.run(node.flush, on_error="return")
+            failures = [one for one in told.values() if one is not None]
+            if not failures:
                 return
+            await self.rest(_FLUSH_PAUSE_S)
+        raise LocalTrouble(f"a node's resolvers cannot be flushed: {failures[0]}")
 
     async def rest(self, wait_s: float) -> None:
         """Wait, but not past a stop. Raises Stopped."""
@@ -293,6 +289,7 @@ class Engine:
             for one in pc.value_counts(rows.column(work.counted)).to_pylist():
                 counted[one["values"] or "-"] += one["counts"]
             progress.outcomes = dict(counted)
+            node.give_back_memory()
 
         async def quarantine(rows: pa.RecordBatch, reason: str) -> None:
             await set_aside(self.pool, self.writer, self.run, work.tables[0], rows, reason)

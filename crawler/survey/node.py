@@ -5,6 +5,7 @@ On a cluster each node has its own resolvers; a scan uses those of the node that
 process that Dask starts again gets too.
 """
 
+import ctypes
 import json
 import os
 import time
@@ -19,6 +20,7 @@ from crawler.dns.client import Resolvers
 from crawler.dns.control import Control
 from dane.faults import LocalTrouble
 
+_LIBC = ctypes.CDLL(None)
 VARIABLE = "DANESURVEY_NODE"
 _FLUSH_TRIES = 10  # an Unbound that was killed is back within a second or two
 _FLUSH_PAUSE_S = 0.5
@@ -95,11 +97,18 @@ def run_scan(
     """
     if pass_id in _stopped:
         return 0.0, []
+    give_back_memory()  # what the last shard left
     began = time.monotonic()
     extra = {} if context is None else {"context": from_bytes(context)}
     result = scan(from_bytes(rows), **extra, **of_this_node(options))
     batches = [result] if isinstance(result, pa.RecordBatch) else result
     return time.monotonic() - began, [to_bytes(one) for one in batches]
+
+
+def give_back_memory() -> None:
+    """Freed memory to the operating system: shards are large, and else it stays in heaps."""
+    pa.default_memory_pool().release_unused()
+    _LIBC.malloc_trim(0)  # malloc_trim(3), of glibc
 
 
 def stop_scans(pass_id: str) -> None:

@@ -8,9 +8,18 @@ from pathlib import Path
 import pytest
 
 from lab.internet import Lab
-from tests.e2e.survey_run import Tables, command, differences, of_state, read, start
+from tests.e2e.survey_run import (
+    Tables,
+    command,
+    differences,
+    of_state,
+    read,
+    start,
+    wait_for,
+)
 from tests.postgres_fixture import reachable_directory
 
+LOCAL_TROUBLE = 3
 URL = "tls://127.0.0.1:8786"
 
 
@@ -21,7 +30,9 @@ def node_settings(number: int, certificates: Path) -> list[str]:
     return [word for one in (*ports, *tls, "survey.workers=1") for word in ("--set", one)]
 
 
-def test_two_nodes_survey_as_one(quick_lab: Lab, undisturbed: Tables) -> None:
+def test_two_nodes_survey_as_one_and_losing_the_scheduler_loses_nothing(
+    quick_lab: Lab, undisturbed: Tables
+) -> None:
     with reachable_directory() as directory:
         certificates = directory / "certificates"
         made = quick_lab.exec(
@@ -33,6 +44,16 @@ def test_two_nodes_survey_as_one(quick_lab: Lab, undisturbed: Tables) -> None:
         def begin(number: int, *verb: str) -> "subprocess.Popen[str]":
             settings = node_settings(number, certificates)
             return start(quick_lab, directory / f"node-{number}", *settings, *verb)
+
+        scheduler = begin(0, "scheduler", "--scheduler", URL)
+        nodes = [begin(number, "worker", "--scheduler", URL) for number in (1, 2)]
+        survey = begin(3, "survey", "--scheduler", URL)
+        wait_for(survey, "resolve", "resting")
+        scheduler.kill()
+        for process in (survey, *nodes):
+            _, said = process.communicate()
+            assert process.returncode == LOCAL_TROUBLE, said
+            assert "is gone" in said.splitlines()[-1]
 
         scheduler = begin(0, "scheduler", "--scheduler", URL)
         nodes = [begin(number, "worker", "--scheduler", URL) for number in (1, 2)]
