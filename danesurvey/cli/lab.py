@@ -21,6 +21,7 @@ Directory = Annotated[
 def register(app: typer.Typer) -> None:
     lab = typer.Typer(
         help="A miniature Internet: real name servers, mail servers, every way to be broken.",
+        epilog="Example: danesurvey lab demo",
         no_args_is_help=True,
     )
     lab.command(epilog="Example: danesurvey lab demo")(demo)

@@ -9,7 +9,9 @@ from danesurvey.cli.context import settings_of
 
 def register(app: typer.Typer) -> None:
     resolver = typer.Typer(
-        help="The validating resolver that every lookup goes through.", no_args_is_help=True
+        help="The validating resolver that every lookup goes through.",
+        epilog="Example: danesurvey resolver config > unbound.conf",
+        no_args_is_help=True,
     )
     resolver.command("config", epilog="Example: danesurvey resolver config > unbound.conf")(config)
     app.add_typer(resolver, name="resolver")

@@ -11,7 +11,11 @@ import typer
 from dane.faults import UsageFault
 from danesurvey.cli.context import settings_of
 
-zone_app = typer.Typer(help="Zone files: scan one, fetch the configured ones.")
+zone_app = typer.Typer(
+    help="Zone files: scan one, fetch the configured ones.",
+    epilog="Example: danesurvey zone signed com.zone.gz -o com.csv",
+    no_args_is_help=True,
+)
 
 
 def register(app: typer.Typer) -> None:
