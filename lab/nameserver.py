@@ -7,6 +7,7 @@ answer it wrongly or change the answer. UDP and TCP, port 53.
 
 import contextlib
 import struct
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ import dns.edns
 import dns.exception
 import dns.flags
 import dns.message
+import dns.name
 import dns.rcode
 import dns.rdata
 import dns.rdatatype
@@ -21,23 +23,27 @@ import dns.rrset
 import trio
 
 from dane.faults import LocalTrouble
-from lab import addresses
-from lab.plan import OddNameServer
+from lab import addresses, keys, records, signer
+from lab.plan import TTL_S, OddNameServer
+from lab.records import absolute
+from lab.signer import Validity
 
 _UPSTREAM_S = 5.0
 _DATAGRAM_MAX = 65535
 _IDLE_S = 30.0
 _SLOW_S = 0.4
 _UNFRAGMENTED = 1232
+_APEX_TYPES = frozenset({"SOA", "NS", "DS", "DNSKEY"})
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question as it came: the parsed message, its bytes, `udp` or `tcp`."""
+    """One question as it came: the parsed message, its bytes, `udp` or `tcp`, who was asked."""
 
     message: dns.message.Message
     wire: bytes
     transport: str
+    server: OddNameServer
 
     @property
     def type(self) -> str:
@@ -144,6 +150,25 @@ async def other_copy_of_tcp(question: Question, ask: Ask) -> bytes | None:
     return await (ask(addresses.OTHER_COPIES) if question.is_for_tcp else ask())
 
 
+async def apex_alias(question: Question, ask: Ask) -> bytes | None:
+    """A signed CNAME at the zone's own name, to the name `alias` in it, beside its SOA and NS
+    (against RFC 1034 section 3.6.2): NSD takes no such zone."""
+    zone = question.server.zone
+    apex = dns.name.from_text(absolute(zone))
+    asked = question.message.question
+    if not asked or asked[0].name != apex or question.type in _APEX_TYPES:
+        return await ask()
+    target = records.cname(f"alias.{zone}")
+    key = keys.zone_key(question.server.seed, zone)
+    usual = Validity.around(time.time())
+    signature = signer.rrsig(key, zone, usual, zone, TTL_S, [target])
+    reply = dns.message.make_response(question.message)
+    reply.flags |= dns.flags.AA
+    for rrtype, rdata in (("CNAME", target), ("RRSIG", signature)):
+        reply.answer.append(dns.rrset.from_text(apex, TTL_S, "IN", rrtype, rdata.text))
+    return reply.to_wire()
+
+
 def _strip_signatures(reply: dns.message.Message) -> None:
     for section in (reply.answer, reply.authority):
         section[:] = [rrset for rrset in section if rrset.rdtype != dns.rdatatype.RRSIG]
@@ -193,6 +218,7 @@ ACTIONS: dict[str, Action] = {
     "deny-empty-non-terminal": _changed(_deny_empty_non_terminal),
     "shorten-tlsa": _changed(_shorten_tlsa),
     "twice": twice,
+    "apex-alias": apex_alias,
     "other-copy": other_copy,
     "other-copy-of-tcp": other_copy_of_tcp,
 }
@@ -213,7 +239,7 @@ class _Server:
             return None
         if message.flags & dns.flags.QR:
             return None
-        question = Question(message, wire, transport)
+        question = Question(message, wire, transport, self._server)
         behaviour = self._server.behaviour
         affected = question.type in behaviour.types or "*" in behaviour.types
         action = ACTIONS[behaviour.action] if affected else answer

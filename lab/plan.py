@@ -41,11 +41,14 @@ class MailServer:
 
 @dataclass(frozen=True, slots=True)
 class OddNameServer:
-    """A name server that passes questions on to `upstream`, but for what `behaviour` says."""
+    """A name server of one zone that passes questions on to `upstream`, but for what
+    `behaviour` says. The seed gives it the zone's key, where it signs by itself."""
 
     address: str
     upstream: str
     behaviour: Behaviour
+    zone: str
+    seed: int
 
 
 @dataclass(slots=True)
@@ -178,7 +181,7 @@ class Builder:
             names.append(name)
             domain.zone.add(name, records.a(address))
             self._zone_of(origin.partition(".")[2]).add(name, records.a(address))
-            odd = OddNameServer(address, addresses.DOMAINS[0], behaviour)
+            odd = OddNameServer(address, addresses.DOMAINS[0], behaviour, origin, self._seed)
             self._plan.name_servers.append(odd)
         return tuple(names)
 

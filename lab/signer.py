@@ -109,6 +109,13 @@ def sign(zone: Zone, key: ZoneKey, denial: Nsec3 | None, validity: Validity) -> 
         yield Line(owner, zone.ttl_s, signer.over(owner, zone.ttl_s, [one]), one.type)
 
 
+def rrsig(
+    key: ZoneKey, zone: str, validity: Validity, owner: str, ttl_s: int, rdata: list[Rdata]
+) -> Rdata:
+    """The signature over one RRset, for an answer that is in no zone file."""
+    return _Rrsig(key, zone, validity).over(owner, ttl_s, rdata)
+
+
 class _Rrsig:
     """Makes the RRSIGs of one zone: what does not change between them is packed once."""
 

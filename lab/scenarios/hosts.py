@@ -203,6 +203,22 @@ _IMPLICIT_AND_NONE = (
         host_verdict={"@": {"status": "pass", "class": "P"}},
     ),
     Scenario(
+        name="implicit-mx-alias",
+        what="the domain itself is a CNAME to a host without MX",
+        why="measurement 3.1: secure NODATA through a secure CNAME: the target is the implicit MX",
+        records=(),
+        hosts=(Host(name="alias", tlsa=_EE),),
+        zones={"@": Signing(servers=(Behaviour(action="apex-alias", types=("*",)),))},
+        verdict=DANE,
+        domain_mx={
+            "outcome": "nodata",
+            "secure": True,
+            "cname_target": "alias.implicit-mx-alias.plain",
+            "mx_host": ["alias.implicit-mx-alias.plain"],
+        },
+        host_verdict={"alias": {"status": "pass", "class": "P"}},
+    ),
+    Scenario(
         name="no-mail-at-all",
         what="no MX and no address",
         why="measurement 3.1 and 7 row 4: implicit MX, no host left",
