@@ -64,6 +64,8 @@ def _mx_question(scenario: Scenario) -> Question | None:
     if isinstance(status, OneOf):
         return None
     match outcome, status:
+        case "nodata", _ if "cname_target" in scenario.domain_mx:
+            verdict = ANSWER  # the CNAME that led there
         case "nodata" | "nxdomain", _:
             verdict = DENIAL if secure else UNSIGNED_DENIAL
         case "bogus" | "servfail", _:

@@ -1,13 +1,11 @@
-"""Scenarios about DNSSEC and name servers (measurement, sections 2 and 3).
+"""Scenarios about signatures and denial of existence (measurement, sections 2 and 3).
 
 EDE codes are sets: they differ between versions of a resolver (RFC 8914).
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from lab.scenarios.scenario import (
-    GOOD,
     HASHED,
     Behaviour,
     Host,
@@ -25,40 +23,11 @@ from lab.scenarios.verdicts import (
     NO_TLSA,
     TLSA_FAILED,
 )
+from lab.scenarios.zone import EE, zone
 from lab.signer import DAY_S, Nsec3
 
-_EE = ("3 1 1 leaf",)
-_GOOD = (Host(tlsa=_EE),)
 _WITHOUT = (Host(),)
 _ANY = ("*",)
-
-
-def _zone(
-    name: str,
-    what: str,
-    why: str,
-    signing: Signing,
-    verdict: Mapping[str, Any],
-    *,
-    hosts: tuple[Host, ...] = _GOOD,
-    tld: str = "plain",
-    domain_mx: Mapping[str, Any] | None = None,
-    mx: Mapping[str, Any] | None = None,
-    host: Mapping[str, Any] | None = None,
-) -> Scenario:
-    """One zone, signed and served so; `mx` and `host` are columns of mx_host and host_verdict."""
-    return Scenario(
-        name=name,
-        what=what,
-        why=why,
-        tld=tld,
-        zones={"@": signing},
-        hosts=hosts,
-        verdict=verdict,
-        domain_mx=domain_mx or {},
-        mx_host={"mx": mx} if mx else {},
-        host_verdict={"mx": host} if host else {},
-    )
 
 
 def _bogus_mx(*ede_codes: int) -> dict[str, Any]:
@@ -70,7 +39,7 @@ _ABSENT = {"status": "absent", "class": "N"}
 _FAILED_TLSA = {"status": "tlsa_failed", "class": "L"}
 
 _SIGNATURES = (
-    _zone(
+    zone(
         "expired",
         "every signature expired three days ago",
         "measurement 2: bogus at the MX question; expired RRSIG are accepted up to 24 h",
@@ -78,7 +47,7 @@ _SIGNATURES = (
         MX_FAILED,
         domain_mx=_bogus_mx(7, 6),
     ),
-    _zone(
+    zone(
         "expired-lately",
         "every signature expired two minutes ago",
         "measurement 2: within the validator's skew; 8: rrsig_near_expiry",
@@ -86,7 +55,7 @@ _SIGNATURES = (
         DANE,
         host={"status": "pass", "defects": has("rrsig_near_expiry")},
     ),
-    _zone(
+    zone(
         "expires-soon",
         "every signature expires within two days",
         "measurement 8: less than 72 h left",
@@ -94,7 +63,7 @@ _SIGNATURES = (
         DANE,
         host={"status": "pass", "defects": has("rrsig_near_expiry")},
     ),
-    _zone(
+    zone(
         "future",
         "every signature starts in three days",
         "measurement 2: bogus",
@@ -102,7 +71,7 @@ _SIGNATURES = (
         MX_FAILED,
         domain_mx=_bogus_mx(8, 6),
     ),
-    _zone(
+    zone(
         "wrong-ds",
         "the DS is of another key",
         "measurement 2: bogus (RFC 4035 5.2)",
@@ -110,7 +79,7 @@ _SIGNATURES = (
         MX_FAILED,
         domain_mx=_bogus_mx(9, 6),
     ),
-    _zone(
+    zone(
         "no-dnskey",
         "a DS, and no DNSKEY",
         "measurement 2: bogus",
@@ -118,7 +87,7 @@ _SIGNATURES = (
         MX_FAILED,
         domain_mx=_bogus_mx(9, 6, 10),
     ),
-    _zone(
+    zone(
         "no-signatures",
         "DNSKEY, and no RRSIG but its own",
         "measurement 2: bogus",
@@ -126,7 +95,7 @@ _SIGNATURES = (
         MX_FAILED,
         domain_mx=_bogus_mx(10, 6, 9),
     ),
-    _zone(
+    zone(
         "unsigned-with-ds",
         "a DS above a zone that is not signed",
         "measurement 2: bogus",
@@ -134,7 +103,7 @@ _SIGNATURES = (
         MX_FAILED,
         domain_mx=_bogus_mx(9, 6, 10),
     ),
-    _zone(
+    zone(
         "bad-signatures",
         "signatures that do not verify",
         "measurement 2: bogus",
@@ -142,7 +111,7 @@ _SIGNATURES = (
         MX_FAILED,
         domain_mx=_bogus_mx(6),
     ),
-    _zone(
+    zone(
         "bad-mx-signature",
         "the signature over MX does not verify",
         "measurement 2 and 7 row 2",
@@ -150,7 +119,7 @@ _SIGNATURES = (
         MX_FAILED,
         domain_mx=_bogus_mx(6),
     ),
-    _zone(
+    zone(
         "bad-tlsa-signature",
         "the signature over TLSA does not verify",
         "measurement 6: tlsa_failed (RFC 7672 2.1.2: bogus is an error)",
@@ -159,7 +128,7 @@ _SIGNATURES = (
         mx={"status": "tlsa_failed", "tlsa_outcome": "bogus"},
         host=_FAILED_TLSA,
     ),
-    _zone(
+    zone(
         "no-tlsa-signature",
         "no signature over TLSA",
         "measurement 6: tlsa_failed",
@@ -167,7 +136,7 @@ _SIGNATURES = (
         TLSA_FAILED,
         mx={"status": "tlsa_failed", "tlsa_outcome": "bogus"},
     ),
-    _zone(
+    zone(
         "no-address-signature",
         "no signature over A",
         "measurement 6: address_failed; 7 row 6: all hosts A",
@@ -176,7 +145,7 @@ _SIGNATURES = (
         mx={"status": "address_failed", "a_outcome": "bogus"},
         host={"status": "address_failed", "class": "A"},
     ),
-    _zone(
+    zone(
         "unknown-algorithm",
         "the DS is of an algorithm that no validator knows",
         "measurement 3.1: insecure (RFC 4035 5.2)",
@@ -184,7 +153,7 @@ _SIGNATURES = (
         INSECURE,
         domain_mx={"outcome": "insecure", "secure": False},
     ),
-    _zone(
+    zone(
         "unknown-digest",
         "the DS has a digest type that no validator knows",
         "measurement 3.1: insecure (RFC 4509 3, RFC 6840 5.2)",
@@ -192,7 +161,7 @@ _SIGNATURES = (
         INSECURE,
         domain_mx={"outcome": "insecure", "secure": False},
     ),
-    _zone(
+    zone(
         "rsa-zone",
         "algorithm 8",
         "measurement 7 row 11",
@@ -203,7 +172,7 @@ _SIGNATURES = (
 )
 
 _DENIAL = (
-    _zone(
+    zone(
         "serial-raised",
         "the serial was raised after signing: every denial fails; TLSA is there",
         "measurement 6: A and TLSA need no denial; 8: AAAA fails",
@@ -212,7 +181,7 @@ _DENIAL = (
         mx={"aaaa_outcome": "bogus", "defects": has("address_family_failed")},
         host={"status": "pass"},
     ),
-    _zone(
+    zone(
         "serial-raised-no-tlsa",
         "the serial was raised after signing; no TLSA",
         "measurement 6: the TLSA question failed, which is no denial (RFC 7672 2.1.2)",
@@ -227,11 +196,11 @@ _DENIAL = (
         why="measurement 3.1: the denial is bogus, so no implicit MX; 7 row 2",
         records=(),
         zones={"@": Signing(faults=("serial-raised",))},
-        hosts=(Host(name="@", tlsa=_EE),),
+        hosts=(Host(name="@", tlsa=EE),),
         verdict=MX_FAILED,
         domain_mx={"outcome": "bogus", "secure": False},
     ),
-    _zone(
+    zone(
         "no-nsec",
         "signed, NSEC missing; no TLSA",
         "measurement 6: tlsa_failed",
@@ -240,7 +209,7 @@ _DENIAL = (
         hosts=_WITHOUT,
         mx={"status": "tlsa_failed", "tlsa_outcome": "bogus"},
     ),
-    _zone(
+    zone(
         "no-nsec3",
         "signed, NSEC3 missing; no TLSA",
         "measurement 6: tlsa_failed",
@@ -249,7 +218,7 @@ _DENIAL = (
         hosts=_WITHOUT,
         mx={"status": "tlsa_failed", "tlsa_outcome": one_of("bogus", "servfail")},
     ),
-    _zone(
+    zone(
         "nsec3",
         "NSEC3, no TLSA",
         "measurement 6: any denial",
@@ -259,7 +228,7 @@ _DENIAL = (
         mx={"status": "absent", "tlsa_outcome": "nxdomain"},
         host=_ABSENT,
     ),
-    _zone(
+    zone(
         "nsec3-opt-out",
         "NSEC3 with opt-out, no TLSA",
         "measurement 2: an opt-out denial is not secure and not a failure",
@@ -269,7 +238,7 @@ _DENIAL = (
         mx={"status": "absent"},
         host=_ABSENT,
     ),
-    _zone(
+    zone(
         "nsec3-150-iterations",
         "NSEC3 with 150 iterations, no TLSA",
         "measurement 2: as many as the validator accepts; 8: nsec3_iterations",
@@ -279,7 +248,7 @@ _DENIAL = (
         mx={"status": "absent", "nsec3_iterations": 150},
         host=_ABSENT | {"defects": has("nsec3_iterations")},
     ),
-    _zone(
+    zone(
         "nsec3-151-iterations",
         "NSEC3 with 151 iterations, no TLSA",
         "measurement 2: a denial by more than 150 iterations is not secure and not a failure",
@@ -295,12 +264,12 @@ _DENIAL = (
         why="measurement 3.1 and 7 row 3: the denial of MX is not secure",
         records=(),
         zones={"@": Signing(nsec3=Nsec3(iterations=151))},
-        hosts=(Host(name="@", tlsa=_EE),),
+        hosts=(Host(name="@", tlsa=EE),),
         verdict=INSECURE,
         domain_mx={"outcome": "nodata", "secure": False, "nsec3_iterations": 151},
     ),
     *(
-        _zone(
+        zone(
             f"tcp-denied-{kind}",
             f"NXDOMAIN for the empty non-terminal _tcp, proven, {kind.upper()}",
             "measurement 3.4: another outcome with qname minimisation is ent_denied (RFC 8020)",
@@ -312,7 +281,7 @@ _DENIAL = (
         for kind, nsec3 in _KINDS
     ),
     *(
-        _zone(
+        zone(
             f"tcp-denied-without-proof-{kind}",
             f"NXDOMAIN for the empty non-terminal _tcp, unproven, {kind.upper()}",
             "measurement 3.4: SERVFAIL with qname minimisation makes the host tlsa_failed; "
@@ -352,118 +321,4 @@ _DENIAL = (
     ),
 )
 
-
-def _tlsa_answered_with(action: str, what: str) -> Scenario:
-    return _zone(
-        f"tlsa-{action}",
-        what,
-        "measurement 2: all of these reach us as SERVFAIL; 6: tlsa_failed (RFC 7672 2.1.2)",
-        Signing(servers=(Behaviour(action=action),)),
-        TLSA_FAILED,
-        mx={"status": "tlsa_failed", "tlsa_outcome": "servfail"},
-        host=_FAILED_TLSA,
-    )
-
-
-_SERVERS = (
-    _tlsa_answered_with("drop", "the name server never answers TLSA questions"),
-    _tlsa_answered_with("notimp", "NOTIMP to TLSA questions"),
-    _tlsa_answered_with("refused", "REFUSED to TLSA questions"),
-    _tlsa_answered_with("formerr", "FORMERR to TLSA questions"),
-    _tlsa_answered_with("servfail", "SERVFAIL to TLSA questions"),
-    _tlsa_answered_with("garbage", "nonsense to TLSA questions"),
-    _tlsa_answered_with("truncate-and-stall", "TLSA needs TCP, and TCP stalls"),
-    _zone(
-        "tlsa-truncate",
-        "TLSA needs TCP",
-        "RFC 7766 5: TCP is required",
-        Signing(servers=(Behaviour(action="truncate"),)),
-        DANE,
-    ),
-    _zone(
-        "tlsa-slow",
-        "TLSA is answered 0.4 s late",
-        "measurement 2: an answer, however late",
-        Signing(servers=(Behaviour(action="slow"),)),
-        DANE,
-    ),
-    _zone(
-        "tlsa-twice",
-        "every TLSA record comes twice",
-        "measurement 8: duplicate; the signature is over one of them (RFC 2181 5)",
-        Signing(servers=(Behaviour(action="twice"),)),
-        DANE,
-        host={"status": "pass", "defects": has("duplicate")},
-    ),
-    _zone(
-        "lame",
-        "the name server refuses the zone",
-        "measurement 2: servfail; 7 row 2",
-        Signing(servers=(Behaviour(action="refused", types=_ANY),)),
-        MX_FAILED,
-        domain_mx={"outcome": "servfail", "secure": False},
-    ),
-    _zone(
-        "silent-server",
-        "the name server never answers",
-        "measurement 2: servfail, after Unbound has given up",
-        Signing(servers=(Behaviour(action="drop", types=_ANY),)),
-        MX_FAILED,
-        domain_mx={"outcome": "servfail", "secure": False},
-    ),
-    _zone(
-        "one-server-lame",
-        "one of two name servers refuses the zone",
-        "a resolver asks the other",
-        Signing(servers=(GOOD, Behaviour(action="refused", types=_ANY))),
-        DANE,
-    ),
-    _zone(
-        "one-server-silent",
-        "one of two name servers never answers",
-        "a resolver asks the other",
-        Signing(servers=(GOOD, Behaviour(action="drop", types=_ANY))),
-        DANE,
-    ),
-    _zone(
-        "servers-disagree",
-        "one of two name servers has an older copy, without TLSA",
-        "either copy is signed: what a resolver gets first is the answer",
-        Signing(servers=(GOOD, Behaviour(action="other-copy", types=_ANY))),
-        {"status": one_of("dane", "no_tlsa")},
-        mx={"tlsa_outcome": one_of("secure", "nxdomain")},
-    ),
-    _zone(
-        "one-server-unsigned",
-        "one of two name servers has the zone without signatures",
-        "a resolver asks the other when validation fails (RFC 4035 4.7)",
-        Signing(servers=(GOOD, Behaviour(action="strip-signatures", types=_ANY))),
-        DANE,
-    ),
-    _zone(
-        "no-edns",
-        "FORMERR to EDNS: no DNSSEC from this server",
-        "measurement 2: without EDNS there is no RRSIG (RFC 4035 3): a failure",
-        Signing(servers=(Behaviour(action="no-edns", types=_ANY),)),
-        MX_FAILED,
-        domain_mx={"outcome": one_of("bogus", "servfail"), "secure": False},
-    ),
-    _zone(
-        "fragments-dropped",
-        "UDP answers over 1232 bytes never arrive; 80 TLSA records",
-        "a resolver that asks for 1232 bytes gets TC and goes on over TCP",
-        Signing(servers=(Behaviour(action="drop-large", types=_ANY),)),
-        DANE,
-        hosts=(Host(tlsa=(*(f"3 1 1 hex:{n:064x}" for n in range(1, 80)), "3 1 1 leaf")),),
-    ),
-    Scenario(
-        name="odd-bytes",
-        what="bytes in the MX host's name that are no letters, digits or hyphens",
-        why="measurement 4: no SNI for such names; RFC 2181 11: any byte is allowed",
-        records=(r"@ MX 10 m\000x\.\195\188",),
-        hosts=(Host(name=r"m\000x\.\195\188", tlsa=_EE),),
-        verdict=DANE,
-    ),
-)
-
-SCENARIOS = (*_SIGNATURES, *_DENIAL, *_SERVERS)
+SCENARIOS = (*_SIGNATURES, *_DENIAL)

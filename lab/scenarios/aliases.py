@@ -1,0 +1,184 @@
+"""Scenarios about MX hosts and TLSA RRsets that are aliases (measurement, section 3.3)."""
+
+from lab.scenarios.scenario import (
+    RIGHT,
+    UNSIGNED,
+    Behaviour,
+    Host,
+    Port,
+    Scenario,
+    Signing,
+    has,
+    one_of,
+)
+from lab.scenarios.verdicts import (
+    ADDRESS_FAILED,
+    BROKEN,
+    DANE,
+    NO_TLSA,
+    TLSA_FAILED,
+)
+
+_EE = ("3 1 1 leaf",)
+_WRONG = ("3 1 1 stranger",)
+_TLSA_SERVFAIL = Signing(servers=(Behaviour(action="servfail"),))
+
+SCENARIOS = (
+    Scenario(
+        name="alias",
+        what="the MX name is a CNAME, all secure, TLSA at the target",
+        why="measurement 3.3: the expanded name first (RFC 7672 2.2.3); 8: mx_alias",
+        records=("@ MX 10 mx", "mx CNAME real"),
+        hosts=(Host(name="real", tlsa=_EE),),
+        verdict=DANE,
+        mx_host={
+            "mx": {
+                "cname_chain": ["real.alias.plain"],
+                "cname_secure": True,
+                "tlsa_base": "real.alias.plain",
+                "defects": has("mx_alias"),
+            }
+        },
+        host_verdict={"mx": {"status": "pass"}},
+    ),
+    Scenario(
+        name="alias-tlsa-at-both",
+        what="CNAME, a right TLSA at the target and a wrong one at the MX name",
+        why="measurement 3.3: the expanded name first",
+        records=("@ MX 10 mx", "mx CNAME real"),
+        hosts=(
+            Host(name="real", tlsa=_EE),
+            Host(name="mx", tlsa=_WRONG, addresses=(), port=Port.CLOSED),
+        ),
+        verdict=DANE,
+        mx_host={"mx": {"tlsa_base": "real.alias-tlsa-at-both.plain"}},
+    ),
+    Scenario(
+        name="alias-tlsa-wrong-at-target",
+        what="CNAME, a wrong TLSA at the target and a right one at the MX name",
+        why="measurement 3.3: the first candidate with a secure TLSA RRset is the base",
+        records=("@ MX 10 mx", "mx CNAME real"),
+        hosts=(
+            Host(name="real", tlsa=_WRONG),
+            Host(name="spare", tlsa=_EE, tlsa_at="_25._tcp.mx", same_as="real"),
+        ),
+        verdict=BROKEN,
+        mx_host={"mx": {"tlsa_base": "real.alias-tlsa-wrong-at-target.plain"}},
+        host_verdict={"mx": {"status": "mismatch"}},
+    ),
+    Scenario(
+        name="alias-tlsa-at-original",
+        what="CNAME, TLSA only at the MX name",
+        why="measurement 3.3: then the original name",
+        records=("@ MX 10 mx", "mx CNAME real"),
+        hosts=(
+            Host(name="real"),
+            Host(name="spare", tlsa=_EE, tlsa_at="_25._tcp.mx", same_as="real"),
+        ),
+        verdict=DANE,
+        mx_host={"mx": {"tlsa_base": "mx.alias-tlsa-at-original.plain"}},
+        host_verdict={"mx": {"status": "pass"}},
+    ),
+    Scenario(
+        name="alias-insecure-target",
+        what="secure CNAME to a host in an unsigned zone, TLSA at the MX name",
+        why="measurement 3.3: insecure target with secure first CNAME: original only "
+        "(RFC 7672 2.2.2)",
+        records=("@ MX 10 mx", "mx CNAME real.{name}-host.plain."),
+        zones={"@": RIGHT, "{name}-host.plain.": UNSIGNED},
+        hosts=(
+            Host(name="real.{name}-host.plain.", tlsa=_WRONG),
+            Host(name="spare", tlsa=_EE, tlsa_at="_25._tcp.mx", same_as="real.{name}-host.plain."),
+        ),
+        verdict=DANE,
+        mx_host={
+            "mx": {
+                "a_secure": False,
+                "first_cname_secure": True,
+                "tlsa_base": "mx.alias-insecure-target.plain",
+            }
+        },
+        host_verdict={"mx": {"status": "pass"}},
+    ),
+    Scenario(
+        name="alias-insecure-target-no-tlsa",
+        what="secure CNAME to a host in an unsigned zone, no TLSA at the MX name",
+        why="measurement 6: not `insecure`, for its first CNAME is secure: absent",
+        records=("@ MX 10 mx", "mx CNAME real.{name}-host.plain."),
+        zones={"@": RIGHT, "{name}-host.plain.": UNSIGNED},
+        hosts=(Host(name="real.{name}-host.plain.", tlsa=_EE),),
+        verdict=NO_TLSA,
+        mx_host={"mx": {"status": "absent"}},
+    ),
+    Scenario(
+        name="alias-to-provider",
+        what="CNAME to a provider's host in another signed zone",
+        why="measurement 3.3",
+        records=("@ MX 10 mx", "mx CNAME mx1.provider.plain."),
+        hosts=(),
+        verdict=DANE,
+        mx_host={"mx": {"tlsa_base": "mx1.provider.plain"}},
+    ),
+    Scenario(
+        name="alias-error-at-target",
+        what="CNAME, the TLSA lookup at the target fails, a right TLSA at the MX name",
+        why="measurement 3.3: an error at the expanded name ends it (RFC 7672 2.2.2)",
+        records=("@ MX 10 mx", "mx CNAME real.{name}-host.plain."),
+        zones={"@": RIGHT, "{name}-host.plain.": _TLSA_SERVFAIL},
+        hosts=(
+            Host(name="real.{name}-host.plain.", tlsa=_EE),
+            Host(name="spare", tlsa=_EE, tlsa_at="_25._tcp.mx", same_as="real.{name}-host.plain."),
+        ),
+        verdict=TLSA_FAILED,
+        mx_host={"mx": {"status": "tlsa_failed", "tlsa_outcome": "servfail"}},
+    ),
+    Scenario(
+        name="alias-loop",
+        what="two CNAMEs that point at each other",
+        why="measurement 2: a loop reaches us as SERVFAIL; 6: address_failed",
+        records=("@ MX 10 mx", "mx CNAME other", "other CNAME mx"),
+        hosts=(),
+        verdict=ADDRESS_FAILED,
+        mx_host={"mx": {"status": "address_failed"}},
+    ),
+    Scenario(
+        name="alias-chain",
+        what="a chain of 14 CNAMEs across two zones",
+        why="measurement 2 and 6: a resolver gives up (Unbound after 11 restarts) or resolves it",
+        records=(
+            "@ MX 10 mx",
+            "mx CNAME c1.{name}-other.plain.",
+            *(
+                f"c{n}{'' if n % 2 == 0 else '.{name}-other.plain.'} CNAME "
+                f"c{n + 1}{'' if n % 2 == 1 else '.{name}-other.plain.'}"
+                for n in range(1, 13)
+            ),
+            "c13.{name}-other.plain. CNAME real",
+        ),
+        zones={"@": RIGHT, "{name}-other.plain.": RIGHT},
+        hosts=(Host(name="real", tlsa=_EE),),
+        verdict={"status": one_of("lookup_failed", "dane")},
+        mx_host={"mx": {"status": one_of("address_failed", None)}},
+    ),
+    Scenario(
+        name="tlsa-alias",
+        what="_25._tcp is a CNAME to a TLSA RRset in another zone",
+        why="measurement 3.3: a CNAME at _25._tcp does not change the base (RFC 7672 2.2.3)",
+        records=("@ MX 10 mx", "_25._tcp.mx CNAME tlsa.{name}-keys.plain."),
+        zones={"@": RIGHT, "{name}-keys.plain.": RIGHT},
+        hosts=(Host(tlsa=_EE, tlsa_at="tlsa.{name}-keys.plain."),),
+        verdict=DANE,
+        mx_host={"mx": {"tlsa_base": "mx.tlsa-alias.plain", "tlsa_outcome": "secure"}},
+    ),
+    Scenario(
+        name="tlsa-alias-unsigned",
+        what="_25._tcp is a CNAME to a TLSA RRset in an unsigned zone",
+        why="measurement 6: absent, defect tlsa_insecure",
+        records=("@ MX 10 mx", "_25._tcp.mx CNAME tlsa.{name}-keys.plain."),
+        zones={"@": RIGHT, "{name}-keys.plain.": UNSIGNED},
+        hosts=(Host(tlsa=_EE, tlsa_at="tlsa.{name}-keys.plain."),),
+        verdict=NO_TLSA,
+        mx_host={"mx": {"status": "absent"}},
+        host_verdict={"mx": {"defects": has("tlsa_insecure")}},
+    ),
+)

@@ -1,0 +1,134 @@
+"""Scenarios about name servers (measurement, section 2)."""
+
+from lab.scenarios.scenario import (
+    GOOD,
+    Behaviour,
+    Host,
+    Scenario,
+    Signing,
+    has,
+    one_of,
+)
+from lab.scenarios.verdicts import (
+    DANE,
+    MX_FAILED,
+    TLSA_FAILED,
+)
+from lab.scenarios.zone import EE, zone
+
+_ANY = ("*",)
+_FAILED_TLSA = {"status": "tlsa_failed", "class": "L"}
+
+
+def _tlsa_answered_with(action: str, what: str) -> Scenario:
+    return zone(
+        f"tlsa-{action}",
+        what,
+        "measurement 2: all of these reach us as SERVFAIL; 6: tlsa_failed (RFC 7672 2.1.2)",
+        Signing(servers=(Behaviour(action=action),)),
+        TLSA_FAILED,
+        mx={"status": "tlsa_failed", "tlsa_outcome": "servfail"},
+        host=_FAILED_TLSA,
+    )
+
+
+SCENARIOS = (
+    _tlsa_answered_with("drop", "the name server never answers TLSA questions"),
+    _tlsa_answered_with("notimp", "NOTIMP to TLSA questions"),
+    _tlsa_answered_with("refused", "REFUSED to TLSA questions"),
+    _tlsa_answered_with("formerr", "FORMERR to TLSA questions"),
+    _tlsa_answered_with("servfail", "SERVFAIL to TLSA questions"),
+    _tlsa_answered_with("garbage", "nonsense to TLSA questions"),
+    _tlsa_answered_with("truncate-and-stall", "TLSA needs TCP, and TCP stalls"),
+    zone(
+        "tlsa-truncate",
+        "TLSA needs TCP",
+        "RFC 7766 5: TCP is required",
+        Signing(servers=(Behaviour(action="truncate"),)),
+        DANE,
+    ),
+    zone(
+        "tlsa-slow",
+        "TLSA is answered 0.4 s late",
+        "measurement 2: an answer, however late",
+        Signing(servers=(Behaviour(action="slow"),)),
+        DANE,
+    ),
+    zone(
+        "tlsa-twice",
+        "every TLSA record comes twice",
+        "measurement 8: duplicate; the signature is over one of them (RFC 2181 5)",
+        Signing(servers=(Behaviour(action="twice"),)),
+        DANE,
+        host={"status": "pass", "defects": has("duplicate")},
+    ),
+    zone(
+        "lame",
+        "the name server refuses the zone",
+        "measurement 2: servfail; 7 row 2",
+        Signing(servers=(Behaviour(action="refused", types=_ANY),)),
+        MX_FAILED,
+        domain_mx={"outcome": "servfail", "secure": False},
+    ),
+    zone(
+        "silent-server",
+        "the name server never answers",
+        "measurement 2: servfail, after Unbound has given up",
+        Signing(servers=(Behaviour(action="drop", types=_ANY),)),
+        MX_FAILED,
+        domain_mx={"outcome": "servfail", "secure": False},
+    ),
+    zone(
+        "one-server-lame",
+        "one of two name servers refuses the zone",
+        "a resolver asks the other",
+        Signing(servers=(GOOD, Behaviour(action="refused", types=_ANY))),
+        DANE,
+    ),
+    zone(
+        "one-server-silent",
+        "one of two name servers never answers",
+        "a resolver asks the other",
+        Signing(servers=(GOOD, Behaviour(action="drop", types=_ANY))),
+        DANE,
+    ),
+    zone(
+        "servers-disagree",
+        "one of two name servers has an older copy, without TLSA",
+        "either copy is signed: what a resolver gets first is the answer",
+        Signing(servers=(GOOD, Behaviour(action="other-copy", types=_ANY))),
+        {"status": one_of("dane", "no_tlsa")},
+        mx={"tlsa_outcome": one_of("secure", "nxdomain")},
+    ),
+    zone(
+        "one-server-unsigned",
+        "one of two name servers has the zone without signatures",
+        "a resolver asks the other when validation fails (RFC 4035 4.7)",
+        Signing(servers=(GOOD, Behaviour(action="strip-signatures", types=_ANY))),
+        DANE,
+    ),
+    zone(
+        "no-edns",
+        "FORMERR to EDNS: no DNSSEC from this server",
+        "measurement 2: without EDNS there is no RRSIG (RFC 4035 3): a failure",
+        Signing(servers=(Behaviour(action="no-edns", types=_ANY),)),
+        MX_FAILED,
+        domain_mx={"outcome": one_of("bogus", "servfail"), "secure": False},
+    ),
+    zone(
+        "fragments-dropped",
+        "UDP answers over 1232 bytes never arrive; 80 TLSA records",
+        "a resolver that asks for 1232 bytes gets TC and goes on over TCP",
+        Signing(servers=(Behaviour(action="drop-large", types=_ANY),)),
+        DANE,
+        hosts=(Host(tlsa=(*(f"3 1 1 hex:{n:064x}" for n in range(1, 80)), "3 1 1 leaf")),),
+    ),
+    Scenario(
+        name="odd-bytes",
+        what="bytes in the MX host's name that are no letters, digits or hyphens",
+        why="measurement 4: no SNI for such names; RFC 2181 11: any byte is allowed",
+        records=(r"@ MX 10 m\000x\.\195\188",),
+        hosts=(Host(name=r"m\000x\.\195\188", tlsa=EE),),
+        verdict=DANE,
+    ),
+)
