@@ -3,12 +3,14 @@
 Order, the later wins: `danesurvey.toml` (`--config`, else $DANESURVEY_CONFIG, else
 ./danesurvey.toml, else /etc/danesurvey/danesurvey.toml), then the environment
 (`DANESURVEY_<SECTION>_<KEY>`, so `database.url` is DANESURVEY_DATABASE_URL), then flags
-(`--set database.url=…`). An unknown key is a usage fault that names it, wherever it stands.
+(`--set database.url=…`). An unknown key is a usage fault that names it, wherever it stands,
+and so is a number with which nothing could work: no sockets, a deadline that has passed.
 """
 
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,36 @@ _OUTSIDE = {
     "DANESURVEY_TSIG_SECRET",
     "DANESURVEY_CZDS_PASSWORD",
 }
+
+# Numbers that may be 0: no wait, no pause, no limit, none of them. All others are above.
+_MAY_BE_ZERO = frozenset(
+    {
+        "client.passes_s",
+        "client.questions_per_s_per_name_server_set",
+        "canaries.recovery_s",
+        "intake.max_lost_delegations",
+        "intake.max_lost_signed",
+        "intake.retry_wait_s",
+        "probe.slow_after_s",
+        "probe.slow_sessions",
+        "probe.address_interval_s",
+        "probe.attempts_after_s",
+        "probe.dns_max_age_s",
+        "survey.shard_deadline_s",
+        "survey.worker_lost_wait_s",
+        "survey.most_quarantined",
+        "survey.patience_s",
+        "survey.keep_full_runs",
+        "survey.keep_daily_runs",
+        "publish.max_local_share",
+        "publish.min_coverage",
+        "publish.max_exception_days",
+        "publish.confirmation.span_s",
+        "publish.confirmation.attempts_apart_s",
+        "publish.confirmation.least_gap_s",
+    }
+)
+_LAST_PORT = 65535
 
 _SECTIONS: tuple[type, ...] = (
     ResolverSettings,
@@ -113,11 +145,41 @@ def load(config: Path | None = None, flags: Sequence[str] = ()) -> Settings:
         merged: dict[str, Any] = {}
         for source in reversed(sources):
             merged = _merge(merged, source())
-        return Settings(**merged)
+        settings = Settings(**merged)
     except ValidationError as error:
         raise UsageFault(f"settings: {_first_line(error, path)}") from None
     except ValueError as error:  # a value in the environment that is no JSON where it must be
         raise UsageFault(f"settings: {error}") from None
+    for fault in _unworkable(settings):
+        raise UsageFault(f"settings: {fault}")
+    return settings
+
+
+def _unworkable(settings: Settings) -> Iterator[str]:
+    """What no command could work with, though it is of the right type."""
+    for name, number in _numbers(settings, Settings.model_fields):
+        if name.endswith("port") and number > _LAST_PORT:
+            yield f"{name}: {number} is no port"
+        elif name in _MAY_BE_ZERO:
+            if not number >= 0:  # nan neither
+                yield f"{name}: {number} is below 0"
+        elif not number > 0:
+            yield f"{name}: {number} is not above 0"
+    if not settings.canaries.zones:
+        yield "canaries.zones: without any, an outage of ours would pass for everybody else's"
+
+
+def _numbers(
+    section: object, names: Iterable[str], prefix: str = ""
+) -> Iterator[tuple[str, int | float]]:
+    """The numbers of the settings, with their names."""
+    for name in names:
+        value = getattr(section, name)
+        if is_dataclass(value):
+            yield from _numbers(value, [one.name for one in fields(value)], f"{prefix}{name}.")
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, int | float) and not isinstance(number, bool):
+                yield prefix + name, number
 
 
 def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:

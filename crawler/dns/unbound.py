@@ -58,7 +58,9 @@ def loopback(text: str) -> tuple[str, int]:
         address = ipaddress.ip_address(host)
     except ValueError:
         raise UsageFault(f"resolver address {text!r} is not ADDRESS or ADDRESS:PORT") from None
-    if not address.is_loopback or not 0 < int(port) < 65536:
+    if not 0 < int(port) < 65536:
+        raise UsageFault(f"resolver address {text}: {port} is no port")
+    if not address.is_loopback:
         raise UsageFault(f"resolver address {text}: a resolver is believed only on loopback")
     return str(address), int(port)
 

@@ -1,0 +1,57 @@
+"""Settings: which source wins, and what is refused in one line that names it."""
+
+from pathlib import Path
+
+import pytest
+
+from dane.faults import UsageFault
+from danesurvey.settings import load
+
+
+@pytest.fixture(autouse=True)
+def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_flags_over_environment_over_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("danesurvey.toml").write_text("[client]\nwindow = 1\nsockets = 1\ntry_s = 1.0\n")
+    monkeypatch.setenv("DANESURVEY_CLIENT_SOCKETS", "2")
+    monkeypatch.setenv("DANESURVEY_CLIENT_TRY_S", "2.0")
+    client = load(flags=["client.try_s=3.0"]).client
+    assert (client.window, client.sockets, client.try_s) == (1, 2, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("flag", "reason"),
+    [
+        ("nothing=1", "nothing: no such setting"),
+        ("probe.nothing=1", "probe.nothing: no such setting"),
+        ("probe.port=smtp", "probe.port: Input should be a valid integer"),
+        ("probe.port=65536", "probe.port: 65536 is no port"),
+        ("resolver.second_look_port=0", "resolver.second_look_port: 0 is not above 0"),
+        ("client.window=0", "client.window: 0 is not above 0"),
+        ("probe.new_per_s=0", "probe.new_per_s: 0.0 is not above 0"),
+        ("probe.reply_s=-1", "probe.reply_s: -1.0 is not above 0"),
+        ("probe.reply_s=nan", "probe.reply_s: nan is not above 0"),
+        ("probe.address_interval_s=-1", "probe.address_interval_s: -1.0 is below 0"),
+        ("database.connections=0", "database.connections: 0 is not above 0"),
+        ("publish.confirmation.looks=0", "publish.confirmation.looks: 0 is not above 0"),
+    ],
+)
+def test_a_bad_value_is_named(flag: str, reason: str) -> None:
+    with pytest.raises(UsageFault, match=f"^settings: {reason}"):
+        load(flags=[flag])
+
+
+def test_waits_may_be_nothing_but_every_one_of_them_is_checked() -> None:
+    Path("danesurvey.toml").write_text("[client]\npasses_s = [0.0, -1.0]\n")
+    with pytest.raises(UsageFault, match=r"client.passes_s: -1.0 is below 0"):
+        load()
+    Path("danesurvey.toml").write_text("[client]\npasses_s = [0.0]\n")
+    assert load().client.passes_s == (0.0,)
+
+
+def test_no_canaries_is_no_choice() -> None:
+    Path("danesurvey.toml").write_text("[canaries]\nzones = []\n")
+    with pytest.raises(UsageFault, match=r"canaries\.zones"):
+        load()
