@@ -60,7 +60,7 @@ def scan(
     passes     the number of this pass, from 1; the caller flushes before each from the second
 
     What is not enclosed by two good canaries has no row. In all but the last pass `unanswered`
-    means: not within `client.try_s`.
+    means: one of the questions was not answered within `client.try_s`.
     """
     domains: list[Any] = shard.column("domain").to_pylist()
     sets: list[Any] | None = shard.column("ns").to_pylist() if "ns" in shard.schema.names else None
@@ -112,6 +112,10 @@ def _resolve(domain: str, last_pass: bool, second_look: bool) -> Lookup[_Found]:
         return _Found(mx)
     dnskey = yield from lookup(domain, DNSKEY, last_pass)
     nsec3param = yield from lookup(domain, NSEC3PARAM, last_pass)
+    if not last_pass:
+        for answer in (dnskey, nsec3param):
+            if answer.local:
+                return _Found(answer)  # the next pass asks for everything
     return _Found(mx, dnskey, nsec3param)
 
 

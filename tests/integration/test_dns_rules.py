@@ -295,6 +295,20 @@ def test_a_domain_signed_with_an_unknown_algorithm_is() -> None:
     assert (row["rrsig_signer"], row["rrsig_labels"]) == ("d.example", 2)
 
 
+@pytest.mark.parametrize("silent", ["DNSKEY", "NSEC3PARAM"])
+def test_keys_that_are_not_told_in_time_are_asked_for_again(silent: str) -> None:
+    """Our own resolver may have stood still just then: only the last pass leaves it at that."""
+    answers = {
+        ("d.example", "MX"): secure("d.example MX 1 mx.example."),
+        ("d.example", silent): SILENCE,
+    }
+    row = domain(answers, last_pass=False)
+    assert (row["outcome"], row["secure"], row["mx_host"]) == ("unanswered", False, [])
+    row = domain(answers, last_pass=True)
+    assert (row["outcome"], row["mx_host"]) == ("secure", ["mx.example"])
+    assert (row["dnskey_outcome"] == "unanswered") is (silent == "DNSKEY")
+
+
 # --- sections 3.2, 3.3 and 6: hosts ------------------------------------------------------------
 
 ADDRESS, ADDRESS6 = "mx.example A 192.0.2.1", "mx.example AAAA 2001:db8::1"
