@@ -40,7 +40,10 @@ BARS = {"gunzip": 3.0, "awk": 2.5, "one core": 500, "two cores": 800, "memory": 
 _AWK = "zcat {} | awk '$4==\"ds\"{{print $1}}' | sort -u"
 _SOA = "com.\t900\tin\tsoa\ta.gtld.test. nstld.test. 1700000000 1800 900 604800 86400\n"
 _RRSIG = "com.\t86400\tin\trrsig\t{} 13 2 86400 20260301000000 20260222000000 4534 com. {}\n"
-_SYLLABLES = ["ba", "co", "di", "fu", "ge", "hi", "jo", "ka", "lu", "me", "ni", "po", "qu", "ra", "so", "ta", "ve", "wi", "xa", "zo", "tech", "shop", "web", "my"]
+_SYLLABLES = [
+    "ba", "co", "di", "fu", "ge", "hi", "jo", "ka", "lu", "me", "ni", "po",
+    "qu", "ra", "so", "ta", "ve", "wi", "xa", "zo", "tech", "shop", "web", "my",
+]  # fmt: skip
 
 
 def registry_lines(delegations: int, share: float, serial: int = 0) -> Iterator[str]:
@@ -60,7 +63,8 @@ def registry_lines(delegations: int, share: float, serial: int = 0) -> Iterator[
         is_signed = draw.random() < share
         if is_signed:
             lines.append(
-                f"{name}\t86400\tin\tds\t{draw.randrange(65536)} 13 2 {draw.getrandbits(256):064X}\n"
+                f"{name}\t86400\tin\tds\t{draw.randrange(65536)} 13 2 "
+                f"{draw.getrandbits(256):064X}\n"
             )
         for server in range(1, draw.choice([2, 2, 2, 2, 3, 4]) + 1):
             lines.append(f"{name}\t172800\tin\tns\t{provider.format(server)}\n")
@@ -150,7 +154,8 @@ def scans(directory: Path, delegations: int) -> None:
             f"  gunzip {gunzip:.2f} s, awk {awk:.2f} s, `zone signed` to a file {whole:.2f} s: "
             f"{whole / gunzip:.2f} x gunzip (bar {BARS['gunzip']}), "
             f"{awk / whole:.2f} x faster than awk (bar {BARS['awk']})\n"
-            f"  scan on one core {size / one['seconds']:,.0f} MB/s (bar {BARS['one core']} at 5 %), "
+            f"  scan on one core {size / one['seconds']:,.0f} MB/s "
+            f"(bar {BARS['one core']} at 5 %), "
             f"on two {size / two['seconds']:,.0f} MB/s (bar {BARS['two cores']}), "
             f"CPU {two['cpu']:.2f} s\n"
             f"  peak memory {max(one['peak'], two['peak'], peak) / 1e6:,.0f} MB "
@@ -163,6 +168,8 @@ def scans(directory: Path, delegations: int) -> None:
 
 async def database(url: str, directory: Path, count: int) -> None:
     """A zone of signed delegations, taken in, then again with 1 % of the names changed."""
+    if count == 0:
+        return
     async with connection(url) as opened:
         await upgrade(opened)
     path = directory / "com.gz"

@@ -76,7 +76,8 @@ def up(
 ) -> None:
     """Bring the lab up; it stays until `lab down`, and is signed for two days: a survey then
     takes its own clock for wrong. Prints the settings file of a survey of it."""
-    from lab.internet import Distance, Lab
+    from lab.internet import Lab
+    from lab.supervisor import Distance
 
     lab = Lab(
         _directory(directory),
