@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from crawler.dns.unbound import Unbound
 from crawler.survey.cluster import (
+    NO_DASHBOARD,
     THREADS_PER_WORKER,
     configuration,
     scheduler_address,
@@ -41,7 +42,7 @@ def scheduler(settings: Settings) -> None:
     async def serve() -> None:
         try:
             async with distributed.Scheduler(
-                host=address, security=security(settings.survey), dashboard=False
+                host=address, security=security(settings.survey), **NO_DASHBOARD
             ):
                 await _until_stopped()
         except OSError as error:
@@ -70,6 +71,7 @@ def worker(settings: Settings) -> None:
                         local_directory=str(settings.state_dir / "workers"),
                         env=environment(resolvers_of(unbounds)),
                         death_timeout=_NO_SCHEDULER_S,
+                        **NO_DASHBOARD,
                     )
                 )
                 for _ in range(settings.survey.workers or dask.system.CPU_COUNT)

@@ -9,6 +9,7 @@ dead worker's shards by itself (`allowed-failures: 0`): whether at once, later, 
 halves depends on the stage (`crawler.survey.shards`), and a probe must not knock twice.
 """
 
+import asyncio
 import ctypes
 import re
 import signal
@@ -26,6 +27,7 @@ from crawler.survey.settings import SurveySettings
 from dane.faults import LocalTrouble, UsageFault
 
 WORKERS_WAIT_S = 60
+_LOST_S = 5.0  # without a worker that its nanny should have started again
 _ADDRESS = re.compile(r"tls://[^/\s]+:\d{1,5}")
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 THREADS_PER_WORKER = 2  # the tail of one shard overlaps with the next one's start
@@ -39,9 +41,16 @@ _CONFIGURATION: dict[str, Any] = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.comm.require-encryption": True,
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
     "distributed.admin.tick.limit": "60s",
     "distributed.worker.daemon": True,
+    "distributed.deploy.lost-worker-timeout": f"{_LOST_S}s",
 }
+
+
+# Dask's HTTP servers cannot be left out: they serve nothing, and that on loopback.
+NO_DASHBOARD: dict[str, Any] = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
 
 
 class ScanNode(distributed.WorkerPlugin):
@@ -102,15 +111,16 @@ async def workers(settings: SurveySettings, directory: Path) -> AsyncIterator[di
                 yield client
             return
         temporary = Security.temporary()
+        count = settings.workers or dask.system.CPU_COUNT
         async with (
             distributed.LocalCluster(
-                n_workers=settings.workers or dask.system.CPU_COUNT,
+                n_workers=count,
                 threads_per_worker=THREADS_PER_WORKER,
                 processes=True,
                 protocol="tls",
                 host="127.0.0.1",
                 security=temporary,
-                dashboard_address=None,
+                scheduler_kwargs=NO_DASHBOARD,
                 local_directory=str(directory),
                 asynchronous=True,
                 silence_logs="ERROR",
@@ -118,7 +128,22 @@ async def workers(settings: SurveySettings, directory: Path) -> AsyncIterator[di
             distributed.Client(cluster, asynchronous=True, security=temporary) as client,
         ):
             await client.register_plugin(ScanNode())
-            yield client
+            keeping = asyncio.create_task(_keep(cluster, count))
+            try:
+                yield client
+            finally:
+                keeping.cancel()
+
+
+async def _keep(cluster: distributed.LocalCluster, count: int) -> None:
+    """Have lost workers replaced.
+
+    A worker's nanny starts it again, but not one that dies before the nanny has heard that it
+    is up: as one does that gets a poisoned row at once. Such a nanny ends too.
+    """
+    while True:
+        await asyncio.sleep(_LOST_S)
+        cluster.scale(count)
 
 
 @asynccontextmanager
