@@ -238,8 +238,9 @@ class Engine:
         rests = self.settings.client.passes_s
         for number, rest_s in enumerate((0.0, *rests), start=1):
             ask = first if number == 1 else partial(later, number)
+            # Not the end: where a run goes on, a later pass may have been cut short.
             if number > 1 and not await _any(ask(StagePass("", number))):
-                return
+                continue
             await self.finish_pass(
                 partial(self._lookup_work, work, number, len(rests) + 1),
                 number,

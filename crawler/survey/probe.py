@@ -80,8 +80,9 @@ async def probe(
         )
 
     for attempt, rest_s in enumerate((0.0, *settings.attempts_after_s), start=1):
+        # Not the end: where a run goes on, a later attempt may have been cut short.
         if attempt > 1 and not await _any_left(engine, attempt, operator):
-            return
+            continue
         await engine.finish_pass(
             partial(work, attempt), attempt, partial(targets, attempt), replace=False, rest_s=rest_s
         )
