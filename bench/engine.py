@@ -142,6 +142,11 @@ async def measure(url: str, directory: Path, domains: int) -> None:
         await assess(engine)
         wall_s = time.monotonic() - began
         watching.cancel()
+        size = await opened.fetchval(
+            "SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits"
+            " WHERE inhrelid::regclass::text LIKE '%\\_' || $1",
+            str(run.run_id),
+        )
     print(f"{domains:,} domains in {wall_s:.1f} s")
     for one in engine.passes:
         took_s = (one.ended or 0) - one.began
@@ -150,6 +155,7 @@ async def measure(url: str, directory: Path, domains: int) -> None:
             f"  {one.stage:15} {rows:>9,} rows {took_s:7.1f} s {rows / took_s:>9,.0f} rows/s"
             f"   coordinator {by_stage.get(one.stage, 0) / 1e6:4.0f} MB"
         )
+    print(f"  in the database {int(size) / domains:.0f} bytes a domain")
     print(f"  coordinator before {before / 1e6:.0f} MB; at most, of {BAR_BYTES / 1e6:.0f} MB:")
     for name, size in sorted(most.items()):
         print(f"    {name:12} {size / 1e6:5.0f} MB {'' if size <= BAR_BYTES else 'ABOVE THE BAR'}")

@@ -21,7 +21,7 @@ from crawler.operators import merges
 from crawler.survey.assess import assess
 from crawler.survey.authority import authority
 from crawler.survey.cluster import security, workers
-from crawler.survey.engine import CrawlSettings, Engine
+from crawler.survey.engine import CrawlSettings, Engine, Stopped
 from crawler.survey.hosts import hosts
 from crawler.survey.intake import intake
 from crawler.survey.probe import probe
@@ -212,15 +212,21 @@ class _Session:
             await stack.enter_async_context(display.shown(watch))
             crawling = asyncio.create_task(self._stages(engine, stages))
             telling = asyncio.create_task(self._tell(watch))
+            stopped: Stopped | None = None
             try:
                 await asyncio.wait({crawling, telling}, return_when=asyncio.FIRST_COMPLETED)
                 # telling ends only by a fault: no database, or another coordinator
                 (telling if telling.done() else crawling).result()
+            except Stopped as asked:
+                stopped = asked
             finally:
                 for task in (crawling, telling):
                     task.cancel()
                 await asyncio.gather(crawling, telling, return_exceptions=True)
-                await self._note(watch, ended=True)
+            # Not after a fault: there may be no database, and the last note is seconds old.
+            await self._note(watch, ended=True)
+            if stopped is not None:
+                raise stopped
 
     @asynccontextmanager
     async def _engine(self, stopping: asyncio.Event) -> AsyncIterator[Engine]:
