@@ -11,6 +11,7 @@ halves depends on the stage (`crawler.survey.shards`), and a probe must not knoc
 
 import asyncio
 import ctypes
+import logging
 import re
 import signal
 from collections.abc import AsyncIterator
@@ -68,6 +69,9 @@ class ScanNode(distributed.WorkerPlugin):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         # Of the thread that started this process: Dask keeps that one to watch it.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        # A heartbeat that meets a scheduler on its way out is no error, but Dask logs it as
+        # one, with its traceback. What a worker has to say comes back with its shard.
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
 
 
 def configuration(settings: SurveySettings) -> dict[str, Any]:
