@@ -51,8 +51,7 @@ SHARDS_PER_SCAN = 3  # at least, so that the last shards end close together
 MORE_IN_FLIGHT = 2  # than scans at once: the next ones are at the workers already
 BACK_OFF_S = 10.0  # when nothing came back; doubles
 LONGEST_BACK_OFF_S = 600.0
-_FLUSH_TRIES = 10
-_FLUSH_PAUSE_S = 1.0
+_FLUSH_PAUSE_S = 1.0  # after a flush that failed; doubles, up to BACK_OFF_S
 TRIES_A_ROW = 4  # of a row whose every question goes unanswered, with CD=1 and second looks
 QUESTIONS_A_ROW = 3  # to the name servers of a domain: MX, DNSKEY, NSEC3PARAM
 
@@ -137,17 +136,28 @@ class Engine:
     async def flush(self) -> None:
         """Forget what the resolvers hold against servers (measurement, section 1).
 
-        Raises LocalTrouble: two looks count as two only with a flush between them.
+        Waits for resolvers that stand still, ours and those of a cluster's nodes: two looks
+        count as two only with a flush between them. Raises Stopped; LocalTrouble when they
+        have done so for `survey.patience_s`.
         """
-        await asyncio.gather(*(asyncio.to_thread(one.flush) for one in self._resolvers))
-        for _ in range(_FLUSH_TRIES):
-            # Those of a cluster's nodes. A worker may be lost just now: its successor does it.
-            told = await self.workers.run(node.flush, on_error="return")
-            failures = [one for one in told.values() if one is not None]
-            if not failures:
-                return
-            await self.rest(_FLUSH_PAUSE_S)
-        raise LocalTrouble(f"a node's resolvers cannot be flushed: {failures[0]}")
+        began = time.monotonic()
+        pause_s = _FLUSH_PAUSE_S
+        while (trouble := await self._flush_once()) is not None:
+            if time.monotonic() - began > self.settings.survey.patience_s:
+                raise LocalTrouble(f"the resolvers cannot be flushed: {trouble}")
+            log.warning("%s: flushed again in %g s", trouble, pause_s)
+            await self.rest(pause_s)
+            pause_s = min(2 * pause_s, BACK_OFF_S)
+
+    async def _flush_once(self) -> object | None:
+        """Flush them all; what was in the way, if anything was."""
+        try:
+            await asyncio.gather(*(asyncio.to_thread(one.flush) for one in self._resolvers))
+        except LocalTrouble as trouble:
+            return trouble
+        # Those of a cluster's nodes. A worker may be lost just now: its successor does it.
+        told = await self.workers.run(node.flush, on_error="return")
+        return next((one for one in told.values() if one is not None), None)
 
     async def rest(self, wait_s: float) -> None:
         """Wait, but not past a stop. Raises Stopped."""

@@ -127,8 +127,8 @@ def world(directory: Path) -> Iterator[World]:
     hints.write_text(f". 3600 NS ns.\nns. 3600 A {SERVER}\n")
     anchor.write_text(f". IN DS {root_key.ds('.').text}\n")
     settings = ResolverSettings(
-        port=_free_port(),
-        second_look_port=_free_port(),
+        port=free_port(),
+        second_look_port=free_port(),
         root_hints=hints,
         trust_anchor=anchor,
         query_localhost=True,
@@ -164,7 +164,7 @@ def _await_server(address: str) -> None:
     raise AssertionError(f"no name server at {address}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
