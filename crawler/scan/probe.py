@@ -10,7 +10,6 @@ be our own network's: it counts only if the canaries were good from before the v
 after it (measurement, section 1), and else the server is visited again.
 """
 
-import hashlib
 import math
 import resource
 from collections.abc import Iterable, Sequence
@@ -36,6 +35,7 @@ from crawler.smtp.etiquette import Schedule, missing_identity, require_identity
 from crawler.smtp.probe import Conversation, converse
 from crawler.smtp.settings import ProbeSettings
 from crawler.smtp.tls import Offer, key_type
+from dane.certificate import sha256_hex
 from dane.faults import Fault
 from dane.outcomes import HOST_CLASS, Defect, HostClass, HostStatus
 from dane.tlsa import TLSARecord, parse_text
@@ -374,7 +374,7 @@ class _Probing:
         """Make the row of what its connections showed."""
         key = self.keys[row]
         talk, result = judged.talk, judged.verification
-        digests = [hashlib.sha256(der).hexdigest() for der in talk.chain]
+        digests = [sha256_hex(der) for der in talk.chain]
         kept = 0
         for digest, der in zip(digests, talk.chain, strict=True):
             kept += len(der)
