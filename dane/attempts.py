@@ -23,13 +23,12 @@ _ALL_ATTEMPTS = frozenset({HostStatus.NO_STARTTLS, HostStatus.STARTTLS_REJECTED}
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
     """One attempt at one address (a row of `smtp_probe`). `sni` is the TLSA base domain that it
-    was made for; `status` is from before the name check."""
+    was made for, and the only name that `status` has been checked against."""
 
     address: str
     sni: str
     attempt: int
     status: HostStatus
-    name_decides: bool
     leaf_names: Sequence[str]
     record_cause: Iterable[str]
     defects: Iterable[str]
@@ -71,7 +70,7 @@ def assess_address(address: str, base: str | None, probes: Sequence[Probe]) -> A
 
 
 def _roll_attempts(address: str, probes: Sequence[Probe], *, inferred: bool) -> AddressEvidence:
-    attempts = [(_named_status(one), one) for one in sorted(probes, key=lambda one: one.attempt)]
+    attempts = [(one.status, one) for one in sorted(probes, key=lambda one: one.attempt)]
     telling = [one for one in attempts if one[0] not in _OURS] or attempts
     status = status_of_attempts([one for one, _ in telling])
     defects = frozenset[str]().union(*(map(str, probe.defects) for _, probe in attempts))
@@ -86,14 +85,6 @@ def _roll_attempts(address: str, probes: Sequence[Probe], *, inferred: bool) -> 
 
 
 _CAUSES = frozenset(map(str, MismatchCause))
-
-
-def _named_status(probe: Probe) -> HostStatus:
-    """The status of an attempt after the name check with its base domain (section 5.4)."""
-    decided = probe.status is HostStatus.PASS and probe.name_decides
-    if decided and not any_name_matches(probe.leaf_names, [probe.sni]):
-        return HostStatus.NAME_MISMATCH
-    return probe.status
 
 
 def _goodness(status: HostStatus) -> tuple[bool, int]:

@@ -27,14 +27,20 @@ suffering AS (
 ),
 
 -- MX hosts that break the promise -----------------------------------------------------
+attempt AS (
+    SELECT *, max(connected) FILTER (WHERE status IN ('pass', 'unusable'))
+        OVER (PARTITION BY address, tlsa_digest, operator, sni) AS good
+    FROM probes
+),
 session AS (
-    -- the sessions of one address that failed, first to last, and what the last one saw
+    -- the sessions of one address that failed, first to last, with none good between or after,
+    -- and what the last one saw
     SELECT address, tlsa_digest, operator, sni,
-        min(connected) AS first_failed,
+        min(connected) FILTER (WHERE good IS NULL OR connected > good) AS first_failed,
         max(connected) AS last_failed,
         arg_max(struct_pack(status, chain, leaf_names, tls_version, smtp_code, smtp_text, error),
                 attempt) AS last_one
-    FROM probes
+    FROM attempt
     WHERE status IN ('mismatch', 'ta_expired', 'name_mismatch', 'no_starttls',
                      'starttls_rejected', 'tls_failed')
     GROUP BY ALL

@@ -18,7 +18,7 @@ Approvals are a TOML file kept by the survey's operator:
 """
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
@@ -140,37 +140,31 @@ def entries(
     approvals: Sequence[Approval],
     *,
     today: date,
-    second_vantage: frozenset[str] = frozenset(),
+    second_vantage: Set[tuple[str, str]] = frozenset(),
     fresh_days: int = 2,
 ) -> list[Entry]:
     """The exceptions that hold today, by domain.
 
     A domain gets one if a sender that enforces DANE cannot deliver to it, and each of its
     broken hosts is confirmed, was seen so within `fresh_days`, and has an approval of
-    today; on the ground of a second vantage only if the host is in `second_vantage`. The
+    today; on the ground of a second vantage only if (host, status) is in `second_vantage`:
+    else whoever takes away STARTTLS before our network alone turns a mismatch into `may`. The
     weakest action that a host needs is the domain's; the list ends with the first approval.
     """
-    valid: dict[str, Approval] = {}
-    for one in approvals:
-        held = one.grounds is Grounds.OPERATOR or one.host in second_vantage
-        if held and one.begins <= today <= one.until:
-            known = valid.get(one.host)
-            valid[one.host] = max(one, known, key=lambda a: a.until) if known else one
     statement = (package_files("reports") / "exceptions.sql").read_text("utf-8")
     rows = read(views, statement).to_pylist()
     oldest = today - timedelta(days=fresh_days)
     found = []
     for domain, group in groupby(rows, lambda row: row["domain"]):
         hosts = list(group)
-        if not all(
-            row["state"] == BreakageState.CONFIRMED
-            and row["host"] in valid
-            and row["last_look"].date() >= oldest
+        words = [_approved(row, approvals, today, second_vantage) for row in hosts]
+        used = [one for one in words if one]
+        if len(used) < len(hosts) or not all(
+            row["state"] == BreakageState.CONFIRMED and row["last_look"].date() >= oldest
             for row in hosts
         ):
             continue
         actions = {_ACTION[HostStatus(row["status"])] for row in hosts}
-        used = [valid[row["host"]] for row in hosts]
         found.append(
             Entry(
                 domain,
@@ -181,6 +175,23 @@ def entries(
             )
         )
     return found
+
+
+def _approved(
+    row: Mapping[str, Any],
+    approvals: Sequence[Approval],
+    today: date,
+    second_vantage: Set[tuple[str, str]],
+) -> Approval | None:
+    """The approval of a host's breakage that holds longest, if any holds today."""
+    held = (
+        one
+        for one in approvals
+        if one.host == row["host"]
+        and one.begins <= today <= one.until
+        and (one.grounds is Grounds.OPERATOR or (one.host, row["status"]) in second_vantage)
+    )
+    return max(held, key=lambda one: one.until, default=None)
 
 
 def as_postfix(found: Sequence[Entry], *, today: date) -> str:

@@ -67,8 +67,8 @@ class Library:
         with self.views(month) as views:
             return load(read(views, _WANTED, **wanted).cast(BREAKAGES.schema))
 
-    def confirmed_elsewhere(self, directory: Path) -> frozenset[str]:
-        """MX hosts whose breakage another survey, from another network, confirms too.
+    def confirmed_elsewhere(self, directory: Path) -> frozenset[tuple[str, str]]:
+        """Breakages, as (MX host, status), that another survey confirms from another network.
 
         `directory` is its `dataset/`. Raises UsageFault where there is none; Refused unless
         both data sets name their vantage, and differently.
@@ -89,7 +89,9 @@ class Library:
                 f"second vantage {directory}: its last run began {theirs.started:%Y-%m-%d}"
             )
         rows = other.files(theirs.key).read(CONFIRMED_BREAKAGES).to_pylist()
-        return frozenset(row["host"] for row in rows if row["operator_kind"] == OperatorKind.MX)
+        return frozenset(
+            (row["host"], row["status"]) for row in rows if row["operator_kind"] == OperatorKind.MX
+        )
 
 
 def to_json(rows: Sequence[dict[str, Any]]) -> str:

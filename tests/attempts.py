@@ -13,7 +13,6 @@ def probe(status: str = "pass", attempt: int = 1, **other: Any) -> Probe:
             "sni": "mx.example.org",
             "attempt": attempt,
             "status": HostStatus(status),
-            "name_decides": False,
             "leaf_names": (),
             "record_cause": (),
             "defects": (),

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from crawler.smtp.probe import Conversation
 from crawler.smtp.tls import Offer
 from dane.certificate import read_certificate
+from dane.identity import any_name_matches
 from dane.outcomes import HOST_CLASS, Defect, HostClass, HostStatus, Verdict
 from dane.tlsa import TLSARecord
 from dane.verify import Verification, verify
@@ -20,7 +21,6 @@ _PRECEDENCE = {status: place for place, status in enumerate(HostStatus)}
 # A chain that we cannot read is our shortcoming, never the server's mismatch.
 _STATUS: dict[Verdict, HostStatus] = {
     Verdict.MATCH: HostStatus.PASS,
-    Verdict.NAME_MISMATCH: HostStatus.NAME_MISMATCH,
     Verdict.TA_EXPIRED: HostStatus.TA_EXPIRED,
     Verdict.MISMATCH: HostStatus.MISMATCH,
     Verdict.UNUSABLE: HostStatus.UNUSABLE,
@@ -40,16 +40,19 @@ class Judged:
 def judge(
     talks: Sequence[Conversation],
     records: Sequence[TLSARecord],
+    base: str,
     at: datetime,
     earlier: Sequence[bytes] = (),
 ) -> tuple[Judged, set[Defect]]:
     """The conversation that counts of one or two, its status, and the defects that they show.
 
     A failed handshake counts only if the second, legacy one fails too. Of two key types the
-    worse one counts. `earlier`: certificates (DER) that the server showed in earlier runs.
+    worse one counts. `base`: the TLSA base domain, the one reference name that all domains of
+    the host share (a domain's own ones: `dane.attempts.status_with_names`). `earlier`:
+    certificates (DER) that the server showed in earlier runs.
     """
     defects = {Defect.STARTTLS_INJECTION for talk in talks if talk.injected}
-    first, *more = (_judge_one(talk, records, at, earlier) for talk in talks)
+    first, *more = (_judge_one(talk, records, base, at, earlier) for talk in talks)
     if not more:
         return first, defects
     (second,) = more
@@ -69,14 +72,22 @@ def judge(
 
 
 def _judge_one(
-    talk: Conversation, records: Sequence[TLSARecord], at: datetime, earlier: Sequence[bytes]
+    talk: Conversation,
+    records: Sequence[TLSARecord],
+    base: str,
+    at: datetime,
+    earlier: Sequence[bytes],
 ) -> Judged:
     if talk.status is not None:
         return Judged(talk, talk.status)
     verification = verify(talk.chain, records, (), at, earlier)
     if verification.verdict is Verdict.CERT_UNPARSED:
         talk = replace(talk, error=_undecided(talk.chain))
-    return Judged(talk, _STATUS[verification.verdict], verification)
+    status = _STATUS[verification.verdict]
+    # Not by `verify`: the records are stored as what they match, whatever the name.
+    if verification.name_decides and not any_name_matches(verification.leaf_names, [base]):
+        status = HostStatus.NAME_MISMATCH
+    return Judged(talk, status, verification)
 
 
 def _undecided(chain: Sequence[bytes]) -> str:

@@ -334,7 +334,7 @@ class _Probing:
     async def judge(self, row: int, talks: Sequence[Conversation]) -> tuple[Judged, set[Defect]]:
         """As `judge`; what the certificate decides against the server, with fresh records too."""
         key = self.keys[row]
-        found = judge(talks, key.records, self.at or datetime.now(UTC), key.earlier)
+        found = judge(talks, key.records, key.sni, self.at or datetime.now(UTC), key.earlier)
         blamed = found[0].verification and HOST_CLASS[found[0].status] is HostClass.F
         if self.recheck is None or not blamed:
             return found
@@ -344,7 +344,7 @@ class _Probing:
         if (reason := _withdrawn(fresh)) is not None:
             return reason, set()
         self.keys[row] = key = replace(key, tlsa=fresh.tlsa, dns_asked=fresh.asked)
-        return judge(talks, key.records, self.at or datetime.now(UTC), key.earlier)
+        return judge(talks, key.records, key.sni, self.at or datetime.now(UTC), key.earlier)
 
     def finish(
         self,

@@ -210,9 +210,18 @@ def test_a_name_decides_only_below_a_trust_anchor(town: Town) -> None:
     anchor = record(ROOT.cert_pem, usage=2, selector=0, kind=0)
     address = town.add(SMTP(tls_context(LEAF)))
     other = town.add(SMTP(tls_context(LEAF)))
-    rows = scan(town, [target(address, anchor), target(other, anchor, LEAF_RECORD)])
-    assert [row["status"] for row in rows] == ["pass", "pass"]
-    assert [row["name_decides"] for row in rows] == [True, False]
+    misnamed = town.add(SMTP(tls_context(LEAF)))
+    rows = scan(
+        town,
+        [
+            target(address, anchor),
+            target(other, anchor, LEAF_RECORD),
+            target(misnamed, anchor, sni="other.example"),
+        ],
+    )
+    assert [row["status"] for row in rows] == ["pass", "pass", "name_mismatch"]
+    assert [row["name_decides"] for row in rows] == [True, False, True]
+    assert {tuple(row["record_result"]) for row in rows} == {("match",), ("match", "match")}
 
 
 def test_old_tls_is_a_defect_and_costs_a_second_connection(town: Town) -> None:

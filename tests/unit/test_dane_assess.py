@@ -143,7 +143,7 @@ def test_causes_are_those_of_the_addresses_that_do_not_match() -> None:
 def test_what_a_lenient_sender_accepts_is_recorded_and_not_counted() -> None:
     alias = lookup(host="alias.example.org", tlsa_base="mx.example.net")
     for names, lenient in ((["alias.example.org"], True), (["other.example"], False)):
-        one = probe(sni="mx.example.net", name_decides=True, leaf_names=names)
+        one = probe("name_mismatch", sni="mx.example.net", leaf_names=names)
         verdict = assess_host(alias, [one])
         assert verdict.status is HostStatus.NAME_MISMATCH
         assert verdict.accepted_by_lenient is lenient

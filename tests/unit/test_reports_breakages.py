@@ -187,6 +187,31 @@ def test_one_attempt_a_look_is_not_enough(tmp_path: Path) -> None:
     assert {(one.state, one.looks) for one in found} == {("suspected", 0)}
 
 
+@pytest.mark.parametrize(
+    ("attempts", "state"),
+    [
+        (("mismatch", "mismatch", "mismatch"), "confirmed"),
+        (("mismatch", "tempfail", "mismatch"), "confirmed"),
+        (("mismatch", "pass", "mismatch"), "suspected"),
+        (("mismatch", "mismatch", "pass"), "suspected"),
+        (("pass", "mismatch", "mismatch"), "confirmed"),
+    ],
+)
+def test_a_look_counts_without_a_good_attempt_between(
+    tmp_path: Path, attempts: tuple[str, ...], state: str
+) -> None:
+    previous = None
+    for day in range(4):
+        at = NOON + 24 * day * HOUR
+        rows = a_run(at)
+        rows[PROBES] = [
+            {**rows[PROBES][0], "attempt": n, "connected": at + n * HOUR, "status": status}
+            for n, status in enumerate(attempts, 1)
+        ]
+        found, previous = find(tmp_path, rows, RunKey("2026-11", day), previous)
+    assert {one.state for one in found if one.operator_kind == "mx"} == {state}
+
+
 def test_a_good_look_between_starts_anew(tmp_path: Path) -> None:
     previous = None
     for day in range(5):

@@ -103,11 +103,26 @@ def test_no_exception(tmp_path: Path, case: dict[str, Any]) -> None:
     assert excepted(tmp_path, **(given | case)) == []
 
 
-def test_a_second_vantage_counts_for_the_hosts_that_it_saw(tmp_path: Path) -> None:
+def test_a_second_vantage_counts_for_what_it_saw_too(tmp_path: Path) -> None:
     rows = [broken("a.example", "mx.example"), broken("b.example", "mx2.example")]
     words = [approval(one["host"], grounds=Grounds.VANTAGE) for one in rows]
-    found = excepted(tmp_path, rows, words, second_vantage=frozenset({"mx.example"}))
+    elsewhere = {("mx.example", "mismatch"), ("mx2.example", "no_starttls")}
+    found = excepted(tmp_path, rows, words, second_vantage=elsewhere)
     assert found == [("a.example", Action.ENCRYPT)]
+
+
+def test_no_exception_where_a_tlsa_lookup_fails(tmp_path: Path) -> None:
+    hosts = [("mx.example", 10, "mismatch", "F"), ("mx2.example", 20, "tlsa_failed", "L")]
+    rows = {
+        DOMAINS: [
+            domain("a.example", "broken", hosts, deliverable=False),
+            domain("b.example", "broken", hosts[:1], deliverable=False),
+        ],
+        BREAKAGES: [broken("a.example", "mx.example"), broken("b.example", "mx.example")],
+    }
+    with open_views("500MB", write(tmp_path, rows)) as views:
+        found = entries(views, [approval("mx.example")], today=TODAY)
+    assert [one.domain for one in found] == ["b.example"]
 
 
 def test_the_weakest_action_of_a_domain(tmp_path: Path) -> None:
@@ -182,10 +197,15 @@ def test_no_approvals_file(tmp_path: Path) -> None:
 
 def test_second_vantage_is_another_network_at_the_same_time(tmp_path: Path) -> None:
     ours = Library(publish(tmp_path / "ours", {}), SETTINGS)
-    seen = {"operator_kind": "mx", "operator": "p.example", "host": "mx.example"}
+    seen = {
+        "operator_kind": "mx",
+        "operator": "p.example",
+        "host": "mx.example",
+        "status": "mismatch",
+    }
     rows = {CONFIRMED_BREAKAGES: [seen, {**seen, "operator_kind": "dns", "host": "dns.example"}]}
     theirs = publish(tmp_path / "theirs", rows, vantage="there")
-    assert ours.confirmed_elsewhere(theirs.directory) == {"mx.example"}
+    assert ours.confirmed_elsewhere(theirs.directory) == {("mx.example", "mismatch")}
     for name, options in {
         "same": {"vantage": "here"},
         "unnamed": {"vantage": ""},

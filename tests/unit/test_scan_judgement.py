@@ -37,10 +37,13 @@ OLD = der(OLD_LEAF.cert_chain_pems[0])
 
 
 def judged(
-    *records: str, chain: tuple[bytes, ...] = CHAIN, earlier: tuple[bytes, ...] = ()
+    *records: str,
+    chain: tuple[bytes, ...] = CHAIN,
+    base: str = "mx.example",
+    earlier: tuple[bytes, ...] = (),
 ) -> Judged:
     talk = Conversation(offer=Offer.MODERN, status=None, connected=AT, duration_ms=1, chain=chain)
-    return judge([talk], [parse_text(one) for one in records], AT, earlier)[0]
+    return judge([talk], [parse_text(one) for one in records], base, AT, earlier)[0]
 
 
 def causes(found: Judged) -> list[str | None]:
@@ -58,6 +61,23 @@ def test_a_certificate_of_an_earlier_run_makes_a_record_stale() -> None:
     record = f"3 1 1 {key_digest(OLD)}"
     assert causes(judged(record)) == ["unknown"]
     assert causes(judged(record, earlier=(OLD,))) == ["stale_certificate"]
+
+
+@pytest.mark.parametrize(
+    ("records", "base", "status"),
+    [
+        ([f"2 1 1 {ROOT_KEY}"], "mx.example", "pass"),
+        ([f"2 1 1 {ROOT_KEY}"], "other.example", "name_mismatch"),
+        ([f"2 1 1 {ROOT_KEY}", f"3 1 1 {LEAF_KEY}"], "other.example", "pass"),
+    ],
+)
+def test_the_base_domain_is_checked_where_a_name_decides(
+    records: list[str], base: str, status: str
+) -> None:
+    found = judged(*records, base=base)
+    assert found.status == status
+    assert found.verification is not None
+    assert {one.result for one in found.verification.records} == {"match"}
 
 
 @pytest.mark.parametrize("place", [0, 1])
