@@ -50,8 +50,6 @@ _MAY_BE_ZERO = frozenset(
         "intake.max_lost_delegations",
         "intake.max_lost_signed",
         "intake.retry_wait_s",
-        "probe.slow_after_s",
-        "probe.slow_sessions",
         "probe.address_interval_s",
         "probe.attempts_after_s",
         "probe.dns_max_age_s",

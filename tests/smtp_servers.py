@@ -39,10 +39,10 @@ def tls_context(
 
 
 async def read_line(stream: trio.abc.ReceiveStream) -> bytes:
-    """A command line; b"" when the client is gone."""
+    """A command line; b"" when the client is gone. No client here sends two at once."""
     line = b""
     while not line.endswith(b"\n"):
-        data = await stream.receive_some(1)
+        data = await stream.receive_some(4096)
         if not data:
             return b""
         line += data

@@ -159,11 +159,8 @@ class _Probing:
         self.families = families
         self.addresses = Addresses(settings.lab_addresses)
         self.opt_out = OptOut(settings.opt_out)
-        sessions, slow_sessions = _within_open_files(settings.sessions, settings.slow_sessions)
         self.schedule: Schedule[_Target] = Schedule(
-            sessions=sessions,
-            slow_sessions=slow_sessions,
-            slow_after_s=settings.slow_after_s,
+            sessions=_within_open_files(settings.sessions),
             new_per_s=new_per_s,
             per_operator=settings.per_operator,
             address_interval_s=settings.address_interval_s,
@@ -419,18 +416,16 @@ def _withdrawn(fresh: Fresh) -> Judged | None:
     return untouched(status, fresh.withdrawn)
 
 
-def _within_open_files(sessions: int, slow_sessions: int) -> tuple[int, int]:
+def _within_open_files(sessions: int) -> int:
     """As many as this process may have sockets, with the limit raised as far as allowed.
 
     Two scans share a worker process, and the rest of it needs descriptors too.
     """
-    wanted = _SCANS_AT_ONCE * (sessions + slow_sessions) + _OTHER_FILES
+    wanted = _SCANS_AT_ONCE * sessions + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return sessions, slow_sessions
-    possible = max(2, (soft - _OTHER_FILES) // _SCANS_AT_ONCE)
-    sessions = min(sessions, possible // 2)
-    return sessions, min(slow_sessions, possible - sessions)
+        return sessions
+    return max(1, (soft - _OTHER_FILES) // _SCANS_AT_ONCE)

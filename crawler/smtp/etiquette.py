@@ -8,9 +8,6 @@ reads a clock. It keeps, whatever the order of the targets:
 - a number of connections at once to one operator and to one network (/24, /48);
 - a number of connections at once in all, and of new ones a second.
 
-Servers that keep us waiting on purpose must not hold up the others: a connection older than
-`slow_after_s` gives its place in the number at once to another, up to a number of its own.
-
 Its limits hold for one worker: the coordinator never gives an operator or a network to
 two workers at once, and shares the rate out (docs/ethics.md).
 """
@@ -79,12 +76,8 @@ class Schedule(Generic[T]):
         new_per_s: float,
         per_operator: int,
         address_interval_s: float,
-        slow_after_s: float = math.inf,
-        slow_sessions: int = 0,
     ) -> None:
         self._sessions = sessions
-        self._slow_after_s = slow_after_s
-        self._slow_sessions = slow_sessions
         self._spacing_s = 1.0 / new_per_s
         self._per_group = per_operator
         self._interval_s = address_interval_s
@@ -93,7 +86,6 @@ class Schedule(Generic[T]):
         self._free: list[tuple[float, int, str]] = []
         self._order = itertools.count()
         self._running: dict[T, _Visit[T]] = {}
-        self._young: dict[T, float] = {}  # of the running ones, by start, oldest first
         self._busy: Counter[Hashable] = Counter()
         # Addresses that are due and wait for a connection of a group to end.
         self._blocked: dict[Hashable, deque[str]] = {}
@@ -121,7 +113,7 @@ class Schedule(Generic[T]):
 
     def take(self, now: float) -> T | None:
         """A target to connect to now, or None: see `wait_s`."""
-        if self._places_free_at(now) > now or now < self._next_start:
+        if len(self._running) >= self._sessions or now < self._next_start:
             return None
         while self._free and self._free[0][0] <= now:
             address = heapq.heappop(self._free)[2]
@@ -136,7 +128,6 @@ class Schedule(Generic[T]):
                 continue
             self._queues[address].popleft()
             self._running[visit.target] = visit
-            self._young[visit.target] = now
             self._busy.update(visit.groups)
             self._next_start = now + self._spacing_s
             return visit.target
@@ -144,30 +135,13 @@ class Schedule(Generic[T]):
 
     def wait_s(self, now: float) -> float | None:
         """Seconds until `take` may give one; None: not before a running one is finished."""
-        free_at = self._places_free_at(now)
-        if free_at == math.inf or not self._free:
+        if len(self._running) >= self._sessions or not self._free:
             return None
-        return max(0.0, self._free[0][0] - now, self._next_start - now, free_at - now)
-
-    def _places_free_at(self, now: float) -> float:
-        """When there is a place among the sessions, if none ends before: now, later, never."""
-        while self._young:
-            target, started = next(iter(self._young.items()))
-            if now < started + self._slow_after_s:
-                break
-            del self._young[target]
-        slow = len(self._running) - len(self._young)
-        beyond = max(0, slow - self._slow_sessions)
-        if len(self._young) + beyond < self._sessions:
-            return now
-        if slow >= self._slow_sessions or not self._young:
-            return math.inf
-        return next(iter(self._young.values())) + self._slow_after_s
+        return max(0.0, self._free[0][0] - now, self._next_start - now)
 
     def finished(self, target: T, now: float, again: T | None = None) -> None:
         """The connection to a target has ended; `again` is to be visited before others there."""
         visit = self._running.pop(target)
-        self._young.pop(target, None)
         self._busy.subtract(visit.groups)
         queue = self._queues[visit.address]
         if again is not None:

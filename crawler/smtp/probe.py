@@ -9,6 +9,7 @@ clock starts when the connection is attempted, so no waiting for our own limits 
 """
 
 import errno
+import os
 import socket
 import time
 from dataclasses import dataclass
@@ -65,27 +66,31 @@ class Conversation:
 class _Wire:
     """The TCP stream within the session's byte bound; a broken stream is an ended one.
 
-    `raw` and `connected` are one socket: trio's has no reading without waiting.
+    On a plain non-blocking socket: trio's own ends every call with a round of its scheduler.
+    Here `receive` alone does that, which always waits, so a server that never stops sending
+    keeps no other session from its turn.
     """
 
-    __slots__ = ("_raw", "_socket", "overrun", "received")
+    __slots__ = ("_socket", "overrun", "received")
 
-    def __init__(self, raw: socket.socket, connected: trio.socket.SocketType) -> None:
-        self._raw = raw
+    def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
         self.received = 0
         self.overrun = False
 
     async def send(self, data: bytes) -> None:
-        try:
-            while data:
-                data = data[await self._socket.send(data) :]
-        except OSError:
-            return  # the next receive sees the end
+        while data:
+            try:
+                data = data[self._socket.send(data) :]
+            except BlockingIOError:
+                await trio.lowlevel.wait_writable(self._socket)
+            except OSError:
+                return  # the next receive sees the end
 
     async def receive(self) -> bytes:
+        await trio.lowlevel.wait_readable(self._socket)
         try:
-            data: bytes = await self._socket.recv(_READ)
+            data = self._socket.recv(_READ)
         except OSError:
             return b""
         self.received += len(data)
@@ -97,7 +102,7 @@ class _Wire:
     def discard_waiting(self) -> bool:
         """Throw away what has arrived unread; whether there was anything."""
         try:
-            return bool(self._raw.recv(_READ, socket.MSG_DONTWAIT))
+            return bool(self._socket.recv(_READ))
         except OSError:
             return False
 
@@ -107,62 +112,70 @@ class _Session:
 
     def __init__(
         self,
-        wire: _Wire,
+        connected: socket.socket,
         settings: ProbeSettings,
         ehlo_name: str,
         offer: Offer,
         sni: bytes | None,
-        deadline: float,
+        session_end: float,
     ) -> None:
-        self.wire = wire
+        self.wire = _Wire(connected)
         self.settings = settings
         self.offer = offer
         self.sni = sni
+        self.session_end = session_end
+        self.scope = trio.CancelScope()
         self.dialogue = Dialogue(ehlo_name)
         self.engine: TLSEngine | None = None  # once the handshake is done
-        self.deadline = deadline
         self.status: HostStatus | None = None
         self.error: str | None = None
 
-    def step(self, seconds: float) -> trio.CancelScope:
-        return trio.CancelScope(deadline=min(self.deadline, trio.current_time() + seconds))
-
     async def run(self) -> None:
+        """Talk until the end. One scope has all deadlines: whichever passes ends the session."""
+        with self.scope:
+            await self.talk()
+        if not self.scope.cancelled_caught:
+            return
+        if self.dialogue.state is not State.TLS:
+            self.dialogue.timed_out()
+        elif self.engine is None:
+            self.status = HostStatus.TEMPFAIL
+            self.error = "time-out during the handshake"
+
+    def within(self, seconds: float) -> None:
+        """The next step may take so long, but not beyond the session's end."""
+        self.scope.deadline = min(self.session_end, trio.current_time() + seconds)
+
+    async def talk(self) -> None:
         dialogue = self.dialogue
         while dialogue.state is not State.CLOSED:
             if dialogue.state is State.TLS:
+                self.within(self.settings.tls_s)
                 if not await self.handshake():
                     return
                 dialogue.secured()
+            self.within(self.settings.reply_s)
             waiting_in = dialogue.state
-            with self.step(self.settings.reply_s) as scope:
-                await self.send(dialogue.data_to_send())
-                while dialogue.state is waiting_in:
-                    dialogue.receive(await self.receive())
-            if scope.cancelled_caught and dialogue.state is waiting_in:
-                dialogue.timed_out()
+            await self.send(dialogue.data_to_send())
+            while dialogue.state is waiting_in:
+                dialogue.receive(await self.receive())
 
     async def handshake(self) -> bool:
         engine = TLSEngine(self.offer, self.sni)
         # A TLS server never speaks first: what is here before our hello was sent in plaintext.
         if self.wire.discard_waiting():
             self.dialogue.injected = True
-        with self.step(self.settings.tls_s) as scope:
-            try:
-                while not engine.handshake():
-                    await self.wire.send(engine.data_to_send())
-                    engine.receive(await self.wire.receive())
-            except TLSFailure as failure:
-                self.status = HostStatus.TLS_FAILED
-                self.error = str(failure)
-            await self.wire.send(engine.data_to_send())  # our Finished, or our alert
-        if scope.cancelled_caught and self.status is None and not engine.done:
-            self.status = HostStatus.TEMPFAIL
-            self.error = "time-out during the handshake"
-        if self.status is not None:
-            return False
-        self.engine = engine
-        return True
+        try:
+            while not engine.handshake():
+                await self.wire.send(engine.data_to_send())
+                engine.receive(await self.wire.receive())
+        except TLSFailure as failure:
+            self.status = HostStatus.TLS_FAILED
+            self.error = str(failure)
+        else:
+            self.engine = engine
+        await self.wire.send(engine.data_to_send())  # our Finished, or our alert
+        return self.engine is not None
 
     async def send(self, data: bytes) -> None:
         if not data:
@@ -209,15 +222,15 @@ async def converse(
             duration_ms=elapsed_ms(),
         )
 
-    deadline = trio.current_time() + settings.session_s
+    session_end = trio.current_time() + settings.session_s
     try:
-        raw = socket.socket(family, socket.SOCK_STREAM)
+        tcp = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     except OSError as error:
         return failed(HostStatus.LOCAL_ERROR_SMTP, _reason(error))
-    with trio.socket.from_stdlib_socket(raw) as tcp:
+    with tcp:
         try:
-            with trio.fail_after(min(settings.connect_s, settings.session_s)):
-                await tcp.connect((address, settings.port))
+            with trio.fail_at(min(session_end, trio.current_time() + settings.connect_s)):
+                await _connect(tcp, (address, settings.port))
         except trio.TooSlowError:
             return failed(HostStatus.UNREACHABLE, "time-out while connecting")
         except OSError as error:
@@ -226,7 +239,7 @@ async def converse(
             )
             status = HostStatus.LOCAL_ERROR_SMTP if ours else HostStatus.UNREACHABLE
             return failed(status, _reason(error))
-        session = _Session(_Wire(raw, tcp), settings, ehlo_name, offer, server_name(sni), deadline)
+        session = _Session(tcp, settings, ehlo_name, offer, server_name(sni), session_end)
         await session.run()
     dialogue, engine = session.dialogue, session.engine
     error_text = session.error or dialogue.error
@@ -245,6 +258,16 @@ async def converse(
         error=error_text,
         injected=dialogue.injected,
     )
+
+
+async def _connect(tcp: socket.socket, address: tuple[str, int]) -> None:
+    """Connect a non-blocking socket (connect(2), EINPROGRESS). Raises OSError."""
+    code = tcp.connect_ex(address)
+    if code == errno.EINPROGRESS:
+        await trio.lowlevel.wait_writable(tcp)
+        code = tcp.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code:
+        raise OSError(code, os.strerror(code))
 
 
 def _reason(error: OSError) -> str:

@@ -17,9 +17,9 @@ class ProbeSettings:
     reply_s: float = 60.0
     tls_s: float = 30.0
     session_s: float = 180.0
-    sessions: int = 500  # at once in a worker, but for slow ones
-    slow_after_s: float = 1.0  # a session that is older holds up no other
-    slow_sessions: int = 2000  # at once in a worker, besides
+    # At once in a worker: new_per_s * session_s, all that can be open at that rate. So servers
+    # that keep us waiting on purpose, however many, take no place from others.
+    sessions: int = 3600
     new_per_s: float = 20.0  # in all
     per_operator: int = 2  # connections at once
     address_interval_s: float = 60.0  # between two connections to one address

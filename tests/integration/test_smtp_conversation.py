@@ -184,7 +184,8 @@ def test_plaintext_that_waits_unread_is_told_too() -> None:
     async def main() -> tuple[bool, bool]:
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            wire = _Wire(ours, trio.socket.from_stdlib_socket(ours))
+            ours.setblocking(False)
+            wire = _Wire(ours)
             nothing = wire.discard_waiting()
             theirs.send(b"250 injected\r\n")
             await trio.lowlevel.wait_readable(ours)
