@@ -76,17 +76,21 @@ class Asker(Protocol):
 
 
 class _Exchange:
-    """A question on its way. `sent` and `resent` are trio times."""
+    """A question on its way. `sent` and `resent` are trio times.
+
+    What only those sent twice have is set then: `resent`, `answered` (of either copy) and
+    `done` (answered or given up).
+    """
 
     __slots__ = ("answered", "asker", "done", "question", "resent", "sent")
+    resent: float
+    answered: bool
+    done: bool
 
     def __init__(self, question: Question, asker: Asker, sent: float) -> None:
         self.question = question
         self.asker = asker
         self.sent = sent
-        self.resent = 0.0
-        self.answered = False
-        self.done = False  # answered or given up
 
 
 class _Channel:
@@ -259,13 +263,16 @@ class Client:
                 continue  # nobody listened to an earlier datagram: its question is re-sent
             self.received += 1
             number = wire[0] << 8 | wire[1] if len(wire) > 1 else -1
-            exchange = fresh.get(number) or resent.get(number)
+            exchange = fresh.get(number)
+            once = exchange is not None
             if exchange is None:
-                continue  # later than its deadline
+                exchange = resent.get(number)
+                if exchange is None:
+                    continue  # later than its deadline
             response = decode(wire, exchange.question)
             if response.flaw is not None and response.flaw in _NOT_OURS:
                 continue
-            if number in fresh:
+            if once:
                 del fresh[number]
                 self.young -= 1
             else:
@@ -273,7 +280,7 @@ class Client:
                 if exchange.done:
                     continue  # the other copy was quicker
                 self.slow -= 1
-            exchange.answered = exchange.done = True
+                exchange.answered = exchange.done = True
             if response.tc:
                 self._ask_by_tcp(exchange)
             else:
@@ -312,6 +319,7 @@ class Client:
             self.young -= 1
             self.slow += 1
             exchange.resent = self.now
+            exchange.answered = exchange.done = False
             channel.resent[number] = exchange
             other = random.choice(group)
             self._send(other, other.resent, exchange)

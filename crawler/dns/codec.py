@@ -154,62 +154,42 @@ def _read(wire: bytes, question: Question, response: Response) -> None:
     name = question.name
     asked = "" if "\\" in name or name == "." else name
     answer_count, authority_count, additional_count = _COUNTS.unpack_from(wire, 6)
-    authority = answer_count + authority_count
     position = QNAME_AT + len(question.wire)
     size = len(wire)
     found: list[tuple[str, int, int]] = []  # owner, start, end of the asked type's rdata
     signatures: list[tuple[str, int, int]] = []
     targets: dict[str, str] | None = None
-    denials: list[tuple[int, int, int, int]] | None = None  # owner's place, type, start, end
-    edns = False
+    denials: list[tuple[int, int, int, int]] | None = None
     unpack_fixed = _FIXED.unpack_from
-    for index in range(authority + additional_count):
-        begin = position
-        length = wire[position]
-        if index >= answer_count:  # whose owner hardly matters
-            while 0 < length < 64:
-                position += length + 1
-                length = wire[position]
-            if 0 < length < 192:
-                raise Malformed(Flaw.BAD_NAME)
-            position += 2 if length else 1
-        elif length == 0xC0 and wire[position + 1] == QNAME_AT:
+    for _ in range(answer_count):
+        if wire[position] == 0xC0 and wire[position + 1] == QNAME_AT:
             owner = name
             position += 2
         else:
             owner, position = read_name(wire, position, asked)
-        rdtype, rdclass, ttl, length = unpack_fixed(wire, position)
+        rdtype, rdclass, _, length = unpack_fixed(wire, position)
         start = position + 10
         position = start + length
         if position > size:
             raise Malformed(Flaw.SHORT)
-        if index < answer_count:
-            if rdclass != _IN:
-                pass
-            elif rdtype == want:
-                found.append((owner, start, position))
-            elif rdtype == RRSIG:
-                signatures.append((owner, start, position))
-            elif rdtype == CNAME:
-                target, end = read_name(wire, start, asked)
-                if end != position:
-                    raise Malformed(Flaw.BAD_RDATA)
-                if targets is None:
-                    targets = {}
-                targets[owner] = target
-        elif index < authority and not found and rdtype in _DENYING and rdclass == _IN:
-            if denials is None:
-                denials = []
-            denials.append((begin, rdtype, start, position))
         if rdtype == OPT:
-            if edns or wire[begin] or index < authority:
-                raise Malformed(Flaw.BAD_OPT)
-            edns = True
-            response.rcode |= ttl >> 24 << 4
-            if length:
-                _options(wire, start, position, response)
-    if position != size:
-        raise Malformed(Flaw.TRAILING)
+            raise Malformed(Flaw.BAD_OPT)
+        if rdclass != _IN:
+            continue
+        if rdtype == want:
+            found.append((owner, start, position))
+        elif rdtype == RRSIG:
+            signatures.append((owner, start, position))
+        elif rdtype == CNAME:
+            target, end = read_name(wire, start, asked)
+            if end != position:
+                raise Malformed(Flaw.BAD_RDATA)
+            if targets is None:
+                targets = {}
+            targets[owner] = target
+    # Beside an answer Unbound sends mostly this, and nothing in the authority section.
+    if authority_count or additional_count != 1 or wire[position:] != _OPT_DO:
+        denials = _read_rest(wire, position, authority_count, additional_count, response)
     if targets is not None:
         response.chain = _follow(name, targets, {owner for owner, _, _ in found})
         if response.chain:
@@ -221,8 +201,46 @@ def _read(wire: bytes, question: Question, response: Response) -> None:
         ]
         if signatures and response.records:
             response.signature = _signature(wire, signatures, name, question)
-    if denials is not None and not response.records:
+    if denials and not found:
         response.denial = _denial(wire, denials, asked)
+
+
+def _read_rest(
+    wire: bytes, position: int, authority_count: int, additional_count: int, response: Response
+) -> list[tuple[int, int, int, int]]:
+    """Walk over the authority and additional sections, up to the end; read the OPT record.
+
+    Returns what may deny, of the authority section: owner's place, type, start and end of rdata.
+    """
+    denials: list[tuple[int, int, int, int]] = []
+    size = len(wire)
+    edns = False
+    for index in range(authority_count + additional_count):
+        begin = position
+        length = wire[position]
+        while 0 < length < 64:
+            position += length + 1
+            length = wire[position]
+        if 0 < length < 192:
+            raise Malformed(Flaw.BAD_NAME)
+        position += 2 if length else 1
+        rdtype, rdclass, ttl, length = _FIXED.unpack_from(wire, position)
+        start = position + 10
+        position = start + length
+        if position > size:
+            raise Malformed(Flaw.SHORT)
+        if rdtype == OPT:
+            if edns or wire[begin] or index < authority_count:
+                raise Malformed(Flaw.BAD_OPT)
+            edns = True
+            response.rcode |= ttl >> 24 << 4
+            if length:
+                _options(wire, start, position, response)
+        elif index < authority_count and rdtype in _DENYING and rdclass == _IN:
+            denials.append((begin, rdtype, start, position))
+    if position != size:
+        raise Malformed(Flaw.TRAILING)
+    return denials
 
 
 def _follow(name: str, targets: dict[str, str], owners: set[str]) -> tuple[str, ...]:

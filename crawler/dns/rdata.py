@@ -8,6 +8,7 @@ record type that turns its data into what the survey keeps of it. All of them ra
 
 from collections.abc import Callable
 from enum import StrEnum
+from functools import lru_cache
 from struct import Struct
 from typing import NamedTuple
 
@@ -155,6 +156,16 @@ def read_name(wire: bytes, position: int, asked: str = "") -> tuple[str, int]:
     return f"{key}.{suffix}" if suffix else key, after or position + 1
 
 
+@lru_cache(maxsize=16384)  # the hosts of mail providers come again and again
+def _uncompressed(wire: bytes) -> str | None:
+    """The key of a name that stands by itself; None if it has a pointer, or is no whole name."""
+    try:
+        key, after = read_name(wire, 0)
+    except (Malformed, IndexError):
+        return None
+    return key if after == len(wire) else None
+
+
 def data(wire: bytes, start: int, end: int, _: str) -> bytes:
     return wire[start:end]
 
@@ -179,9 +190,7 @@ def _whole_name(wire: bytes, start: int, end: int, asked: str) -> str:
 
 
 def _mx(wire: bytes, start: int, end: int, asked: str) -> MailExchange:
-    host, after = read_name(wire, start + 2, asked)
-    if after != end:
-        raise Malformed(Flaw.BAD_RDATA)
+    host = _uncompressed(wire[start + 2 : end]) or _whole_name(wire, start + 2, end, asked)
     return wire[start] << 8 | wire[start + 1], host
 
 
