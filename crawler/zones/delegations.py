@@ -19,12 +19,12 @@ Booleans: TypeAlias = Any
 Integers: TypeAlias = Any  # int32
 Lists: TypeAlias = Any
 
-_NAMES: Any = pa.list_(pa.field("item", pa.string(), nullable=False))
+NAMES: Any = pa.list_(pa.field("item", pa.string(), nullable=False))
 
 _COLUMNS: list[Any] = [
     pa.field("domain", pa.string(), nullable=False),
-    pa.field("ds", _NAMES, nullable=False),  # "key-tag algorithm digest-type digest", sorted
-    pa.field("ns", _NAMES, nullable=False),  # keys, sorted
+    pa.field("ds", NAMES, nullable=False),  # "key-tag algorithm digest-type digest", sorted
+    pa.field("ns", NAMES, nullable=False),  # keys, sorted
 ]
 SCHEMA = pa.schema(_COLUMNS)
 """One signed delegation a row; names are keys (`dane.names`)."""
@@ -94,7 +94,7 @@ def sets_of_runs(group: Integers, values: Strings) -> Lists:
         if pc.and_(same, pc.less_equal(values.slice(1), values.slice(0, last))).true_count:
             group, values = _sorted_sets(group, values)
     offsets = pa.concat_arrays([starts_of_runs(group), number(len(values))])
-    return pa.ListArray.from_arrays(offsets, values, type=_NAMES)
+    return pa.ListArray.from_arrays(offsets, values, type=NAMES)
 
 
 def _sorted_sets(group: Integers, values: Strings) -> tuple[Integers, Strings]:

@@ -72,9 +72,9 @@ def _room(count: int) -> int:
 
 def _without(data: Integers, run: Booleans) -> Integers:
     """The bytes without those that `run` marks: separators before another one."""
-    dropped = pc.equal(data.slice(0, len(run)).filter(run), pa.scalar(10, pa.uint8()))
-    if dropped.true_count:
-        raise NotPlain("a blank line or a blank owner")
+    dropped = data.slice(0, len(run)).filter(run)
+    if pc.or_(pc.equal(dropped, _TAB), pc.equal(dropped, _SPACE)).false_count:
+        raise NotPlain("a blank line, a blank owner or a control character")
     return data.filter(pa.concat_arrays([pc.invert(run), pa.array([True])]))
 
 

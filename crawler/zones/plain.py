@@ -2,8 +2,8 @@
 
 Fields are laid over a block of lines (`crawler.zones.fields`), and everything after that
 works on columns: no line is made a Python object, only signed delegations are copied out.
-Where the optional extension `_sieve` is there, it drops first what no signed delegation has:
-nearly all lines. Without it the result is the same, and comes some times later.
+Where the optional extension is there, it has done this before (`crawler.zones.compiled`),
+and only the blocks that it does not understand come here.
 
 The reader gives up on a block (`read` returns None) as soon as it is not plain: comments,
 quotes, parentheses, escapes, relative or blank owners, owners outside the zone, names with
@@ -11,10 +11,9 @@ unusual bytes, records that differ in layout. The general reader (`crawler.zones
 then reads that block; both give the same.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
 
 import pyarrow as pa
 
@@ -36,14 +35,6 @@ from crawler.zones.fields import Fields, NotPlain, bytes_of, layout, translated
 from crawler.zones.master import MAX_LINE, Kind, MasterFile, Record, ds_text, kind_of
 from dane import names
 from dane.faults import Refused
-
-Sieve: TypeAlias = Callable[[bytes, bytes], tuple[bytes, int, int, int] | None]
-try:
-    from crawler.zones._sieve import sieve as _compiled
-except ImportError:
-    sieve: Sieve | None = None
-else:
-    sieve = _compiled
 
 # Each makes a line more than fields between blanks (RFC 1035 section 5.1); CR is CRLF
 _SPECIAL = (b";", b'"', b"(", b")", b"\\", b"\r")
@@ -84,7 +75,6 @@ class Order(Enum):
 
 
 ORDERS = frozenset(Order)
-_ORDER_BITS = {Order.BYTES: 1, Order.LABELS: 2}  # as `_sieve` gives them
 _DOT_BEFORE_ALL = bytes(range(256)).replace(b".", Order.LABELS.value)
 
 
@@ -131,8 +121,8 @@ class Edge:
 
     owner: bytes  # as `Zone.form` has it
     domain: str
-    ds: list[str]
-    ns: list[str]
+    ds: frozenset[str]
+    ns: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,8 +246,8 @@ class _Rows:
         return Edge(
             self.owner[group].as_py(),
             records[0].owner,
-            [record.value for record in records if record.kind is Kind.DS],
-            [record.value for record in records if record.kind is Kind.NS],
+            frozenset(record.value for record in records if record.kind is Kind.DS),
+            frozenset(record.value for record in records if record.kind is Kind.NS),
         )
 
     def signed(self, first: int, after: int) -> tuple[int, pa.RecordBatch]:
@@ -315,16 +305,8 @@ def read(
 
 
 def _read(block: bytes, zone: Zone, orders: frozenset[Order], with_rows: bool) -> Block:
-    dropped = delegated = 0
-    if sieve is None or with_rows:
-        if any(mark in block for mark in _SPECIAL):
-            raise NotPlain("a special character")
-    else:
-        sieved = sieve(block, zone.suffix)
-        if sieved is None:
-            raise NotPlain("a line that depends on another, or is out of the zone")
-        block, dropped, delegated, found = sieved
-        orders = frozenset(order for order in orders if found & _ORDER_BITS[order])
+    if any(mark in block for mark in _SPECIAL):
+        raise NotPlain("a special character")
     before, only_tabs = layout(block[1 : block.index(b"\n", 1)])
     fields = Fields(block, before, only_tabs)
     kind = _kinds(fields.take(index(fields.lines), 1))
@@ -348,13 +330,13 @@ def _read(block: bytes, zone: Zone, orders: frozenset[Order], with_rows: bool) -
             count, signed = rows.signed(first, last)
     end = fields.lines - 1
     return Block(
-        records=fields.lines + dropped,
+        records=fields.lines,
         last_owner=zone.general([fields.line(end)])[0].owner,
         ends_with_soa=end in places,
         soas=tuple(soa.value for soa in soas),
         edges=edges,
         orders=rows.orders,
-        delegations=count + delegated,
+        delegations=count,
         signed=signed,
         rows=rows.all() if with_rows else None,
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from crawler.zones import plain
+from crawler.zones import compiled, plain
 from crawler.zones.acceptance import foreign
 from crawler.zones.assembly import Assembly, Ordered, OutOfOrder, Serials, Stage, Unordered
 from crawler.zones.master import MAX_LINE, Kind, MasterFile
@@ -185,6 +185,10 @@ class _Scanner:
 
     def _read(self, block: bytes) -> Block | None:
         assembly = self._assembly
+        if not assembly.needs_rows and (
+            found := compiled.read(block, self._zone, orders=assembly.orders)
+        ):
+            return found
         return plain.read(block, self._zone, orders=assembly.orders, with_rows=assembly.needs_rows)
 
     def _add(self, block: bytes, result: Block | None) -> None:

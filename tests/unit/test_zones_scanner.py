@@ -1,6 +1,5 @@
 """The scanner: any rendering of a zone gives the zone, by either reader, however it is cut."""
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -8,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crawler.zones import plain
+from crawler.zones import compiled, plain
 from crawler.zones.assembly import Stage
 from crawler.zones.master import Kind, MasterFile
 from crawler.zones.scanner import ZoneScan, scan
@@ -174,46 +173,64 @@ def content(block: plain.Block) -> tuple[object, ...]:
     )
 
 
-@pytest.mark.skipif(plain.sieve is None, reason="the extension is not compiled")
-@settings(max_examples=60, deadline=None)
+compiled_only = pytest.mark.skipif(not compiled.available, reason="the extension is not compiled")
+
+
+def both(block: bytes) -> tuple[plain.Block | None, plain.Block | None]:
+    """What the compiled and the other fast reader make of a block."""
+    zone = plain.Zone(APEX)
+    return compiled.read(block, zone, orders=plain.ORDERS), plain.read(block, zone)
+
+
+def assert_the_same(compiled_block: plain.Block, block: plain.Block) -> None:
+    assert bool(compiled_block.orders) == bool(block.orders)
+    if block.orders:  # else nobody looks at the rest
+        assert content(compiled_block) == content(block)
+
+
+@compiled_only
+@settings(max_examples=100, deadline=None)
 @given(registry_files())
-def test_the_same_without_the_sieve(case: tuple[Zone, bytes]) -> None:
-    block = b"\n" + case[1].rstrip(b"\r\n") + b"\n"
-    with_sieve = plain.read(block, plain.Zone(APEX))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plain, "sieve", None)
-        without = plain.read(block, plain.Zone(APEX))
-    if without is None:
-        assert with_sieve is None
-        return
-    assert with_sieve is not None
-    if without.orders:
-        assert content(with_sieve) == content(without)
-    else:  # nobody looks at the rest
-        assert not with_sieve.orders
+def test_the_compiled_reader_agrees(case: tuple[Zone, bytes]) -> None:
+    by_compiled, by_plain = both(b"\n" + case[1].rstrip(b"\r\n") + b"\n")
+    if by_compiled is not None:
+        assert by_plain is not None
+        assert_the_same(by_compiled, by_plain)
 
 
-@pytest.mark.skipif(plain.sieve is None, reason="the extension is not compiled")
-@settings(max_examples=150, deadline=None)
+@compiled_only
+def test_the_compiled_reader_reads_what_registries_write() -> None:
+    zone = b"".join([SOA, DS, NS, NS.replace(b"ns.", b"NS0."), NS.replace(b"a.ex", b"B.EX")])
+    by_compiled, by_plain = both(b"\n" + zone.replace(b" ", b"\t", 3) + SOA)
+    assert by_compiled is not None
+    assert by_plain is not None
+    assert_the_same(by_compiled, by_plain)
+
+
+@compiled_only
+@settings(max_examples=200, deadline=None)
 @given(registry_files(), st.data())
-def test_the_sieve_on_damaged_files(case: tuple[Zone, bytes], data: st.DataObject) -> None:
-    """It keeps whole lines, the last one last, and counts the others."""
-    text = bytearray(case[1] + b"\n")
+def test_the_compiled_reader_on_damaged_files(
+    case: tuple[Zone, bytes], data: st.DataObject
+) -> None:
+    """It gives up, or says what the other one says where that does not give up."""
+    text = bytearray(case[1].replace(b"\r", b"") + b"\n")
     for _ in range(data.draw(st.integers(0, 3))):
         at = data.draw(st.integers(0, len(text) - 1))
         text[at : at + data.draw(st.integers(0, 3))] = data.draw(
             st.binary(max_size=2) | st.sampled_from([b"\n", b"\t", b" ", b"."])
         )
-    block = b"\n" + bytes(text)
-    assert plain.sieve is not None
-    sieved = plain.sieve(block, b".example.")
-    if sieved is None:
-        return
-    kept, dropped, _, _ = sieved
-    lines, all_lines = kept.split(b"\n"), block.split(b"\n")
-    assert len(lines) + dropped == len(all_lines)
-    assert not Counter(lines) - Counter(all_lines)
-    assert lines[-2:] == all_lines[-2:]
+    by_compiled, by_plain = both(b"\n" + bytes(text))
+    if by_compiled is not None and by_plain is not None:
+        assert_the_same(by_compiled, by_plain)
+
+
+@settings(max_examples=30, deadline=None)
+@given(registry_files(), st.integers(20, 3000))
+def test_without_the_compiled_reader(case: tuple[Zone, bytes], size: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "available", False)
+        assert rows(scanned(case[1], size)) == signed(case[0])
 
 
 @st.composite
@@ -299,6 +316,11 @@ def test_refused(text: bytes, reason: str) -> None:
 def test_algorithm_mnemonics_and_leading_zeros() -> None:
     text = SOA + NS + DS.replace(b"1 13", b"00001 ecdsap256sha256")
     assert rows(scanned(text)) == {"a.example": (("1 13 2 " + "ab" * 32,), ("ns.test",))}
+
+
+def test_a_control_character_before_a_newline_stays() -> None:
+    with pytest.raises(Refused, match="two different SOA"):
+        scanned(SOA + NS + SOA.replace(b"400\n", b"400\x00\n"))
 
 
 def test_an_escaped_blank_parts_no_fields() -> None:

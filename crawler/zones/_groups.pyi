@@ -1,0 +1,3 @@
+from typing import Any
+
+def read(block: bytes | memoryview, suffix: bytes, /) -> tuple[Any, ...] | None: ...
