@@ -21,9 +21,8 @@ from dane.names import NameFault, canonical
 from dane.tlsa import TLSAFault, TLSARecord, parse_text
 from dane.verify import Verification, verify
 
-_PEM = re.compile(
-    r"-----BEGIN (?:X509 )?CERTIFICATE-----([^-]*)-----END (?:X509 )?CERTIFICATE-----"
-)
+_BEGIN = re.compile(r"-----BEGIN (?:X509 )?CERTIFICATE-----")
+_PEM = re.compile(_BEGIN.pattern + r"([^-]*)-----END (?:X509 )?CERTIFICATE-----")
 
 
 class CaseFault(ValueError):
@@ -60,6 +59,8 @@ def read_pem(text: str) -> list[bytes]:
     bodies = _PEM.findall(text)
     if not bodies:
         raise CaseFault("chain: no PEM certificate")
+    if len(bodies) < len(_BEGIN.findall(text)):  # never a verdict on a file that was cut
+        raise CaseFault("chain: a PEM certificate without its end")
     try:
         return [binascii.a2b_base64(body) for body in bodies]
     except ValueError:

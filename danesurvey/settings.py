@@ -134,12 +134,12 @@ def load(config: Path | None = None, flags: Sequence[str] = ()) -> Settings:
     """
     _refuse_unknown_environment()
     path = _config_file(config)
-    sources = [
-        InitSettingsSource(Settings, _flag_values(flags)),
-        EnvSettingsSource(Settings),
-        InitSettingsSource(Settings, _read(path) if path else {}),
-    ]
     try:
+        sources = [
+            InitSettingsSource(Settings, _flag_values(flags)),
+            InitSettingsSource(Settings, _environment_values()),
+            InitSettingsSource(Settings, _read(path) if path else {}),
+        ]
         merged: dict[str, Any] = {}
         for source in reversed(sources):
             merged = _merge(merged, source())
@@ -216,20 +216,33 @@ def _flag_values(flags: Sequence[str]) -> dict[str, Any]:
         name, equals, value = flag.partition("=")
         if not equals:
             raise UsageFault(f"--set {flag}: expected section.key=value")
-        *sections, key = name.split(".")
-        place = values
-        for section in sections:
-            place = place.setdefault(section, {})
-        place[key] = _list(flag, value) if value.startswith("[") else value
+        given: Any = _value(f"--set {flag}", value)
+        for section in reversed(name.split(".")):
+            given = {section: given}
+        values = _merge(values, given)
     return values
 
 
-def _list(flag: str, value: str) -> Any:
-    """A list as TOML has it, such as `[10, 90]`."""
+def _environment_values() -> dict[str, Any]:
+    """Of the environment; a whole section or `zones` is JSON there, which pydantic has read."""
+    found = EnvSettingsSource(Settings)()
+    for section, values in found.items():
+        if isinstance(values, dict):
+            for key, value in values.items():
+                if isinstance(value, str):
+                    name = f"{_PREFIX}{section}_{key}".upper()
+                    values[key] = _value(f"environment {name}", value)
+    return found
+
+
+def _value(source: str, text: str) -> Any:
+    """A list as TOML has it, such as `[10, 90]`; else the text."""
+    if not text.startswith("["):
+        return text
     try:
-        return tomllib.loads(f"value = {value}")["value"]
+        return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        raise UsageFault(f"--set {flag}: not a list such as [10, 90]") from None
+        raise UsageFault(f"{source}: not a list such as [10, 90]") from None
 
 
 def _refuse_unknown_environment() -> None:

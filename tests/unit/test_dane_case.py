@@ -77,6 +77,7 @@ def test_cases(changes: dict[str, Any], verdict: str) -> None:
         ({"chain": "x"}, "chain: not a list of strings"),
         ({"chain": [1]}, "chain: not a list of strings"),
         ({"chain": ["x"]}, "chain: no PEM certificate"),
+        ({"chain": [_PEM[0] + _PEM[0][:-40]]}, "chain: a PEM certificate without its end"),
         ({"chain": [_PEM[0].replace("MII", "MI", 1)]}, "chain: a PEM certificate is not base64"),
         ({"chain": [_PEM[0].replace("MII", "é", 1)]}, "chain: a PEM certificate is not base64"),
         ({"tlsa": ...}, "tlsa: not a list of strings"),

@@ -21,6 +21,19 @@ def test_flags_over_environment_over_file(monkeypatch: pytest.MonkeyPatch) -> No
     assert (client.window, client.sockets, client.try_s) == (1, 2, 3.0)
 
 
+def test_lists_come_from_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DANESURVEY_CLIENT_PASSES_S", "[1, 2.5]")
+    assert load().client.passes_s == (1.0, 2.5)
+    assert load(flags=["client.passes_s=[3]"]).client.passes_s == (3.0,)
+    monkeypatch.setenv("DANESURVEY_CLIENT_PASSES_S", "[1")
+    with pytest.raises(UsageFault, match="DANESURVEY_CLIENT_PASSES_S: not a list"):
+        load()
+
+
+def test_of_two_flags_the_later_wins() -> None:
+    assert load(flags=["probe=1", "probe.port=26", "probe.port=27"]).probe.port == 27
+
+
 @pytest.mark.parametrize(
     ("flag", "reason"),
     [
