@@ -134,18 +134,18 @@ def load(config: Path | None = None, flags: Sequence[str] = ()) -> Settings:
     """
     _refuse_unknown_environment()
     path = _config_file(config)
+    sources: dict[str, Mapping[str, Any]] = {}  # the strongest first
     try:
-        sources = [
-            InitSettingsSource(Settings, _flag_values(flags)),
-            InitSettingsSource(Settings, _environment_values()),
-            InitSettingsSource(Settings, _read(path) if path else {}),
-        ]
+        sources["--set"] = InitSettingsSource(Settings, _flag_values(flags))()
+        sources["the environment"] = InitSettingsSource(Settings, _environment_values())()
+        if path:
+            sources[str(path)] = InitSettingsSource(Settings, _read(path))()
         merged: dict[str, Any] = {}
-        for source in reversed(sources):
-            merged = _merge(merged, source())
+        for values in reversed(sources.values()):
+            merged = _merge(merged, values)
         settings = Settings(**merged)
     except ValidationError as error:
-        raise UsageFault(f"settings: {_first_line(error, path)}") from None
+        raise UsageFault(f"settings: {_first_line(error, sources)}") from None
     except ValueError as error:  # a value in the environment that is no JSON where it must be
         raise UsageFault(f"settings: {error}") from None
     for fault in _unworkable(settings):
@@ -255,7 +255,7 @@ def _refuse_unknown_environment() -> None:
             raise UsageFault(f"environment {name}: no such setting")
 
 
-def _first_line(error: ValidationError, path: Path | None) -> str:
+def _first_line(error: ValidationError, sources: Mapping[str, Mapping[str, Any]]) -> str:
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     where = ".".join(str(part) for part in first["loc"])
     reason = {
@@ -264,4 +264,17 @@ def _first_line(error: ValidationError, path: Path | None) -> str:
         "missing": "required",
     }.get(first["type"], first["msg"])
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{where}: {reason}{more}" + (f" in {path}" if path else "")
+    # What is missing is in no source: then the weakest one, the file, is where it should be.
+    given = (name for name, values in sources.items() if _holds(values, first["loc"]))
+    return f"{where}: {reason}{more} in {next(given, list(sources)[-1])}"
+
+
+def _holds(values: Any, location: Sequence[int | str]) -> bool:
+    """Whether a source sets this, or something in whose place it would be."""
+    for part in location:
+        if not isinstance(values, Mapping):
+            return True
+        if part not in values:
+            return False
+        values = values[part]
+    return True

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
-from dane.faults import LocalTrouble
+from dane.faults import LocalTrouble, Refused
 from storage.database import Connection
 
 _FILE = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
@@ -110,6 +110,9 @@ async def upgrade(connection: Connection) -> list[Migration]:
 
 
 async def require(connection: Connection) -> None:
-    """Raise LocalTrouble unless the schema is this version's."""
-    if any(migration.applied is None for migration in await status(connection)):
+    """Raise LocalTrouble unless the schema is this version's, Refused where there is none."""
+    applied = [migration.applied is not None for migration in await status(connection)]
+    if not any(applied):
+        raise Refused("no survey has run on this database yet: `danesurvey survey` makes a run")
+    if not all(applied):
         raise LocalTrouble("the database's schema is out of date: run `danesurvey db upgrade`")

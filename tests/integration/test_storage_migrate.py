@@ -7,7 +7,7 @@ import sys
 import pyarrow as pa
 import pytest
 
-from dane.faults import LocalTrouble
+from dane.faults import LocalTrouble, Refused
 from storage import migrate
 from storage.database import Connection
 from storage.database import connection as connected
@@ -67,6 +67,9 @@ async def test_a_second_upgrade_does_nothing(connection: Connection) -> None:
     assert await migrate.upgrade(connection) == []
     assert all(migration.applied for migration in await migrate.status(connection))
     await migrate.require(connection)
+    await connection.execute("DELETE FROM schema_migration WHERE number = 1")
+    with pytest.raises(LocalTrouble, match="danesurvey db upgrade"):
+        await migrate.require(connection)
 
 
 @pytest.mark.asyncio
@@ -74,7 +77,7 @@ async def test_upgrades_at_once_apply_each_migration_once(
     connection: Connection, database_url: str
 ) -> None:
     await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-    with pytest.raises(LocalTrouble, match="danesurvey db upgrade"):
+    with pytest.raises(Refused, match="no survey has run"):
         await migrate.require(connection)
 
     async def upgrade() -> list[migrate.Migration]:

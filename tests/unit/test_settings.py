@@ -30,6 +30,17 @@ def test_lists_come_from_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
         load()
 
 
+def test_a_bad_value_is_told_with_where_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("danesurvey.toml").write_text('[client]\nwindow = 1\nsockets = "many"\n')
+    with pytest.raises(UsageFault, match=r"client\.sockets: .* in danesurvey\.toml"):
+        load()
+    monkeypatch.setenv("DANESURVEY_CLIENT_SOCKETS", "few")
+    with pytest.raises(UsageFault, match=r"client\.sockets: .* in the environment"):
+        load()
+    with pytest.raises(UsageFault, match=r"client\.window: .* in --set"):
+        load(flags=["client.window=wide", "client.sockets=2"])
+
+
 def test_of_two_flags_the_later_wins() -> None:
     assert load(flags=["probe=1", "probe.port=26", "probe.port=27"]).probe.port == 27
 
