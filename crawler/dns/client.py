@@ -187,6 +187,7 @@ class Client:
     async def serving(self) -> AsyncIterator["Client"]:
         """Serve until the block ends; what is open then is dropped without a word."""
         self.now, self.now_us = trio.current_time(), time.time_ns() // 1000
+        self._period[0] = self.now  # nothing can have been received before
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._serve)

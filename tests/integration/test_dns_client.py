@@ -79,6 +79,15 @@ def test_an_answer() -> None:
     assert len(resolver.arrivals) == 1
 
 
+def test_the_time_before_the_first_question_is_no_silence() -> None:
+    async def main(client: Client) -> None:
+        await client.ask(Question("example.com", MX))
+        assert not client.silent  # else the first second of every scan would be lost
+
+    with scripted(lambda wire, _: [answer(wire)]) as resolver:
+        serving(resolver, main, settings=ClientSettings(resend_s=30.0), try_s=60.0)
+
+
 def test_a_silent_resolver_is_asked_twice_and_given_up() -> None:
     with scripted(lambda _, __: []) as resolver:
         assert ask(resolver) is None
