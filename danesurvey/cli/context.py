@@ -5,6 +5,7 @@ from pathlib import Path
 
 import typer
 
+from dane.faults import UsageFault
 from danesurvey.settings import Settings, load
 
 
@@ -21,3 +22,11 @@ def settings_of(context: typer.Context, *flags: str) -> Settings:
     """
     options: GlobalOptions = context.obj
     return load(options.config, (*options.flags, *flags))
+
+
+def settings_with_zones(context: typer.Context) -> Settings:
+    """The settings for a command that has nothing to do without zones. Raises UsageFault."""
+    settings = settings_of(context)
+    if not settings.zones:
+        raise UsageFault("no zones: name them in [[zones]] (docs/operations.md)")
+    return settings

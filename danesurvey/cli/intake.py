@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from danesurvey.cli.context import settings_of
+from danesurvey.cli.context import settings_with_zones
 
 if TYPE_CHECKING:
     from crawler.survey.intake import ZoneRow
@@ -35,7 +35,7 @@ def intake(
     from danesurvey.survey import Request, survey
 
     request = Request(stages=("intake",), accept_shrink=accept_shrink)
-    rows = survey(settings_of(context), request).zones
+    rows = survey(settings_with_zones(context), request).zones
     if as_json:
         print(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
     else:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from dane.faults import UsageFault
-from danesurvey.cli.context import settings_of
+from danesurvey.cli.context import settings_with_zones
 
 zone_app = typer.Typer(
     help="Zone files: scan one, fetch the configured ones.",
@@ -67,7 +67,7 @@ def fetch(
     """Download the configured zones, without taking them in."""
     from crawler.zones.sources import fetched
 
-    settings = settings_of(context)
+    settings = settings_with_zones(context)
     files = fetched(settings.zones, settings.intake, settings.state_dir / "zones", _talk)
     if as_json:
         print(json.dumps(files, indent=2))

@@ -88,7 +88,7 @@ def test_zone_signed_of_a_pipe(tmp_path: Path) -> None:
 
 def test_unreachable_database(tmp_path: Path) -> None:
     url = "postgresql://somebody:secret-word@127.0.0.1:1/survey"
-    done = danesurvey("--state-dir", tmp_path / "state", "--set", f"database.url={url}", "intake")
+    done = danesurvey("--state-dir", tmp_path / "state", "--set", f"database.url={url}", "runs")
     complains(done, 3, "survey at 127.0.0.1")
     assert "secret-word" not in done.stderr
 

@@ -1,4 +1,4 @@
-"""The command's end when stdout cannot take what it prints."""
+"""What the command says, and how it ends, when it cannot print or has nothing to do."""
 
 import os
 import subprocess
@@ -41,3 +41,16 @@ def test_a_reader_that_leaves_is_no_verdict() -> None:
     )
     os.close(write)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("verb", [("intake",), ("zone", "fetch")])
+def test_nothing_to_take_in_is_said(tmp_path: Path, verb: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [*_COMMAND, "--state-dir", tmp_path, *verb],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = "danesurvey: no zones: name them in [[zones]] (docs/operations.md)\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
