@@ -1,5 +1,8 @@
 -- $1 run, $2 <= bucket < $3. The conditions on outcomes imply those of the partial indexes.
-SELECT f.bucket, f.name, f.rrtype, f.ns
+-- TLSA is asked at the expanded name of a secure alias, then at the host's own (RFC 7672 section
+-- 2.2.2). Which of them failed is in no column, so both are asked about; beyond 253 characters
+-- there is no room for the prefix, and TLSA was not asked.
+SELECT DISTINCT f.bucket, f.name, f.rrtype, f.ns
 FROM (
   SELECT m.bucket, m.domain AS name, 'MX' AS rrtype, coalesce(d.ns, '{}') AS ns
   FROM domain_mx m
@@ -8,15 +11,21 @@ FROM (
   WHERE m.run_id = $1 AND m.bucket >= $2 AND m.bucket < $3
     AND m.outcome IN ('bogus', 'servfail')
   UNION ALL
-  SELECT h.bucket, h.host, q.rrtype, '{}'
+  SELECT h.bucket, q.name, q.rrtype, '{}'
   FROM mx_host h,
-    LATERAL (VALUES ('A', h.a_outcome), ('AAAA', h.aaaa_outcome), ('TLSA', h.tlsa_outcome))
-      AS q (rrtype, outcome)
+    LATERAL (VALUES
+      (h.host, 'A', h.a_outcome),
+      (h.host, 'AAAA', h.aaaa_outcome),
+      ('_25._tcp.' || h.host, 'TLSA', h.tlsa_outcome),
+      ('_25._tcp.' || CASE WHEN h.a_secure OR h.aaaa_secure
+        THEN h.cname_chain[array_upper(h.cname_chain, 1)] END, 'TLSA', h.tlsa_outcome))
+      AS q (name, rrtype, outcome)
   WHERE h.run_id = $1 AND h.bucket >= $2 AND h.bucket < $3
     AND (h.a_outcome IN ('bogus', 'servfail')
       OR h.aaaa_outcome IN ('bogus', 'servfail')
       OR h.tlsa_outcome IN ('bogus', 'servfail'))
     AND q.outcome IN ('bogus', 'servfail')
+    AND length(q.name) <= 253
 ) AS f
 WHERE NOT EXISTS (
   SELECT FROM authority a

@@ -38,7 +38,7 @@ from danesurvey.check.explanation import (
     repairs,
     rollover_advice,
 )
-from danesurvey.check.measure import Measured, Row, candidate
+from danesurvey.check.measure import Measured, Row, tlsa_name
 
 VERSION = 1
 """Of the document. A new key does not change it; another meaning of an old one does."""
@@ -168,7 +168,6 @@ def _host(
 ) -> Document:
     row = measured.hosts.get(name)
     verdict = measured.host_verdicts.get(name)
-    base = row and (row["tlsa_base"] or candidate(row))
     found: Document = {
         "host": name,
         "preference": preference,
@@ -176,7 +175,7 @@ def _host(
         "class": HOST_CLASS[status],
         "usable": bool(verdict and verdict["usable"]),
         "tlsa_base": row and row["tlsa_base"],
-        "tlsa_name": base and f"_25._tcp.{base}",
+        "tlsa_name": row and tlsa_name(row, measured.authority),
         "alias_of": row["cname_chain"] if row else [],
         "dns": row and _host_dns(row),
         "tlsa": [_record(text) for text in row["tlsa"]] if row else [],

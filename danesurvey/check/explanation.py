@@ -31,7 +31,7 @@ from danesurvey.check.advice import (
     ROLLOVER_WAIT,
     Detail,
 )
-from danesurvey.check.measure import Measured, Row, candidate
+from danesurvey.check.measure import Measured, Row, tlsa_name
 
 Document = dict[str, Any]
 
@@ -42,7 +42,7 @@ def lookup_causes(measured: Measured) -> list[str]:
     asked = [(measured.domain, "MX", measured.domain_mx["outcome"], measured.domain_mx)]
     for name, row in measured.hosts.items():
         asked += [(name, "A", row["a_outcome"], row), (name, "AAAA", row["aaaa_outcome"], row)]
-        asked += [(f"_25._tcp.{candidate(row)}", "TLSA", row["tlsa_outcome"], row)]
+        asked += [(tlsa_name(row, measured.authority), "TLSA", row["tlsa_outcome"], row)]
     for name, rrtype, outcome, row in asked:
         if outcome in FAILED:
             said = f" ({printable(row['ede_text'])})" if row["ede_text"] else ""

@@ -23,7 +23,7 @@ from crawler.scan import assess, authority, hosts, probe, resolve
 from crawler.smtp.etiquette import require_identity
 from dane.faults import LocalTrouble
 from dane.names import bucket, operator
-from dane.outcomes import FAILED, LOCAL, HostStatus, LookupOutcome
+from dane.outcomes import FAILED, LOCAL, AuthorityResult, HostStatus, LookupOutcome
 from danesurvey.resolvers import resolvers_of, running
 from danesurvey.settings import Settings
 from storage.schemas import (
@@ -45,6 +45,8 @@ _EARLIER = ("first_asked", "ede_code", "ede_text")
 _FAILED_HOST = frozenset(
     {HostStatus.LOCAL_ERROR, HostStatus.ADDRESS_FAILED, HostStatus.TLSA_FAILED}
 )
+_ANSWERED = frozenset({AuthorityResult.ANSWER, AuthorityResult.NXDOMAIN})
+_LONGEST_NAME = 253  # beyond, there is no room for `_25._tcp.`: such a name is not asked
 _TARGET = pa.schema(
     [
         SMTP_PROBE.schema.field(name)
@@ -154,7 +156,7 @@ class Checker:
                     if name in host_rows
                 },
                 certificates=certificates,
-                authority=[row for row in failures if row["asked_for"] in (domain, *mx)],
+                authority=[row for row in failures if row["asked_for"] & {domain, *mx}],
             )
             for domain in domains
             for mx in [domain_rows[domain]["mx_host"]]
@@ -277,10 +279,12 @@ class Checker:
                 if outcome in FAILED
             ]
             if row["tlsa_outcome"] in FAILED:
-                questions.append((name, f"_25._tcp.{candidate(row)}", "TLSA"))
+                questions += [(name, asked, "TLSA") for asked in tlsa_names(row)]
         if not questions:
             return []
-        asked_for = {(name, rrtype): whose for whose, name, rrtype in questions}
+        asked_for: dict[tuple[str, str], set[str]] = {}
+        for whose, name, rrtype in questions:
+            asked_for.setdefault((name, rrtype), set()).add(whose)
         assert self._resolvers is not None
         shard = [
             {"bucket": bucket(name), "name": name, "rrtype": rrtype} for name, rrtype in asked_for
@@ -326,11 +330,29 @@ class Checker:
         return {row["domain"]: row for row in verdicts.to_pylist()}
 
 
-def candidate(host: Row) -> str:
-    """The first TLSA base domain that is asked for (RFC 7672 section 2.2.2)."""
+def tlsa_names(host: Row) -> list[str]:
+    """Where TLSA is asked, in this order (RFC 7672 section 2.2.2). Which failed is in no row."""
+    bases = [host["host"]]
     if host["cname_chain"] and (host["a_secure"] or host["aaaa_secure"]):
-        return str(host["cname_chain"][-1])
-    return str(host["host"])
+        bases.insert(0, host["cname_chain"][-1])
+    names = [f"_25._tcp.{base}" for base in bases]
+    return [name for name in names if len(name) <= _LONGEST_NAME] or names[:1]
+
+
+def tlsa_name(host: Row, authority: Iterable[Row]) -> str:
+    """Where the records are or, of a failed lookup, the first name that its servers fail at."""
+    if host["tlsa_base"]:
+        return f"_25._tcp.{host['tlsa_base']}"
+    failing = {
+        row["name"]
+        for row in authority
+        if any(
+            question == "TLSA" and result not in _ANSWERED
+            for question, result in zip(row["question"], row["result"], strict=True)
+        )
+    }
+    names = tlsa_names(host)
+    return next((name for name in names if name in failing), names[0])
 
 
 def _shared(host: Row, probes: Iterable[Row]) -> list[Row]:

@@ -14,14 +14,14 @@ WITH pointing AS (
     GROUP BY one.host
 ),
 asked AS (
-    SELECT a.name,
+    SELECT a.bucket, a.name,
         array_agg(concat_ws(' ', one.server, one.address, one.transport,
                             one.question, one.result) ORDER BY a.rrtype, one.position) AS answers
     FROM authority a,
         unnest(a.server, a.address, a.transport, a.question, a.result) WITH ORDINALITY
             AS one (server, address, transport, question, result, position)
     WHERE a.run_id = $1 AND a.rrtype <> 'MX'
-    GROUP BY a.name
+    GROUP BY a.bucket, a.name
 )
 SELECT v.bucket, v.host, v.operator, v.status, v.class, v.usable, v.inferred,
     v.defects, v.causes,
@@ -33,7 +33,8 @@ SELECT v.bucket, v.host, v.operator, v.status, v.class, v.usable, v.inferred,
     h.passes, h.questions, h.first_asked, h.last_asked, h.ede_code, h.ede_text,
     h.rrsig_signer, h.rrsig_algorithm, h.rrsig_key_tag, h.rrsig_labels,
     h.rrsig_original_ttl, h.rrsig_inception, h.rrsig_expiration, h.nsec3_iterations,
-    coalesce(tlsa_asked.answers, host_asked.answers, '{}') AS authority,
+    coalesce(host_asked.answers, '{}') || coalesce(tlsa_asked.answers, '{}')
+        || coalesce(target_asked.answers, '{}') AS authority,
     own.domain IS NOT NULL AS is_domain
 FROM host_verdict v
 JOIN mx_host h USING (run_id, bucket, host)
@@ -42,7 +43,10 @@ LEFT JOIN domain_verdict own
 LEFT JOIN pointing p ON p.host = v.host
 LEFT JOIN domain_verdict z
     ON z.run_id = $1 AND z.domain = coalesce(h.rrsig_signer, v.operator)
+LEFT JOIN asked host_asked ON host_asked.bucket = h.bucket AND host_asked.name = h.host
 LEFT JOIN asked tlsa_asked
-    ON tlsa_asked.name = '_25._tcp.' || coalesce(h.tlsa_base, h.cname_chain[array_upper(h.cname_chain, 1)], h.host)
-LEFT JOIN asked host_asked ON host_asked.name = h.host
+    ON tlsa_asked.bucket = h.bucket AND tlsa_asked.name = '_25._tcp.' || h.host
+LEFT JOIN asked target_asked
+    ON target_asked.bucket = h.bucket
+    AND target_asked.name = '_25._tcp.' || h.cname_chain[array_upper(h.cname_chain, 1)]
 WHERE v.run_id = $1

@@ -24,7 +24,7 @@ from dane.outcomes import (
 )
 from danesurvey.check import advice, terminal
 from danesurvey.check.document import document
-from danesurvey.check.measure import Measured
+from danesurvey.check.measure import Measured, tlsa_name
 
 
 def test_every_word_has_its_sentence() -> None:
@@ -163,3 +163,27 @@ def test_the_cause_of_a_failing_lookup() -> None:
     assert found["repairs"][0]["text"].startswith("Have the name servers of bad.example")
     assert found["checked"] == "2024-05-01T12:00:00Z"
     assert terminal.nagios(found) == "DANE CRITICAL - bad.example: The MX lookup fails."
+
+
+@pytest.mark.parametrize(
+    ("results", "name"),
+    [
+        ({"target.net": "answer", "mx.net": "refused"}, "_25._tcp.mx.net"),
+        ({"target.net": "refused", "mx.net": "answer"}, "_25._tcp.target.net"),
+        ({"target.net": "refused", "mx.net": "refused"}, "_25._tcp.target.net"),
+        ({}, "_25._tcp.target.net"),
+    ],
+)
+def test_of_an_alias_the_name_whose_lookup_fails_is_told(
+    results: dict[str, str], name: str
+) -> None:
+    """RFC 7672 section 2.2.2: the expanded name is asked first, then the MX host's own."""
+    host = {"host": "mx.net", "cname_chain": ["middle.net", "target.net"], "tlsa_base": None}
+    authority = [
+        {"name": f"_25._tcp.{base}", "question": ["TLSA", "SOA"], "result": [result, "answer"]}
+        for base, result in results.items()
+    ]
+    assert tlsa_name({**host, "a_secure": True, "aaaa_secure": False}, authority) == name
+    assert tlsa_name({**host, "a_secure": False, "aaaa_secure": False}, authority) == (
+        "_25._tcp.mx.net"
+    )
