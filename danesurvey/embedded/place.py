@@ -231,13 +231,14 @@ def _forget(home: Path) -> None:
             return
     except FileNotFoundError:
         return
-    locks = [open_lock(home / f"{name}.lock") for name in ("door", "users", "alive")]
-    try:
+    with contextlib.ExitStack() as opened, contextlib.suppress(FileNotFoundError):
+        locks = []  # another command may delete it meanwhile
+        for name in ("door", "users", "alive"):
+            lock = open_lock(home / f"{name}.lock")
+            opened.callback(os.close, lock)
+            locks.append(lock)
         if all(map(try_exclusive, locks)):
             shutil.rmtree(home, ignore_errors=True)
-    finally:
-        for lock in locks:
-            os.close(lock)
 
 
 def make_directory(path: Path, mode: int) -> None:
