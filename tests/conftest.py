@@ -2,6 +2,8 @@
 
 from hypothesis import HealthCheck, settings
 
+from dane.faults import LocalTrouble
+from lab.namespace import Isolation, available
 from tests.lab_fixture import lab, lab_resolver
 from tests.postgres_fixture import connection, database_url, postgres_url, state_dir
 
@@ -17,3 +19,14 @@ __all__ = [
 # A slow or busy machine is no finding: nothing here asserts a time.
 settings.register_profile("danesurvey", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("danesurvey")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Processes for `-n auto`: three, since tests wait more than they compute.
+
+    None beside this one (0) where labs share the loopback of the host: all have the same ports.
+    """
+    try:
+        return 0 if available() is Isolation.NONE else 3
+    except LocalTrouble:
+        return 0

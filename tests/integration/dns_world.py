@@ -5,6 +5,7 @@ signer. The names that the tests ask for are the keys of `World.domains`.
 """
 
 import os
+import secrets
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -165,6 +166,16 @@ def _await_server(address: str) -> None:
 
 
 def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of 127.0.0.1 that is free for UDP and TCP.
+
+    Below those that the kernel gives to clients: none beside us gets it before it is used.
+    """
+    while True:
+        port = 10_000 + secrets.randbelow(20_000)
+        with socket.socket(type=socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
+            try:
+                udp.bind(("127.0.0.1", port))
+                tcp.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port

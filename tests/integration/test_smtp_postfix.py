@@ -16,6 +16,7 @@ from crawler.smtp.probe import Conversation, converse
 from crawler.smtp.settings import ProbeSettings
 from crawler.smtp.tls import Offer, key_type
 from dane.outcomes import HostStatus
+from tests.postgres_fixture import reachable_directory
 
 MASTER = Path("/usr/lib/postfix/sbin/master")
 ADDRESS = "127.77.90.1"
@@ -80,13 +81,10 @@ def _running(directory: Path, ports: dict[str, int]) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def postfix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
+def postfix() -> Iterator[dict[str, int]]:
     """The port of each kind of service of one Postfix."""
-    directory = tmp_path_factory.mktemp("postfix")
-    for parent in (directory, *directory.parents[:2]):
-        parent.chmod(0o755)
     ports = {name: _free_port() for name in ("port", "plain", "refusing", "stressed")}
-    with _running(directory, ports):
+    with reachable_directory() as directory, _running(directory, ports):
         yield ports
 
 

@@ -22,16 +22,11 @@ from crawler.dns.ports import holder
 from crawler.dns.settings import ResolverSettings
 from crawler.dns.unbound import Unbound
 from dane.faults import LocalTrouble
+from tests.integration.dns_world import free_port
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("unbound", path=os.defpath + ":/usr/sbin"), reason="unbound not installed"
 )
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
