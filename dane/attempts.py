@@ -115,6 +115,14 @@ def status_of_attempts(statuses: Sequence[HostStatus]) -> HostStatus:
     return max(counts, key=_goodness)
 
 
+def attempts_needed(status: HostStatus | str) -> int:
+    """How many attempts must end so before it is believed (section 6)."""
+    status = HostStatus(status)
+    if HOST_CLASS[status] is not HostClass.F:
+        return 1
+    return 3 if status in _ALL_ATTEMPTS else 2
+
+
 def first_status(statuses: Iterable[HostStatus]) -> HostStatus:
     """The first line of section 6 among these; a host without addresses was not probed."""
     return min(statuses, key=_ORDER.__getitem__, default=HostStatus.UNPROBED)

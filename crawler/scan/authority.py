@@ -14,19 +14,26 @@ from crawler.addresses import Addresses
 from crawler.dns.authority import Authorities, Findings
 from crawler.dns.canaries import Canaries, Health
 from crawler.dns.client import Client, Resolvers
-from crawler.dns.settings import CanarySettings, ClientSettings
+from crawler.dns.settings import CanarySettings, ClientSettings, ResolverSettings
 from crawler.scan import run
 from crawler.scan.columns import batch
 from crawler.scan.looks import Look, attach
 from crawler.scan.recovery import recovered
+from crawler.smtp.settings import ProbeSettings
 
 AT_ONCE = 100  # names; each asks all its addresses at once
 PORTION = 500  # names between two looks at the canaries: a minute or so
+_LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 _COLUMNS = (
     *("run_id", "bucket", "name", "rrtype"),
     *("server", "address", "transport", "question", "result", "note", "asked"),
 )
+
+
+def lab_networks(resolver: ResolverSettings, probe: ProbeSettings) -> tuple[str, ...]:
+    """The networks of a lab's name servers, for `scan`; none outside a lab."""
+    return (*_LOOPBACK, *probe.lab_addresses) if resolver.query_localhost else ()
 
 
 def scan(
@@ -44,7 +51,7 @@ def scan(
     shard          bucket, name, rrtype
     client         `questions_per_s_per_name_server_set` counts for each address in this
                    process: where several work at once, each gets its part of it
-    lab_addresses  networks of a lab's name servers; else only public ones are asked
+    lab_addresses  see `lab_networks`; else only public ones are asked
 
     Canaries are looked at before, during and after each PORTION of names. After a bad look it
     is done once more; after a second one, or `crawler.scan.stop`, the names of that portion and

@@ -20,9 +20,6 @@ async def authority(engine: Engine, resolvers: Resolvers) -> None:
     """One pass over the names that fail after all passes. Raises Stopped, LocalTrouble."""
     run = engine.run
     settings = engine.settings
-    lab = (
-        ("127.0.0.0/8", *settings.probe.lab_addresses) if settings.resolver.query_localhost else ()
-    )
 
     def work() -> Work:
         return Work(
@@ -34,7 +31,7 @@ async def authority(engine: Engine, resolvers: Resolvers) -> None:
                 "canaries": settings.canaries,
                 "resolver": resolvers,
                 "run_id": run.run_id,
-                "lab_addresses": lab,
+                "lab_addresses": authority_scan.lab_networks(settings.resolver, settings.probe),
             },
             tables=(AUTHORITY,),
             counted="rrtype",

@@ -34,11 +34,11 @@ from danesurvey.check.explanation import (
     host_causes,
     listed,
     lookup_causes,
-    printable,
     repairs,
     rollover_advice,
 )
 from danesurvey.check.measure import Measured, Row, tlsa_name
+from reports.escape import printable
 
 VERSION = 1
 """Of the document. A new key does not change it; another meaning of an old one does."""
@@ -137,7 +137,7 @@ def _dnssec(row: Row) -> Document:
 
 def _extended_error(row: Row) -> Document:
     """RFC 8914; the text is the resolver's, about bytes of strangers."""
-    return {"ede_code": row["ede_code"], "ede_text": printable(row["ede_text"])}
+    return {"ede_code": row["ede_code"], "ede_text": row["ede_text"] and printable(row["ede_text"])}
 
 
 def _signature(row: Row) -> Document:
@@ -156,7 +156,7 @@ def _authority(row: Row) -> Document:
         "name": row["name"],
         "rrtype": row["rrtype"],
         "servers": [dict(zip(columns, entry, strict=True)) for entry in entries],
-        "note": printable(row["note"]),
+        "note": row["note"] and printable(row["note"]),
     }
 
 
@@ -193,11 +193,14 @@ def _host(
             verdict["address"], verdict["address_status"], verdict["address_names"], strict=True
         )
     }
-    probes = {probe["address"]: probe for probe in measured.probes.get(name, ())}
-    found["addresses"] = [
-        _address(measured, address, rolled.get(address), probes.get(address), at)
-        for address in row["addresses"]
-    ]
+    stands = dict(zip(verdict["address"], verdict["address_status"], strict=True))
+    for address in row["addresses"]:
+        attempts = [one for one in measured.probes.get(name, ()) if one["address"] == address]
+        told = [one for one in attempts if one["status"] == stands.get(address)] or attempts
+        shown = _address(measured, address, rolled.get(address), told[-1] if told else None, at)
+        if attempts:
+            shown["attempts"] = [one["status"] for one in attempts]
+        found["addresses"].append(shown)
     return found
 
 

@@ -32,6 +32,7 @@ from danesurvey.check.advice import (
     Detail,
 )
 from danesurvey.check.measure import Measured, Row, tlsa_name
+from reports.escape import printable
 
 Document = dict[str, Any]
 
@@ -138,13 +139,6 @@ def _span(seconds: int) -> str:
         if seconds >= 2 * length:
             return f"{-(-seconds // length)} {unit}"
     return f"{seconds} seconds"
-
-
-def printable(text: str | None) -> str | None:
-    """Without control characters and other surprises for a terminal."""
-    if text is None:
-        return None
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def listed(names: Sequence[str]) -> str:

@@ -1,12 +1,14 @@
 """Runs the scans of the survey for a few domains and keeps their rows.
 
 A fresh resolver, so that nothing is stale; three looks at what fails, with flushes between
-them; one connection to each address, with all the manners of the survey (docs/ethics.md).
+them; one connection to each address, and another to those that fail, with all the manners of
+the survey (docs/ethics.md).
 """
 
 import contextlib
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -21,6 +23,7 @@ from crawler.dns.unbound import Unbound
 from crawler.operators import merges
 from crawler.scan import assess, authority, hosts, probe, resolve
 from crawler.smtp.etiquette import require_identity
+from dane.attempts import attempts_needed
 from dane.faults import LocalTrouble
 from dane.names import bucket, operator
 from dane.outcomes import FAILED, LOCAL, AuthorityResult, HostStatus, LookupOutcome
@@ -40,7 +43,6 @@ Row = dict[str, Any]
 
 _RUN_ID = 0  # nothing is stored
 _RECOVERY_S = 15.0  # a person waits: canaries that stay bad end it sooner than in a survey
-_LOOPBACK = ("127.0.0.0/8", "::1/128")  # where a lab's name servers are
 _EARLIER = ("first_asked", "ede_code", "ede_text")
 _FAILED_HOST = frozenset(
     {HostStatus.LOCAL_ERROR, HostStatus.ADDRESS_FAILED, HostStatus.TLSA_FAILED}
@@ -253,19 +255,29 @@ class Checker:
                         "dns_asked": row["last_asked"],
                     },
                 )
-        rows, certificates = probe.scan(
-            pa.RecordBatch.from_pylist(list(targets.values()), schema=_TARGET),
-            schema=SMTP_PROBE.schema,
-            certificate_schema=CERTIFICATE.schema,
-            probe=settings,
-            run_id=_RUN_ID,
-            attempt=1,
-            at=self._request.at,
-            resolver=self._resolvers,
-            client=self._settings.client,
-        )
-        ders = {row["sha256"]: row["der"] for row in certificates.to_pylist()}
-        return rows.to_pylist(), ders
+        found: list[Row] = []
+        ders: dict[str, bytes] = {}
+        again = list(targets.values())
+        attempt = 0
+        while again:
+            attempt += 1
+            if attempt > 1:  # to an address that has just been connected to
+                time.sleep(settings.address_interval_s)
+            rows, certificates = probe.scan(
+                pa.RecordBatch.from_pylist(again, schema=_TARGET),
+                schema=SMTP_PROBE.schema,
+                certificate_schema=CERTIFICATE.schema,
+                probe=settings,
+                run_id=_RUN_ID,
+                attempt=attempt,
+                at=self._request.at,
+                resolver=self._resolvers,
+                client=self._settings.client,
+            )
+            ders.update((row["sha256"], row["der"]) for row in certificates.to_pylist())
+            found += rows.to_pylist()
+            again = [row for row in rows.to_pylist() if attempt < attempts_needed(row["status"])]
+        return found, ders
 
     def _ask_authorities(self, domain_rows: dict[str, Row], host_rows: dict[str, Row]) -> list[Row]:
         """What each server does with the questions that fail; `asked_for` names whose they are."""
@@ -297,7 +309,7 @@ class Checker:
             canaries=self._canaries,
             resolver=self._resolvers,
             run_id=_RUN_ID,
-            lab_addresses=_LOOPBACK if self._settings.resolver.query_localhost else (),
+            lab_addresses=authority.lab_networks(self._settings.resolver, self._settings.probe),
         )
         return [
             {**row, "asked_for": asked_for[row["name"], row["rrtype"]]} for row in rows.to_pylist()

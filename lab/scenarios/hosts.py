@@ -10,7 +10,6 @@ from lab.scenarios.scenario import (
     Scenario,
     Signing,
     has,
-    one_of,
 )
 from lab.scenarios.verdicts import (
     ADDRESS_FAILED,
@@ -249,10 +248,10 @@ _IMPLICIT_AND_NONE = (
     Scenario(
         name="null-mx-preference",
         what="MX 10 . alone",
-        why="measurement 7 row 4: sole `.` (RFC 7505 3 says preference 0 is only a SHOULD)",
+        why="measurement 3.1: null MX has preference 0 (RFC 7505 3); else `.` is no host",
         records=("@ MX 10 .",),
         hosts=(),
-        verdict={**NULL_MX, "reason": one_of("null_mx", "no_address")},
+        verdict=NO_ADDRESS,
     ),
     Scenario(
         name="mx-is-the-domain",

@@ -26,6 +26,7 @@ DNS = ("a_outcome", "a_secure", "aaaa_outcome", "aaaa_secure", "tlsa_outcome")
 HOSTS = {"host": "host", "host_status": "status", "host_class": "class"}
 
 
+FICKLE = "starttls-every-other-time"
 HASTY = ("canaries.recovery_s=0.5", "client.try_s=0.5", "client.last_try_s=0.5")
 
 
@@ -147,6 +148,25 @@ def test_exit_codes_and_first_lines(
     assert done.stdout.startswith(line)
     assert bool(done.stdout) == bool(line)
     assert "\x1b" not in done.stdout, "no colour where there is no terminal"
+
+
+def test_a_failure_is_believed_after_attempts_that_agree(
+    lab: Lab, documents: dict[str, dict[str, Any]]
+) -> None:
+    """Three where STARTTLS is missing, two for the others, one where nothing fails."""
+    seen: dict[str, set[int]] = {}
+    for one in documents.values():
+        for host in one["hosts"]:
+            for address in host["addresses"]:
+                attempts = address.get("attempts")
+                if attempts and len(set(attempts)) == 1:
+                    seen.setdefault(attempts[0], set()).add(len(attempts))
+    assert seen["pass"] == {1}
+    assert seen["mismatch"] == seen["name_mismatch"] == {2}
+    assert seen["no_starttls"] == {3}
+    (fickle,) = (one for one in lab.scenarios if one.name == FICKLE)
+    done = check(lab, "--json", fickle.domain)
+    assert json.loads(done.stdout)["verdict"]["status"] == DomainStatus.DANE, "never broken"
 
 
 @pytest.mark.parametrize(

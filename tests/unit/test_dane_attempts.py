@@ -10,6 +10,7 @@ from dane.attempts import (
     AddressVerdict,
     Probe,
     assess_address,
+    attempts_needed,
     disagree,
     first_status,
     status_of_attempts,
@@ -24,6 +25,12 @@ _PROBED = [
     if HOST_CLASS[status] in (HostClass.F, HostClass.P, HostClass.P0, HostClass.Q)
 ]
 _ALL_NEEDED = ("no_starttls", "starttls_rejected")
+
+
+def test_only_failures_need_attempts_that_agree() -> None:
+    for status in _PROBED:
+        failing = HOST_CLASS[status] is HostClass.F
+        assert attempts_needed(status) == (1 if not failing else 3 if status in _ALL_NEEDED else 2)
 
 
 @pytest.mark.parametrize(
