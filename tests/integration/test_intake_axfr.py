@@ -19,6 +19,7 @@ from crawler.zones.files import ZoneFile
 from crawler.zones.scanner import BLOCK, scan
 from crawler.zones.settings import ZoneSource
 from dane.faults import LocalTrouble, Refused, UsageFault
+from tests.integration.dns_world import free_port
 
 SECRET = base64.b64encode(b"a secret of thirty-two bytes....").decode()
 WAIT_S = 10.0
@@ -69,12 +70,6 @@ zone:
   provide-xfr: 127.0.0.1 {key}
   provide-xfr: ::1 {key}
 """
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def answers(query: dns.message.Message, port: int) -> bool:
