@@ -363,9 +363,9 @@ class Engine:
             rows = int(survey.shard_s / progress.seconds_a_row)
         return min(max(SMALLEST_SHARD, rows), survey.shard_rows)
 
-    def fair_rows(self, total: int) -> int:
-        """Rows of a shard such that every scan gets a few of `total` rows."""
-        return max(SMALLEST_SHARD, total // (self.parallel * SHARDS_PER_SCAN))
+    def fair_rows(self, total: int, shards_per_scan: int = SHARDS_PER_SCAN) -> int:
+        """Rows of a shard such that every scan gets so many shards of `total` rows."""
+        return max(SMALLEST_SHARD, -(-total // (self.parallel * shards_per_scan)))
 
     @property
     def client(self) -> ClientSettings:

@@ -37,7 +37,10 @@ async def hosts(engine: Engine, resolvers: Resolvers, *, scan: Scan = hosts_scan
         async with engine.connection() as connection:
             async for batch in missing.hosts(connection, run, FETCH_ROWS):
                 rows = engine.shard_rows(state.progress)
-                for part in cut(batch, min(rows, engine.fair_rows(batch.num_rows))):
+                # One shard a scan: each waits once for its slowest host, beside the others.
+                for part in cut(
+                    batch, min(rows, engine.fair_rows(batch.num_rows, shards_per_scan=1))
+                ):
                     yield Shard(part)
 
     left = partial(without_opted_out, column="host", listed=engine.settings.probe.opt_out)
