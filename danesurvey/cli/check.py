@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -14,7 +14,9 @@ from dane.faults import Fault, UsageFault
 from dane.names import NameFault, canonical
 from danesurvey.check.advice import EXIT_CODE, NAGIOS_CODE, WORSE_LAST, Severity
 from danesurvey.cli.context import settings_of
-from danesurvey.settings import Settings
+
+if TYPE_CHECKING:
+    from danesurvey.settings import Settings
 
 AT_ONCE = 200
 """Domains that are measured together when there are many."""
@@ -93,7 +95,7 @@ def check(
 
 
 def _check(
-    settings: Settings,
+    settings: "Settings",
     names: Iterator[str],
     form: Form,
     *,

@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from dane.faults import UsageFault
-from danesurvey.settings import Settings, load
+
+if TYPE_CHECKING:  # half of the time in which the command starts
+    from danesurvey.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,16 +18,18 @@ class GlobalOptions:
     flags: tuple[str, ...]
 
 
-def settings_of(context: typer.Context, *flags: str) -> Settings:
+def settings_of(context: typer.Context, *flags: str) -> "Settings":
     """The settings for this command; `flags` (`section.key=value`) are the verb's own.
 
     Raises UsageFault.
     """
+    from danesurvey.settings import load
+
     options: GlobalOptions = context.obj
     return load(options.config, (*options.flags, *flags))
 
 
-def settings_with_zones(context: typer.Context) -> Settings:
+def settings_with_zones(context: typer.Context) -> "Settings":
     """The settings for a command that has nothing to do without zones. Raises UsageFault."""
     settings = settings_of(context)
     if not settings.zones:

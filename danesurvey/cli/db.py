@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from danesurvey.cli.context import settings_of
-from danesurvey.embedded import database
-from storage import migrate
-from storage.database import connection
+
+if TYPE_CHECKING:
+    from storage.migrate import Migration
 
 
 def register(app: typer.Typer) -> None:
@@ -23,6 +23,8 @@ def register(app: typer.Typer) -> None:
     @db.command(epilog="Example: danesurvey db upgrade")
     def upgrade(context: typer.Context) -> None:
         """Apply the migrations that this database has not seen; a survey does so by itself."""
+        from danesurvey.embedded import database
+
         with database(settings_of(context)) as url:
             applied = asyncio.run(_upgrade(url))
         for migration in applied:
@@ -36,6 +38,8 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     ) -> None:
         """List the migrations and when each was applied."""
+        from danesurvey.embedded import database
+
         with database(settings_of(context)) as url:
             known = asyncio.run(_status(url))
         for migration in known:
@@ -50,11 +54,17 @@ def register(app: typer.Typer) -> None:
                 print(f"{migration.number:04} {migration.name:24} {applied or 'missing'}")
 
 
-async def _upgrade(url: str) -> list[migrate.Migration]:
+async def _upgrade(url: str) -> "list[Migration]":
+    from storage import migrate
+    from storage.database import connection
+
     async with connection(url) as opened:
         return await migrate.upgrade(opened)
 
 
-async def _status(url: str) -> list[migrate.Migration]:
+async def _status(url: str) -> "list[Migration]":
+    from storage import migrate
+    from storage.database import connection
+
     async with connection(url) as opened:
         return await migrate.status(opened)

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from danesurvey.settings import default_state_directory
-
 if TYPE_CHECKING:
     from lab.internet import Lab
 
@@ -37,8 +35,10 @@ def register(app: typer.Typer) -> None:
     app.add_typer(lab, name="lab")
 
 
-def _directory(given: Path | None) -> Path:
-    return given or default_state_directory() / "lab"
+def _directory(given: Path | None, name: str = "lab") -> Path:
+    from danesurvey.settings import default_state_directory
+
+    return given or default_state_directory() / name
 
 
 def _lab(directory: Path | None) -> "Lab":
@@ -51,7 +51,7 @@ def demo(directory: Directory = None) -> None:
     """Bring a lab up, survey it, print the post and the broken domains, take it down."""
     from danesurvey.demo import demo as run
 
-    raise typer.Exit(run(directory or default_state_directory() / "demo"))
+    raise typer.Exit(run(_directory(directory, "demo")))
 
 
 def up(
