@@ -8,10 +8,11 @@ reader (`crawler.zones.master`). Memory is bounded by the block size, whatever t
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import pyarrow as pa
 
@@ -25,6 +26,7 @@ from dane.faults import Refused
 
 BLOCK = 2 << 20
 _PIECE = 32 << 10
+_UNPACKED_AHEAD = 2  # blocks: the unpacking thread never waits for the next to be asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +91,11 @@ def _pass(
 ) -> ZoneScan:
     """Read the zone once. Raises OutOfOrder, Refused."""
     scanner = _Scanner(zone, assembly, directory)
-    with ThreadPoolExecutor(threads + 1, "zone") as pool:
-        scanner.run(_whole_lines(_known(chunks)), pool, threads)
+    with (
+        ThreadPoolExecutor(1, "unpack") as unpacker,
+        ThreadPoolExecutor(threads, "zone") as readers,
+    ):
+        scanner.run(_Blocks(_known(chunks)), unpacker, readers, threads)
     count = assembly.finish()
     stage.finish()
     return scanner.result(count, stage)
@@ -109,8 +114,8 @@ def _system_memory() -> Iterator[None]:
 
 def _apex(chunks: Iterator[bytes], directory: Path | None) -> str:
     """The owner of the first SOA, which registry files begin with."""
-    for block in _whole_lines(chunks):
-        for record in MasterFile(None, directory=directory).read(_lines(block)):
+    for block in _Blocks(chunks):
+        for record in MasterFile(None, directory=directory).read(_lines(bytes(block))):
             if record.kind is Kind.SOA:
                 return record.owner
         break
@@ -126,20 +131,45 @@ def _known(chunks: Iterator[bytes]) -> Iterator[bytes]:
     yield from chunks
 
 
-def _whole_lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Blocks of whole lines: each begins with a newline, and ends with one."""
-    rest = b""
-    for chunk in chunks:
-        end = chunk.rfind(b"\n") + 1
-        if end:
-            yield b"".join((b"\n", rest, memoryview(chunk)[:end]))
-            rest = chunk[end:]
-        else:
-            rest += chunk
-        if len(rest) > MAX_LINE + 1:
-            raise Refused("a line over 64 KiB")
-    if rest:
-        yield b"\n%b\n" % rest
+class _Blocks:
+    """Blocks of whole lines: each begins with a newline, and ends with one.
+
+    They lie in a few buffers that are used again: the pages of new ones cost more than what
+    is copied into them.
+    """
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._free: list[bytearray] = []
+
+    def __iter__(self) -> Iterator[memoryview]:
+        rest = b""
+        for chunk in self._chunks:
+            end = chunk.rfind(b"\n") + 1
+            if end:
+                yield self._block(rest, memoryview(chunk)[:end])
+                rest = chunk[end:]
+            else:
+                rest += chunk
+            if len(rest) > MAX_LINE + 1:
+                raise Refused("a line over 64 KiB")
+        if rest:
+            yield self._block(rest, b"\n")
+
+    def _block(self, start: bytes, end: bytes | memoryview) -> memoryview:
+        after = 1 + len(start)
+        length = after + len(end)
+        buffer = self._free.pop() if self._free else bytearray()
+        if len(buffer) < length:
+            buffer = bytearray(length + MAX_LINE)
+        buffer[0] = ord("\n")
+        buffer[1:after] = start
+        buffer[after:length] = end
+        return memoryview(buffer)[:length]
+
+    def release(self, block: memoryview) -> None:
+        """The block is not looked at again."""
+        self._free.append(cast(bytearray, block.obj))
 
 
 def _lines(block: bytes) -> list[bytes]:
@@ -168,34 +198,43 @@ class _Scanner:
         self._records = 0
         self._size = 0
 
-    def run(self, blocks: Iterator[bytes], pool: ThreadPoolExecutor, threads: int) -> None:
-        """Read all blocks; the next ones are unpacked and scanned ahead."""
-        ahead: deque[tuple[bytes, Future[Block | None]]] = deque()
-        following: Future[bytes | None] = pool.submit(next, blocks, None)
+    def run(self, blocks: _Blocks, unpacker: Executor, readers: Executor, threads: int) -> None:
+        """Read all blocks; the next ones are unpacked and read ahead."""
+        unread = iter(blocks)
+        unpacked: deque[Future[memoryview | None]] = deque()
+        ahead: deque[tuple[memoryview, Future[Block | None]]] = deque()
+
+        def following() -> memoryview | None:
+            while len(unpacked) <= _UNPACKED_AHEAD:
+                unpacked.append(unpacker.submit(next, unread, None))
+            return unpacked.popleft().result()
+
         while True:
-            while len(ahead) <= threads and (block := following.result()) is not None:
-                following = pool.submit(next, blocks, None)
-                ahead.append((block, pool.submit(self._read, block)))
+            while len(ahead) <= threads and (block := following()) is not None:
+                ahead.append((block, readers.submit(self._read, block)))
             if not ahead:
                 break
             block, result = ahead.popleft()
             self._size += len(block) - 1
             self._add(block, result.result())
+            blocks.release(block)
         self._master.finish()
 
-    def _read(self, block: bytes) -> Block | None:
+    def _read(self, block: bytes | memoryview) -> Block | None:
         assembly = self._assembly
         if not assembly.needs_rows and (
             found := compiled.read(block, self._zone, orders=assembly.orders)
         ):
             return found
-        return plain.read(block, self._zone, orders=assembly.orders, with_rows=assembly.needs_rows)
+        return plain.read(
+            bytes(block), self._zone, orders=assembly.orders, with_rows=assembly.needs_rows
+        )
 
-    def _add(self, block: bytes, result: Block | None) -> None:
+    def _add(self, block: memoryview, result: Block | None) -> None:
         if result is not None and not self._master.is_open:
             self._add_plain(result)
             return
-        for piece in _pieces(block):
+        for piece in _pieces(bytes(block)):
             if not self._master.is_open and (read := self._read(piece)) is not None:
                 self._add_plain(read)
             else:
