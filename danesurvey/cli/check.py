@@ -116,10 +116,12 @@ def _check(
     if first is None:
         raise UsageFault("no domain to check")
     worst = Severity.OK
+    pause = f"{settings.probe.address_interval_s:g} s"
     with Checker(settings, request) as checker:
         remaining = itertools.chain([first], names)
         while some := list(itertools.islice(remaining, AT_ONCE)):
-            with _talking(f"checking {some[0]}" + (" and others" if some[1:] else "")):
+            what = some[0] + (" and others" if some[1:] else "")
+            with _talking(f"checking {what}; a server that fails is visited again after {pause}"):
                 results = checker.measure(some)
             for measured in results:
                 found = document(measured, at)
@@ -129,7 +131,7 @@ def _check(
 
 
 def _talking(text: str) -> AbstractContextManager[object]:
-    """A sign of life on a terminal: failing lookups take a minute."""
+    """A sign of life on a terminal: what fails takes minutes."""
     from rich.console import Console
 
     console = Console(stderr=True)

@@ -16,6 +16,7 @@ from crawler.smtp.probe import Conversation, converse
 from crawler.smtp.settings import ProbeSettings
 from crawler.smtp.tls import Offer, key_type
 from dane.outcomes import HostStatus
+from tests.integration.dns_world import free_port
 from tests.postgres_fixture import reachable_directory
 
 MASTER = Path("/usr/lib/postfix/sbin/master")
@@ -83,14 +84,9 @@ def _running(directory: Path, ports: dict[str, int]) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def postfix() -> Iterator[dict[str, int]]:
     """The port of each kind of service of one Postfix."""
-    ports = {name: _free_port() for name in ("port", "plain", "refusing", "stressed")}
+    ports = {name: free_port() for name in ("port", "plain", "refusing", "stressed")}
     with reachable_directory() as directory, _running(directory, ports):
         yield ports
-
-
-def _free_port() -> int:
-    with socket.create_server((ADDRESS, 0)) as free:
-        return int(free.getsockname()[1])
 
 
 def _await(master: subprocess.Popen[bytes], port: int) -> None:
