@@ -104,8 +104,11 @@ static int begin(Result *result, Group *group, const char *owner, Py_ssize_t len
     return 1;
 }
 
+/* Seconds; those of more digits may be too many (RFC 2181 section 8). */
 static int is_ttl(const char *start, const char *end)
 {
+    if (end - start > 9)
+        return 0;
     while (start < end && *start >= '0' && *start <= '9')
         start++;
     return start == end;

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import dns.exception
 import dns.rdatatype
 
+from crawler.zones.rdata import ds_text, generic, number, wire_name
 from dane import names
 from dane.faults import Refused
 
@@ -27,6 +28,7 @@ MAX_LINE = 64 * 1024
 _MAX_ENTRY = 4 * 1024 * 1024
 _MAX_INCLUDES = 8
 _MAX_GENERATED = 1_000_000
+_MAX_TTL_TEXT = 64
 
 
 class Kind(Enum):
@@ -56,31 +58,12 @@ _SPECIAL = re.compile(rb'[;()"]|\\[ \t]')
 _BLANK = re.compile(rb"[ \t]+")
 _PLAIN_NAME = re.compile(rb"(?:[A-Za-z0-9_-]{1,63}\.)+")
 _ESCAPED_DOT = re.compile(rb"(?:^|[^\\])(?:\\\\)*\\\.$")
+_TO_QUOTE = re.compile(rb'(?:[^"\\]|\\.)*"', re.DOTALL)  # the rest of a quoted string
 _TTL = re.compile(rb"[0-9]+|(?:[0-9]+[smhdwSMHDW])+")
+_TTL_PART = re.compile(rb"([0-9]+)([smhdw]?)", re.IGNORECASE)
+_UNIT_S = {b"": 1, b"s": 1, b"m": 60, b"h": 3600, b"d": 86400, b"w": 604800}
 _CLASS = re.compile(rb"(?:IN|CLASS1)", re.IGNORECASE)
 _OTHER_CLASS = re.compile(rb"(?:CH|HS|CS|CLASS[0-9]+)", re.IGNORECASE)
-_HEX = re.compile(rb"(?:[0-9A-Fa-f]{2})+")
-# DNSSEC algorithm mnemonics that RFC 4034 section 5.3 allows in a DS (RFC 4034 appendix A.1
-# and the IANA registry)
-_ALGORITHMS = {
-    b"RSAMD5": 1,
-    b"DH": 2,
-    b"DSA": 3,
-    b"ECC": 4,
-    b"RSASHA1": 5,
-    b"DSA-NSEC3-SHA1": 6,
-    b"RSASHA1-NSEC3-SHA1": 7,
-    b"RSASHA256": 8,
-    b"RSASHA512": 10,
-    b"ECC-GOST": 12,
-    b"ECDSAP256SHA256": 13,
-    b"ECDSAP384SHA384": 14,
-    b"ED25519": 15,
-    b"ED448": 16,
-    b"INDIRECT": 252,
-    b"PRIVATEDNS": 253,
-    b"PRIVATEOID": 254,
-}
 # What dig prints when there is no zone, or only some of it
 _TRANSCRIPT = (
     (b"Transfer failed", "dig says that the transfer failed"),
@@ -101,6 +84,18 @@ def _kind(text: bytes) -> Kind | None:
     return _KINDS.get(rrtype, Kind.OTHER)
 
 
+def _is_ttl(text: bytes) -> bool:
+    """Seconds, or numbers with a unit each, that fit the wire's 32 bits.
+
+    What is over 2^31 - 1 is a TTL of zero (RFC 2181 section 8), which a survey of delegations
+    makes no use of.
+    """
+    if not _TTL.fullmatch(text) or len(text) > _MAX_TTL_TEXT:
+        return False
+    parts = _TTL_PART.findall(text)
+    return sum(int(number) * _UNIT_S[unit.lower()] for number, unit in parts) < 1 << 32
+
+
 @lru_cache(maxsize=4096)
 def kind_of(fields: bytes) -> Kind | None:
     """The kind of a record from what stands between owner and RDATA: TTL, class, type.
@@ -110,54 +105,11 @@ def kind_of(fields: bytes) -> Kind | None:
     *before, rrtype = fields.split() or [b""]
     if len(before) > 2 or _TTL.fullmatch(rrtype) or _CLASS.fullmatch(rrtype):
         return None
-    ttls = sum(bool(_TTL.fullmatch(field)) for field in before)
+    ttls = sum(_is_ttl(field) for field in before)
     classes = sum(bool(_CLASS.fullmatch(field)) for field in before)
     if ttls > 1 or classes > 1 or ttls + classes != len(before):
         return None
     return _kind(rrtype.upper())
-
-
-def _number(text: bytes, limit: int) -> int:
-    if not text.isdigit() or len(text) > 10 or int(text) > limit:
-        raise ValueError(f"{text.decode('ascii', 'replace')!r} is no number up to {limit}")
-    return int(text)
-
-
-def ds_text(fields: list[bytes]) -> str:
-    """`key-tag algorithm digest-type digest`, digest in lower-case hex (RFC 4034 section 5.3).
-
-    The digest may come in several parts. Raises ValueError for what is no DS.
-    """
-    if len(fields) < 4:
-        raise ValueError("a DS needs key tag, algorithm, digest type and digest")
-    tag, algorithm, digest_type, *parts = fields
-    digest = b"".join(parts)
-    if not _HEX.fullmatch(digest):
-        raise ValueError("the digest of a DS is no hexadecimal number")
-    known = _ALGORITHMS.get(algorithm.upper())
-    return (
-        f"{_number(tag, 65535)} {_number(algorithm, 255) if known is None else known} "
-        f"{_number(digest_type, 255)} {digest.decode().lower()}"
-    )
-
-
-def _generic(words: list[bytes]) -> bytes:
-    r"""The wire RDATA of `\# length hex…` (RFC 3597 section 5)."""
-    digits = b"".join(words[2:])
-    if len(words) < 2 or (digits and not _HEX.fullmatch(digits)):
-        raise ValueError("bad RFC 3597 RDATA")
-    wire = bytes.fromhex(digits.decode())
-    if len(wire) != _number(words[1], 65535):
-        raise ValueError("RFC 3597 RDATA of another length than it says")
-    return wire
-
-
-def _wire_name(wire: bytes, at: int) -> tuple[str, int]:
-    """The key of the uncompressed name at an offset, and where it ends."""
-    end = at
-    while end < len(wire) and wire[end]:
-        end += 1 + wire[end]
-    return names.from_wire(wire[at : end + 1]), end + 1
 
 
 class MasterFile:
@@ -178,21 +130,23 @@ class MasterFile:
         self._words: list[bytes] = []  # of an entry that goes on in the next line
         self._blank = False
         self._depth = 0
+        self._in_quotes = False
         self._size = 0
 
     @property
     def is_open(self) -> bool:
-        """Whether an entry goes on: parentheses are open."""
-        return self._depth > 0
+        """Whether an entry goes on: parentheses or a quoted string are open."""
+        return self._depth > 0 or self._in_quotes
 
     def refuse(self, why: str) -> Refused:
         """The refusal of this file, naming the line."""
         return Refused(f"line {self.line}: {why}")
 
     def finish(self) -> None:
-        """The file ends here. Raises Refused inside parentheses."""
+        """The file ends here. Raises Refused inside an entry."""
         if self.is_open:
-            raise self.refuse("the file ends inside parentheses")
+            within = "a quoted string" if self._in_quotes else "parentheses"
+            raise self.refuse(f"the file ends inside {within}")
 
     def read(self, lines: Iterable[bytes]) -> Iterator[Record]:
         """The records of whole lines (without the newline). Raises Refused."""
@@ -203,18 +157,18 @@ class MasterFile:
             if len(raw) > MAX_LINE:
                 raise self.refuse("a line over 64 KiB")
             line = raw[:-1] if raw.endswith(b"\r") else raw
-            if self._depth == 0:
+            if not self.is_open:
                 self._words = []
                 self._size = 0
                 self._blank = line[:1] in (b" ", b"\t")
-            if _SPECIAL.search(line):
+            if self._in_quotes or _SPECIAL.search(line):
                 self._split(line)
             else:
                 self._words += filter(None, _BLANK.split(line))
             self._size += len(line)
-            if self._depth:
+            if self.is_open:
                 if self._size > _MAX_ENTRY:
-                    raise self.refuse("an entry over 4 MiB: parentheses are not closed")
+                    raise self.refuse("an entry over 4 MiB: parentheses or quotes are not closed")
             elif self._words:
                 try:
                     yield from self._entry(self._words)
@@ -224,10 +178,22 @@ class MasterFile:
     def _split(self, line: bytes) -> None:
         """Add the words of a line with comments, quotes or parentheses."""
         at = 0
+        if self._in_quotes:
+            rest = _TO_QUOTE.match(line)
+            if rest is None:
+                return
+            self._in_quotes = False
+            at = rest.end()
         while at < len(line):
             token = _TOKEN.match(line, at)
+            if token is None and line[at : at + 1] == b'"':
+                # "Any character can occur" in it (section 5.1); no record that is looked into
+                # has such a string, so its further lines are not kept
+                self._words.append(line[at:] + b"\n")
+                self._in_quotes = True
+                return
             if token is None:
-                raise self.refuse("a quoted string that does not end, or a lone backslash")
+                raise self.refuse("a lone backslash")
             at = token.end()
             match token.lastgroup:
                 case "word":
@@ -251,6 +217,8 @@ class MasterFile:
             return text[:-1].lower().decode()
         if text == b"@":
             return self._known_origin()
+        if text.startswith(b'"'):
+            raise ValueError("a name in quotes, which are for strings")
         decoded = text.decode("utf-8", "surrogateescape")
         if text.endswith(b".") and not _ESCAPED_DOT.search(text):
             return names.canonical(decoded)
@@ -295,7 +263,7 @@ class MasterFile:
         if kind is Kind.OTHER:
             return ""
         if words[:1] == [b"\\#"]:
-            return self._wire_rdata(kind, _generic(words))
+            return self._wire_rdata(kind, generic(words))
         if kind is Kind.DS:
             return ds_text(words)
         if kind is Kind.NS:
@@ -304,7 +272,7 @@ class MasterFile:
             return self._name(words[0])
         if len(words) != 7:
             raise ValueError("an SOA record has seven fields")
-        serial = _number(words[2], 0xFFFFFFFF)
+        serial = number(words[2], 0xFFFFFFFF)
         rest = b" ".join(words[3:]).decode("ascii", "replace")
         return f"{self._name(words[0])} {self._name(words[1])} {serial} {rest}"
 
@@ -313,12 +281,12 @@ class MasterFile:
             if len(wire) < 5:
                 raise ValueError("a DS of under 5 bytes")
             return f"{int.from_bytes(wire[:2])} {wire[2]} {wire[3]} {wire[4:].hex()}"
-        first, at = _wire_name(wire, 0)
+        first, at = wire_name(wire, 0)
         if kind is Kind.NS:
             if at != len(wire):
                 raise ValueError("an NS record has one name")
             return first
-        second, at = _wire_name(wire, at)
+        second, at = wire_name(wire, at)
         if len(wire) != at + 20:
             raise ValueError("an SOA record has two names and five numbers")
         numbers = [int.from_bytes(wire[i : i + 4]) for i in range(at, len(wire), 4)]
@@ -326,7 +294,7 @@ class MasterFile:
 
     def _directive(self, words: list[bytes]) -> Iterator[Record]:
         match words[0].upper(), words[1:]:
-            case b"$TTL", [ttl] if _TTL.fullmatch(ttl):
+            case b"$TTL", [ttl] if _is_ttl(ttl):
                 return
             case b"$ORIGIN", [origin]:
                 self.origin = self._name(origin)

@@ -32,7 +32,8 @@ from crawler.zones.delegations import (
     where,
 )
 from crawler.zones.fields import Fields, NotPlain, bytes_of, layout, translated
-from crawler.zones.master import MAX_LINE, Kind, MasterFile, Record, ds_text, kind_of
+from crawler.zones.master import MAX_LINE, Kind, MasterFile, Record, kind_of
+from crawler.zones.rdata import ds_text
 from dane import names
 from dane.faults import Refused
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from crawler.zones.master import Kind, MasterFile, Record, ds_text, kind_of
+from crawler.zones.master import Kind, MasterFile, Record, kind_of
+from crawler.zones.rdata import ds_text
 from dane.faults import Refused
 
 
@@ -62,12 +63,25 @@ def test_include(tmp_path: Path) -> None:
         ("a TYPE2 \\# 4 016100ff\n", "one name"),
         ("@ SOA a b 1 2 3 4\n", "seven fields"),
         ("@ SOA a b 4294967296 2 3 4 5\n", "no number"),
+        ("a 4294967296 NS b\n", "not TTL, class and type"),
+        ("$TTL 4294967296\n", "not understood"),
+        ('"a" NS b\n', "a name in quotes"),
+        ('a NS "b"\n', "a name in quotes"),
+        ('a TXT "open\nb NS c\n', "inside a quoted string"),
+        ('a TXT "open' + ("\n" + "b" * 60_000) * 80, "over 4 MiB"),
     ],
 )
 def test_refused(tmp_path: Path, text: str, reason: str) -> None:
     (tmp_path / "loop").write_text("$INCLUDE loop\n")
     with pytest.raises(Refused, match=reason):
         read(text, directory=tmp_path)
+
+
+def test_a_string_over_several_lines() -> None:
+    text = 'a TXT ( "one; (\r\n\n $ORIGIN test.\\" \\\\\ntwo" x\n"y" ) ; "\n'
+    first, second = read(text + 'b NS \\"c\\".d\n')
+    assert (first.owner, first.kind) == ("a.example", Kind.OTHER)
+    assert (second.owner, second.value) == ("b.example", "\\034c\\034.d.example")
 
 
 def test_directives_are_refused_unless_allowed() -> None:
@@ -95,6 +109,10 @@ def test_wire_soa() -> None:
         (b" IN 1h30m Ds", Kind.DS),
         (b"TYPE43", Kind.DS),
         (b"CLASS1 TYPE6", Kind.SOA),
+        (b"4294967295 IN NS", Kind.NS),
+        (b"7101w IN NS", Kind.NS),
+        (b"7102w IN NS", None),
+        (b"4294967296 IN NS", None),
         (b"a", Kind.OTHER),
         (b"900 900 NS", None),
         (b"IN IN NS", None),
