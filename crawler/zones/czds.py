@@ -152,10 +152,12 @@ class Czds:
             raise LocalTrouble(f"no room for {zone} ({length >> 20} MiB) in {self._directory}")
         part = path.with_suffix(".part")
         version = path.with_suffix(".version")
-        if not (part.exists() and modified is not None and _text(version) == modified):
+        have = part.stat().st_size if part.exists() else 0
+        # Nothing is left to ask for of a whole part (RFC 9110 section 15.5.17): begin anew
+        if not (0 < have < length and modified is not None and _text(version) == modified):
             part.unlink(missing_ok=True)
             version.write_text(modified or "", "utf-8")
-        have = part.stat().st_size if part.exists() else 0
+            have = 0
         headers = {}
         if have and modified is not None:
             headers = {"Range": f"bytes={have}-", "If-Range": modified}

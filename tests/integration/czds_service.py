@@ -94,6 +94,8 @@ class Service:
             self.ranges.append(wanted)
             start = int(wanted.removeprefix("bytes=").removesuffix("-"))
             status = HTTPStatus.PARTIAL_CONTENT
+            if start >= len(zone.data):
+                return web.Response(status=HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
         response = web.StreamResponse(
             status=status,
             headers={

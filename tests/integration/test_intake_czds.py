@@ -121,6 +121,19 @@ async def test_goes_on_where_it_broke_off(
     assert service.log["GET example"] == 2
 
 
+async def test_killed_between_the_last_byte_and_the_renaming(
+    tmp_path: Path, password_file: Path
+) -> None:
+    zone = Zone(DATA)
+    async with serving({"example": zone}) as service:
+        client = Client(service, tmp_path, password_file)
+        directory = tmp_path / "zones/czds"
+        directory.mkdir(parents=True)
+        (directory / "example.part").write_bytes(DATA)
+        (directory / "example.version").write_text(zone.modified)
+        assert content(await client.one()) == DATA
+
+
 async def test_a_new_version_is_not_glued_to_an_old_part(
     tmp_path: Path, password_file: Path
 ) -> None:

@@ -250,12 +250,12 @@ async def cut_everywhere(take: Intake, count: int) -> None:
 
 
 async def test_cut_at_random(take: Intake) -> None:
-    await cut_everywhere(take, 50)
+    await cut_everywhere(take, 100)
 
 
 @pytest.mark.soak
 async def test_cut_at_random_a_thousand_times(take: Intake) -> None:
-    await cut_everywhere(take, 500)
+    await cut_everywhere(take, 1000)
 
 
 async def test_a_promised_final_soa(take: Intake) -> None:
