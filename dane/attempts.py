@@ -70,13 +70,13 @@ def assess_address(address: str, base: str | None, probes: Sequence[Probe]) -> A
 
 
 def _roll_attempts(address: str, probes: Sequence[Probe], *, inferred: bool) -> AddressEvidence:
-    attempts = [(one.status, one) for one in sorted(probes, key=lambda one: one.attempt)]
-    telling = [one for one in attempts if one[0] not in _OURS] or attempts
-    status = status_of_attempts([one for one, _ in telling])
-    defects = frozenset[str]().union(*(map(str, probe.defects) for _, probe in attempts))
-    if disagree(one for one, _ in attempts):
+    attempts = sorted(probes, key=lambda one: one.attempt)
+    telling = [one for one in attempts if one.status not in _OURS] or attempts
+    status = status_of_attempts([one.status for one in telling])
+    defects = frozenset[str]().union(*(map(str, one.defects) for one in attempts))
+    if disagree(one.status for one in attempts):
         defects |= {Defect.FLAPPING}
-    shown = [probe for one, probe in telling if one is status]
+    shown = [one for one in telling if one.status is status]
     names = tuple(shown[-1].leaf_names) if status is HostStatus.NAME_MISMATCH else ()
     causes = frozenset(map(str, shown[-1].record_cause)) & _CAUSES if shown else frozenset[str]()
     return AddressEvidence(

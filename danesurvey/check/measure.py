@@ -275,8 +275,9 @@ class Checker:
                 client=self._settings.client,
             )
             ders.update((row["sha256"], row["der"]) for row in certificates.to_pylist())
-            found += rows.to_pylist()
-            again = [row for row in rows.to_pylist() if attempt < attempts_needed(row["status"])]
+            visited = rows.to_pylist()
+            found += visited
+            again = [row for row in visited if attempt < attempts_needed(row["status"])]
         return found, ders
 
     def _ask_authorities(self, domain_rows: dict[str, Row], host_rows: dict[str, Row]) -> list[Row]:

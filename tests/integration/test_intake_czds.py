@@ -121,16 +121,21 @@ async def test_goes_on_where_it_broke_off(
     assert service.log["GET example"] == 2
 
 
+def killed_with(state_dir: Path, *, part: bytes, version: str) -> None:
+    """What a kill leaves of a download that has written `part`."""
+    directory = state_dir / "zones/czds"
+    directory.mkdir(parents=True)
+    (directory / "example.part").write_bytes(part)
+    (directory / "example.version").write_text(version)
+
+
 async def test_killed_between_the_last_byte_and_the_renaming(
     tmp_path: Path, password_file: Path
 ) -> None:
     zone = Zone(DATA)
     async with serving({"example": zone}) as service:
         client = Client(service, tmp_path, password_file)
-        directory = tmp_path / "zones/czds"
-        directory.mkdir(parents=True)
-        (directory / "example.part").write_bytes(DATA)
-        (directory / "example.version").write_text(zone.modified)
+        killed_with(tmp_path, part=DATA, version=zone.modified)
         assert content(await client.one()) == DATA
 
 
@@ -140,10 +145,7 @@ async def test_a_new_version_is_not_glued_to_an_old_part(
     zone = Zone(DATA)
     async with serving({"example": zone}) as service:
         client = Client(service, tmp_path, password_file)
-        directory = tmp_path / "zones/czds"
-        directory.mkdir(parents=True)
-        (directory / "example.part").write_bytes(b"of an older version")
-        (directory / "example.version").write_text("Sun, 04 Jan 2026 00:00:00 GMT")
+        killed_with(tmp_path, part=b"of an older version", version="Sun, 04 Jan 2026 00:00:00 GMT")
         assert content(await client.one()) == DATA
     assert service.ranges == []
 
