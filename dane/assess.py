@@ -41,7 +41,7 @@ _RRSIG_NEAR_EXPIRY = timedelta(hours=72)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostLookup:
     """What the DNS said of an MX host (a row of `mx_host`). `status` is None where TLSA is
-    there and the probes decide."""
+    there and the probes decide, `opted_out` where nothing was asked."""
 
     host: str
     status: HostStatus | None
@@ -76,6 +76,11 @@ class HostVerdict:
     @property
     def host_class(self) -> HostClass:
         return HOST_CLASS[self.status]
+
+    @property
+    def looked_up(self) -> bool:
+        """False for a host that had opted out before it was asked for: no address is known."""
+        return self.status is not HostStatus.OPTED_OUT or bool(self.addresses)
 
 
 def assess_host(lookup: HostLookup, probes: Iterable[Probe]) -> HostVerdict:
@@ -180,6 +185,7 @@ class PointedHost:
     preference: int
     status: HostStatus
     usable: bool
+    looked_up: bool = True
 
     @property
     def host_class(self) -> HostClass:
@@ -206,14 +212,16 @@ class _View:
     """What the conditions of section 7 look at.
 
     `hosts`: those that remain, without the ones that have no address. `counted`: without those
-    whose address lookup fails either, which are ignored from row 6 on. `primary`: the hosts of
-    the lowest preference that remains.
+    whose address lookup fails either, which are ignored from row 6 on. `known`: without those
+    of which nothing was asked either, for they had opted out; they are ignored from row 8 on.
+    `primary`: the hosts of the lowest preference that remains.
     """
 
     def __init__(self, lookup: DomainLookup, pointed: Iterable[PointedHost]) -> None:
         self.lookup = lookup
         self.hosts = [one for one in pointed if one.host_class is not HostClass.NONE]
         self.counted = [one for one in self.hosts if one.host_class is not HostClass.A]
+        self.known = [one for one in self.counted if one.looked_up]
         self.classes = frozenset(one.host_class for one in self.hosts)
         lowest = min((one.preference for one in self.hosts), default=0)
         self.primary = [one for one in self.hosts if one.preference == lowest]
@@ -254,19 +262,24 @@ DOMAIN_ROWS: tuple[DomainRow, ...] = (
     ),
     DomainRow(6, DomainStatus.LOOKUP_FAILED, lambda see: not see.counted, LookupStage.ADDRESS),
     DomainRow(7, DomainStatus.INDETERMINATE, lambda see: HostClass.X in see.classes),
+    DomainRow(7, DomainStatus.INDETERMINATE, lambda see: not see.known),
     DomainRow(
         8,
         DomainStatus.INSECURE_MX_HOST,
-        lambda see: all(one.status is HostStatus.INSECURE for one in see.counted),
+        lambda see: all(one.status is HostStatus.INSECURE for one in see.known),
     ),
-    DomainRow(8, DomainStatus.NO_TLSA, lambda see: not see.classes & TLSA_CLASSES),
-    DomainRow(9, DomainStatus.UNUSABLE, lambda see: not any(one.usable for one in see.counted)),
-    DomainRow(10, DomainStatus.PARTIAL, lambda see: not all(one.usable for one in see.counted)),
+    DomainRow(
+        8,
+        DomainStatus.NO_TLSA,
+        lambda see: not any(one.host_class in TLSA_CLASSES for one in see.known),
+    ),
+    DomainRow(9, DomainStatus.UNUSABLE, lambda see: not any(one.usable for one in see.known)),
+    DomainRow(10, DomainStatus.PARTIAL, lambda see: not all(one.usable for one in see.known)),
     DomainRow(11, DomainStatus.DANE, lambda see: HostClass.P in see.classes),
     DomainRow(
         12,
         DomainStatus.UNREACHABLE,
-        lambda see: any(one.status in _THEIRS_UNREACHED for one in see.counted),
+        lambda see: any(one.status in _THEIRS_UNREACHED for one in see.known),
     ),
     DomainRow(12, DomainStatus.INDETERMINATE, lambda _see: True),
 )
@@ -330,7 +343,7 @@ def _point(
     status = verdict.status
     if status is HostStatus.NAME_MISMATCH:
         status = status_with_names(verdict.addresses, names)
-    return PointedHost(host, preference, status, verdict.usable)
+    return PointedHost(host, preference, status, verdict.usable, verdict.looked_up)
 
 
 def _dane_primary(primary: Sequence[PointedHost]) -> bool:

@@ -87,7 +87,7 @@ class HostStatus(StrEnum):
     REFUSED = "refused"  # 5xx greeting or EHLO: policy against us
     UNREACHABLE = "unreachable"  # TCP connect fails
     RESERVED_ADDRESS = "reserved_address"  # not a public address: never connected to
-    OPTED_OUT = "opted_out"  # on the opt-out list: not connected to
+    OPTED_OUT = "opted_out"  # on the opt-out list: neither asked for nor connected to
     UNPROBED = "unprobed"  # not connected to: family absent here, run ended
     LOCAL_ERROR_SMTP = "local_error_smtp"  # our own fault while probing
 

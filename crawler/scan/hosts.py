@@ -5,10 +5,12 @@ CNAME-expanded name and then at the host itself (RFC 7672 section 2.2); each TLS
 once more of the resolver that minimises query names, as senders' resolvers do.
 
 `status` is the first of section 6's lines that DNS alone decides; null leaves it to the
-probe. Nothing is connected to here, and nobody else's zone is walked.
+probe. Nothing is connected to here, and nobody else's zone is walked. A host that is on the
+opt-out list, or whose operator is, gets its row without a question.
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import Any
 
@@ -20,12 +22,14 @@ from crawler.dns.lookup import SECOND_LOOK, Answer, Lookup, lookup
 from crawler.dns.rdata import AAAA, CNAME, TLSA, A, Signature
 from crawler.dns.settings import CanarySettings, ClientSettings
 from crawler.dns.window import Times
+from crawler.operators import merges
+from crawler.opt_out import OptOut
 from crawler.scan import run
 from crawler.scan.earlier import ASKED, Earlier
 from crawler.scan.enclosure import Enclosure
 from crawler.scan.signature import SIGNATURE, signature
 from dane import tlsa
-from dane.names import NameFault, to_labels
+from dane.names import NameFault, operator, to_labels
 from dane.outcomes import FAILED, Defect, HostStatus, LookupOutcome
 
 MOST_ADDRESSES = 32
@@ -70,6 +74,8 @@ def scan(
     last_pass: bool,
     passes: int,
     run_id: int,
+    opt_out: Path | None = None,
+    operator_merges: Path | None = None,
     usual_servfail_share: float = 0.0,
 ) -> pa.RecordBatch:
     """Look up a shard's MX hosts: one row each of `schema` (`mx_host`), in any order.
@@ -83,9 +89,15 @@ def scan(
     hosts: list[Any] = shard.column("host").to_pylist()
     buckets = shard.column("bucket").to_pylist()
     earlier = Earlier(shard, passes)
+    listed, table = OptOut(opt_out), merges(operator_merges)
     enclosure = Enclosure(
         len(hosts),
-        lambda index: _look_up(hosts[index], last_pass, second_look=bool(resolver.second)),
+        lambda index: _look_up(
+            hosts[index],
+            last_pass,
+            second_look=bool(resolver.second),
+            opted_out=listed.covers(names=(hosts[index],), operator=operator(hosts[index], table)),
+        ),
         lambda index, host, times: (
             run_id,
             buckets[index],
@@ -107,8 +119,11 @@ def scan(
     return enclosure.batch(_COLUMNS, schema)
 
 
-def _look_up(name: str, last_pass: bool, *, second_look: bool) -> Lookup[_Host]:
+def _look_up(name: str, last_pass: bool, *, second_look: bool, opted_out: bool) -> Lookup[_Host]:
     host = _Host(name)
+    if opted_out:
+        host.status = HostStatus.OPTED_OUT
+        return host
     if name == ".":  # beside other MX: no host, and nothing to ask (RFC 7505 section 3)
         host.status = HostStatus.NO_ADDRESS
         return host

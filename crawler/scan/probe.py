@@ -280,10 +280,12 @@ class _Probing:
             self.begun[row] = self.epoch
         again: _Target | None = None
         try:
-            reason = await self.refresh(row)
-            if reason is not None:
-                again = self.finish(row, [reason.talk], reason)
-            elif (reason := self.not_contacted(key)) is not None:
+            # Asked before our questions, and again before the connection: they may take minutes.
+            reason = self.not_contacted(key)
+            withdrawn = None if reason else await self.refresh(row)
+            if withdrawn is not None:
+                again = self.finish(row, [withdrawn.talk], withdrawn)
+            elif (reason := reason or self.not_contacted(key)) is not None:
                 self.rows[row] = self.made(row, [reason.talk], reason)
             else:
                 talks.append(

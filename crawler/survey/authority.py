@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from crawler.dns.client import Resolvers
 from crawler.scan import authority as authority_scan
 from crawler.survey.engine import Engine, StagePass, Work
+from crawler.survey.opted_out import without_opted_out
 from crawler.survey.shards import Shard
 from storage import missing
 from storage.schemas import AUTHORITY
@@ -39,8 +40,9 @@ async def authority(engine: Engine, resolvers: Resolvers) -> None:
         )
 
     def ask(state: StagePass) -> AsyncIterator[Shard]:
-        return engine.by_bucket(
+        unexplained = engine.by_bucket(
             lambda buckets, connection: missing.unexplained(connection, run, buckets), state
         )
+        return without_opted_out(unexplained, "name", settings.probe.opt_out)
 
     await engine.finish_pass(work, 1, ask, replace=False)

@@ -4,14 +4,12 @@ Hosts are few and shared: each is asked once a run, however many domains point a
 """
 
 from collections.abc import AsyncIterator, Mapping
-from functools import partial
 from typing import Any
 
 from crawler.dns.client import Resolvers
 from crawler.scan import hosts as hosts_scan
 from crawler.survey.engine import Engine, StagePass, Work, cut
 from crawler.survey.node import Scan
-from crawler.survey.opted_out import without_opted_out
 from crawler.survey.shards import Shard
 from storage import missing
 from storage.schemas import MX_HOST
@@ -26,14 +24,20 @@ async def hosts(engine: Engine, resolvers: Resolvers, *, scan: Scan = hosts_scan
         return Work(
             stage="hosts",
             scan=scan,
-            options={**options, "resolver": resolvers, "schema": MX_HOST.schema},
+            options={
+                **options,
+                "resolver": resolvers,
+                "schema": MX_HOST.schema,
+                "opt_out": engine.settings.probe.opt_out,
+                "operator_merges": engine.settings.probe.operator_merges,
+            },
             tables=(MX_HOST,),
             counted="status",
         )
 
     run = engine.run
 
-    async def unseen(state: StagePass) -> AsyncIterator[Shard]:
+    async def first(state: StagePass) -> AsyncIterator[Shard]:
         async with engine.connection() as connection:
             async for batch in missing.hosts(connection, run, FETCH_ROWS):
                 rows = engine.shard_rows(state.progress)
@@ -43,17 +47,10 @@ async def hosts(engine: Engine, resolvers: Resolvers, *, scan: Scan = hosts_scan
                 ):
                     yield Shard(part)
 
-    left = partial(without_opted_out, column="host", listed=engine.settings.probe.opt_out)
-
-    def first(state: StagePass) -> AsyncIterator[Shard]:
-        return left(unseen(state))
-
     def later(passes: int, state: StagePass) -> AsyncIterator[Shard]:
-        return left(
-            engine.by_bucket(
-                lambda buckets, connection: missing.failing_hosts(connection, run, buckets, passes),
-                state,
-            )
+        return engine.by_bucket(
+            lambda buckets, connection: missing.failing_hosts(connection, run, buckets, passes),
+            state,
         )
 
     await engine.lookup_passes(work, first, later)

@@ -1,9 +1,10 @@
 -- MX hosts and the zones that they are in; hosts with a secure TLSA RRset are those of
--- classes F, P, P° and Q. A provider's many hosts in one zone count as one zone.
+-- classes F, P, P° and Q, but for those that opted out before they were asked for. A provider's
+-- many hosts in one zone count as one zone.
 WITH tlsa AS (
     SELECT host, coalesce(rrsig_signer, operator) AS zone
     FROM mx_hosts
-    WHERE class IN ('F', 'P', 'P°', 'Q')
+    WHERE class IN ('F', 'P', 'P°', 'Q') AND tlsa_digest IS NOT NULL
 )
 SELECT 'mx_hosts' AS metric, 'all' AS dimension, '' AS key,
     count(*) AS value, 'hosts' AS unit

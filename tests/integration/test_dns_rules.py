@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import dns.edns
@@ -489,6 +490,34 @@ def test_the_root_is_no_host_and_a_name_without_room_has_no_tlsa() -> None:
     answers = {(long, "A"): secure(f"{long} A 192.0.2.1"), (long, "AAAA"): NODATA}
     (row,) = rows(hosts, long, answers)
     assert (row["status"], row["tlsa_outcome"]) == ("absent", None)
+
+
+def test_whoever_opted_out_has_a_row_and_is_not_asked_for(tmp_path: Path) -> None:
+    listed, table = tmp_path / "opt-out", tmp_path / "merges.toml"
+    listed.write_text("leave.example\nbig.example\n")
+    table.write_text('"cheap.example" = "big.example"\n')
+    names = ["mx.leave.example", "mx1.cheap.example", "mx.other.example"]
+    with scripted(lambda wire, _: respond(wire, {})) as resolver:
+        found = hosts.scan(
+            pa.RecordBatch.from_pydict({"bucket": [bucket(name) for name in names], "host": names}),
+            schema=MX_HOST.schema,
+            client=CLIENT,
+            canaries=CANARIES,
+            resolver=Resolvers((resolver.address,)),
+            last_pass=True,
+            passes=4,
+            run_id=1,
+            opt_out=listed,
+            operator_merges=table,
+        ).to_pylist()
+    rows = {row["host"]: row for row in found}
+    assert [rows[name]["status"] for name in names[:2]] == ["opted_out", "opted_out"]
+    assert rows[names[2]]["status"] != "opted_out"
+    for name in names[:2]:
+        assert (rows[name]["questions"], rows[name]["addresses"]) == (0, [])
+    asked = [wire for _, wire in resolver.arrivals]
+    assert any(b"\x05other" in wire for wire in asked)
+    assert not any(b"\x05leave" in wire or b"\x05cheap" in wire for wire in asked)
 
 
 @pytest.mark.parametrize(("age_s", "right"), [(3600, True), (-3600, False), (49 * 3600, False)])

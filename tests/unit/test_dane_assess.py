@@ -409,6 +409,38 @@ def test_a_host_that_was_not_looked_up_is_not_known() -> None:
 
 
 @pytest.mark.parametrize(
+    ("beside", "expected"),
+    [
+        ([], ("indeterminate", None, False, None)),
+        ([(10, HostStatus.PASS, True)], ("dane", None, False, True)),
+        ([(5, HostStatus.PASS, True)], ("dane", None, True, True)),
+        ([(10, HostStatus.ABSENT, False)], ("no_tlsa", None, False, None)),
+        ([(10, HostStatus.INSECURE, False)], ("insecure_mx_host", None, False, None)),
+        ([(10, HostStatus.UNUSABLE, False)], ("unusable", None, False, True)),
+        ([(10, HostStatus.UNREACHABLE, True)], ("unreachable", None, False, None)),
+        ([(10, HostStatus.MISMATCH, True)], ("broken", "primary", False, None)),
+        ([(10, HostStatus.ADDRESS_FAILED, False)], ("indeterminate", None, False, None)),
+        ([(10, HostStatus.OPTED_OUT, True)], ("indeterminate", None, False, None)),
+    ],
+)
+def test_a_host_that_opted_out_before_it_was_asked_for_says_nothing(
+    beside: Seen, expected: tuple[str, str | None, bool, bool | None]
+) -> None:
+    unasked = assess_host(lookup("opted_out", addresses=[], tlsa_base=None, tlsa_usable=0), [])
+    assert (unasked.status, unasked.usable, unasked.looked_up) == ("opted_out", False, False)
+    names = [f"mx{i}.example" for i in range(len(beside))]
+    known = {
+        name: _host(name, status, usable)
+        for name, (_, status, usable) in zip(names, beside, strict=True)
+    }
+    pairs = [(one[0], name) for one, name in zip(beside, names, strict=True)]
+    verdict = assess_domain(
+        _domain_lookup([*pairs, (10, "mx.example.org")]), {**known, "mx.example.org": unasked}
+    )
+    assert _told(verdict) == expected
+
+
+@pytest.mark.parametrize(
     ("leaf_names", "cname_target", "expected"),
     [
         (("example.org",), None, "pass"),
