@@ -266,8 +266,7 @@ class _Session:
             elif stage == "hosts":
                 await hosts(engine, resolvers)
             elif stage == "probe":
-                await probe(engine, resolvers, of, families)
-                await authority(engine, resolvers)
+                await probe(engine, resolvers, of, families, partial(authority, engine, resolvers))
             elif stage == "assess":
                 await assess(engine)
 

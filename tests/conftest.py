@@ -1,5 +1,6 @@
 """Fixtures that last a session and are shared by all kinds of tests."""
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 from dane.faults import LocalTrouble
@@ -21,6 +22,7 @@ settings.register_profile("danesurvey", deadline=None, suppress_health_check=[He
 settings.load_profile("danesurvey")
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Processes for `-n auto`: three, since tests wait more than they compute.
 

@@ -43,6 +43,7 @@ _TRIES = 2  # by UDP
 _MOST_ALIASES = 8
 _MOST_SILENT = 2  # questions in a row without a reply
 _NOTE_BYTES = 1000
+_MOST_TOLD = 1000  # of the resolver's answers, some kilobytes each
 _TELLING = (dns.rcode.NOERROR, dns.rcode.NXDOMAIN)  # with data, or a denial
 # Of our own side: no route or address in this family, no more sockets, a local firewall.
 _OURS = frozenset(
@@ -105,6 +106,14 @@ class Findings:
         return "; ".join(lines)[:_NOTE_BYTES] or None
 
 
+@dataclass(slots=True)
+class _Told:
+    """The resolver's answer to one question, for all names that need it."""
+
+    done: trio.Event = field(default_factory=trio.Event)
+    reply: dns.message.Message | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class _Question:
     label: str
@@ -133,6 +142,7 @@ class Authorities:
         self._tcp_s = 2 * settings.direct_try_s  # connection included
         self._resolver_s = 5 * settings.direct_try_s
         self._port = port
+        self._told: dict[tuple[dns.name.Name, RdataType], _Told] = {}
 
     async def examine(self, name: str, rrtype: str) -> Findings:
         """Ask about a key of `dane.names` and a type such as "TLSA"."""
@@ -160,6 +170,25 @@ class Authorities:
         return self._addresses.refusal(address)
 
     async def _resolve(self, name: dns.name.Name, rdtype: RdataType) -> dns.message.Message | None:
+        """The resolver's word, asked for once: names share their TLD, its servers, operators."""
+        key = name, rdtype
+        if told := self._told.get(key):
+            await told.done.wait()
+            return told.reply
+        if len(self._told) >= _MOST_TOLD:
+            self._told.clear()  # what many names need is back at once
+        told = self._told[key] = _Told()
+        try:
+            told.reply = await self._ask_resolver(name, rdtype)
+        finally:
+            if told.reply is None:  # those that waited have it; who comes later asks again
+                self._told.pop(key, None)
+            told.done.set()
+        return told.reply
+
+    async def _ask_resolver(
+        self, name: dns.name.Name, rdtype: RdataType
+    ) -> dns.message.Message | None:
         query = dns.message.make_query(name, rdtype, want_dnssec=True, payload=_PAYLOAD)
         query.flags |= dns.flags.CD
         host, port = self._resolver

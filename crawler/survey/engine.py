@@ -46,7 +46,7 @@ pc: Any = pyarrow.compute  # the stubs lack some of the kernels
 
 FIRST_BUCKETS = 16  # asked at first; how many rows they have tells how wide to ask next
 FIRST_ROWS = 5_000  # of a shard, while it is not known how long a row takes
-SMALLEST_SHARD = 200
+SMALLEST_SHARD = 50
 SHARDS_PER_SCAN = 3  # at least, so that the last shards end close together
 MORE_IN_FLIGHT = 2  # than scans at once: the next ones are at the workers already
 BACK_OFF_S = 10.0  # when nothing came back; doubles
@@ -178,6 +178,7 @@ class Engine:
     ) -> None:
         """Rest, ask, scan and store until all that was asked for has come back.
 
+        `rest_s` counts from the end of the stage's last pass: another stage may be in between.
         `ask` gives what is missing now. A scan may keep rows back (canaries failed, worker
         lost): they are missing again the next time. Raises Stopped; LocalTrouble when
         nothing has come back for `survey.patience_s`.
@@ -185,10 +186,12 @@ class Engine:
         self.parallel = await parallel(self.workers) or self.parallel
         now = work()
         state = StagePass(now.stage, number)
+        ends = [one.ended for one in self.passes if one.stage == now.stage and one.ended]
         self.passes.append(state)
         self.pass_began.set()
         if rest_s:
-            await self._rest(state, rest_s)
+            rested_s = time.time() - ends[-1] if ends else 0.0
+            await self._rest(state, max(0.0, rest_s - rested_s))
         if number > 1:
             await self.flush()
         progress = state.progress

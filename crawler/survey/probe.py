@@ -6,7 +6,7 @@ as many lines of shards as scans at once, and of each line one shard after the o
 """
 
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
 
 import pyarrow as pa
@@ -26,11 +26,17 @@ CONNECTIONS_A_ROW = 2  # a failed handshake, or another key type, is one more
 
 
 async def probe(
-    engine: Engine, resolvers: Resolvers, operator: Callable[[str], str], families: Iterable[int]
+    engine: Engine,
+    resolvers: Resolvers,
+    operator: Callable[[str], str],
+    families: Iterable[int],
+    meanwhile: Callable[[], Awaitable[None]],
 ) -> None:
     """All attempts (measurement, sections 4 and 6). Raises Stopped, LocalTrouble.
 
-    `operator` names the operator of an MX host; `families` are those that this machine has.
+    operator   names the operator of an MX host
+    families   those that this machine has
+    meanwhile  done after the first attempt: half an hour passes before the second
     """
     settings = engine.settings.probe
     run = engine.run
@@ -86,6 +92,8 @@ async def probe(
         await engine.finish_pass(
             partial(work, attempt), attempt, partial(targets, attempt), replace=False, rest_s=rest_s
         )
+        if attempt == 1:
+            await meanwhile()
 
 
 async def _any_left(engine: Engine, attempt: int, operator: Callable[[str], str]) -> bool:
