@@ -1,7 +1,8 @@
 """What an earlier pass's row of the same name contributes to this one's.
 
-Unbound before 1.18 repeats a cached bogus answer with a bare EDE 6: the first pass's
-extended error says more, and is kept.
+Unbound before 1.18 repeats a cached bogus answer with a bare EDE 6: the first extended
+error that says more is kept. Where a worker was lost that may be a later pass's, for its
+shard's answers were in the cache when they were asked for again.
 """
 
 from typing import Any
@@ -13,6 +14,7 @@ from crawler.dns.window import Times
 
 ASKED = ("passes", "questions", "first_asked", "last_asked", "ede_code", "ede_text")
 """The columns that `Earlier.asked` gives."""
+_BARE = ((None, None), (6, None))  # none; DNSSEC Bogus (RFC 8914 section 4.7) without its text
 
 
 class Earlier:
@@ -36,9 +38,9 @@ class Earlier:
             self._ede = list(zip(codes, texts, strict=True))
 
     def asked(self, index: int, times: Times, response: Response) -> tuple[Any, ...]:
-        """The columns of ASKED: this pass's, but the first one's time and extended error."""
+        """The columns of ASKED: this pass's, but the first time and extended error."""
         first_us = (self._first_us and self._first_us[index]) or times.first_us
         ede = response.ede_code, response.ede_text
-        if self._ede is not None and self._ede[index][0] is not None:
+        if self._ede is not None and (ede[0] is None or self._ede[index] not in _BARE):
             ede = self._ede[index]
         return self._passes, times.questions, first_us, times.last_us, *ede

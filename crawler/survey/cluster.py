@@ -127,7 +127,7 @@ async def workers(settings: SurveySettings, directory: Path) -> AsyncIterator[di
                 scheduler_kwargs=NO_DASHBOARD,
                 local_directory=str(directory),
                 asynchronous=True,
-                silence_logs="ERROR",
+                silence_logs="CRITICAL",  # a lost worker is told by whoever sends shards
             ) as cluster,
             distributed.Client(cluster, asynchronous=True, security=temporary) as client,
         ):

@@ -1,5 +1,6 @@
 """`danesurvey lab`: the miniature Internet."""
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -101,7 +102,13 @@ def execute(
     directory: Directory = None,
 ) -> None:
     """Run a command inside the lab, where its name servers and mail servers are."""
-    sys.exit(_lab(directory).exec(command).returncode)
+    from dane.faults import UsageFault
+
+    inside = _lab(directory).command(command)
+    try:
+        os.execvp(inside[0], inside)  # a parent left here would meet Ctrl-C before the command did
+    except OSError as error:
+        raise UsageFault(f"{inside[0]}: {error.strerror}") from None
 
 
 def fault(

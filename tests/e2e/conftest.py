@@ -65,3 +65,18 @@ def surveyed(quick_lab: Lab) -> Iterator[Path]:
 def undisturbed(surveyed: Path) -> Tables:
     """What it found."""
     return read(surveyed)
+
+
+@pytest.fixture(scope="session")
+def thousands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A lab of which a stage takes seconds."""
+    with Lab(tmp_path_factory.mktemp("thousands"), domains=3000) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="session")
+def undisturbed_thousands(thousands: Lab) -> Tables:
+    """What an undisturbed survey of it finds."""
+    with reachable_directory() as directory:
+        finish(start(thousands, directory / "state"))
+        return read(directory / "state")

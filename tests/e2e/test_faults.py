@@ -42,18 +42,6 @@ def isolated(quick_lab: Lab) -> None:
         pytest.skip("needs a namespace: whose resolver it is cannot be told")
 
 
-@pytest.fixture(scope="module")
-def thousands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A lab of which a stage takes seconds."""
-    with Lab(tmp_path_factory.mktemp("thousands"), domains=3000) as lab:
-        yield lab
-
-
-@pytest.fixture(scope="module")
-def undisturbed_thousands(thousands: Lab) -> Tables:
-    return survey(thousands, ())[0]
-
-
 @pytest.fixture
 def own_lab(tmp_path: Path) -> Iterator[Lab]:
     """The quick lab again, to be signed again."""

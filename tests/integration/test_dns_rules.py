@@ -217,6 +217,15 @@ def test_the_first_extended_error_and_the_first_time_are_kept() -> None:
     assert domain(answers, first_asked=None, ede_code=None, ede_text=None)["ede_code"] == 6
 
 
+def test_an_extended_error_from_the_cache_gives_way_to_one_that_says_more() -> None:
+    """The shard of a lost worker is asked again of a resolver that has its answers already."""
+    repeated = {"first_asked": None, "ede_code": 6, "ede_text": None}
+    told = domain({("d.example", "MX"): BOGUS}, **repeated)
+    assert (told["ede_code"], told["ede_text"]) == (7, "expired")
+    silent = Reply(rcode="SERVFAIL", ad=False, unchecked="NOERROR")
+    assert domain({("d.example", "MX"): silent}, **repeated)["ede_code"] == 6
+
+
 # --- section 3.1: domains ---------------------------------------------------------------------
 
 
