@@ -34,6 +34,7 @@ from lab.signer import Line, Validity
 from lab.supervisor import PROCESS_FILE, AuthoritativeServer, Distance, Work
 
 NEAR = Distance()
+CONTENTS_FILE = "contents.json"  # every lab directory has it
 _GRACE_S = 10.0
 _RELOAD_S = 30.0
 _MEMORY, _MEMORY_NEEDED = Path("/dev/shm"), 1 << 30
@@ -42,9 +43,9 @@ _MEMORY, _MEMORY_NEEDED = Path("/dev/shm"), 1 << 30
 class Lab:
     """A miniature Internet whose files are in `directory`.
 
-    `scenarios` are what it is made of; those that need a namespace are left out where there is
-    none (`scenarios` then says what is in). In their place it can have the delegations of a
-    real zone file (`zone`), or that many made-up `domains`, whose truth is then written to
+    `scenarios` are what it is made of; those that need what is not to be had here, such as a
+    namespace, are `left_out` and not in `scenarios`. In their place it can have the delegations
+    of a real zone file (`zone`), or that many made-up `domains`, whose truth is then written to
     `truth_file`, the share `dead` of them at name servers that never answer. `isolation` is by
     default the best that works here. Raises LocalTrouble where no lab can run.
     """
@@ -65,7 +66,9 @@ class Lab:
         self.isolation = isolation or available()
         if zone or domains:
             scenarios = ()
-        self.scenarios = [one for one in scenarios if one.needs <= _met(self.isolation)]
+        met = _met(self.isolation)
+        self.scenarios = [one for one in scenarios if one.needs <= met]
+        self.left_out = [one for one in scenarios if not one.needs <= met]
         self._contents = Contents(
             scenarios=tuple(self.scenarios), seed=seed, zone=zone, domains=domains, dead=dead
         )
@@ -108,6 +111,7 @@ class Lab:
 
         Raises Refused if it is up already, LocalTrouble if it cannot start.
         """
+        nsd.program()  # told before a hundred thousand zones are signed
         self.directory.mkdir(parents=True, exist_ok=True)
         lock = self._lock()
         if lock is None:
@@ -206,7 +210,7 @@ class Lab:
 
     @property
     def _contents_file(self) -> Path:
-        return self.directory / "contents.json"
+        return self.directory / CONTENTS_FILE
 
     def _memory_directory(self) -> Path | None:
         """Where the zone files of many domains stand until NSD has read them: in memory.

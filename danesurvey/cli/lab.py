@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from danesurvey.cli.context import settings_of
+
 if TYPE_CHECKING:
     from lab.internet import Lab
 
@@ -36,26 +38,32 @@ def register(app: typer.Typer) -> None:
     app.add_typer(lab, name="lab")
 
 
-def _directory(given: Path | None, name: str = "lab") -> Path:
-    from danesurvey.settings import default_state_directory
+def _directory(context: typer.Context, given: Path | None) -> Path:
+    from lab.internet import CONTENTS_FILE
 
-    return given or default_state_directory() / name
+    if given:
+        return given
+    state_dir = settings_of(context).state_dir
+    if (state_dir.parent / CONTENTS_FILE).exists():
+        return state_dir.parent  # the settings are a lab's: that one is meant
+    return state_dir / "lab"
 
 
-def _lab(directory: Path | None) -> "Lab":
+def _lab(context: typer.Context, directory: Path | None) -> "Lab":
     from lab.internet import Lab
 
-    return Lab(_directory(directory))
+    return Lab(_directory(context, directory))
 
 
-def demo(directory: Directory = None) -> None:
+def demo(context: typer.Context, directory: Directory = None) -> None:
     """Bring a lab up, survey it, print the post and the broken domains, take it down."""
     from danesurvey.demo import demo as run
 
-    raise typer.Exit(run(_directory(directory, "demo")))
+    raise typer.Exit(run(directory or settings_of(context).state_dir / "demo"))
 
 
 def up(
+    context: typer.Context,
     directory: Directory = None,
     zone: Annotated[
         Path | None,
@@ -77,11 +85,16 @@ def up(
 ) -> None:
     """Bring the lab up; it stays until `lab down`, and is signed for two days: a survey then
     takes its own clock for wrong. Prints the settings file of a survey of it."""
+    from dane.faults import UsageFault
     from lab.internet import Lab
     from lab.supervisor import Distance
 
+    if zone and domains:
+        raise UsageFault("--zone and --domains: a lab has either")
+    if dead and not domains:
+        raise UsageFault("--dead is a share of made-up domains: it goes with --domains")
     lab = Lab(
-        _directory(directory),
+        _directory(context, directory),
         zone=zone,
         domains=domains,
         dead=dead,
@@ -89,22 +102,25 @@ def up(
     )
     lab.up(attached=False)
     print(f"the lab is up ({lab.isolation} isolation)", file=sys.stderr)
+    for one in lab.left_out:
+        print(f"left out: {one.name}, which needs {', '.join(sorted(one.needs))}", file=sys.stderr)
     print(lab.settings_file)
 
 
-def down(directory: Directory = None) -> None:
+def down(context: typer.Context, directory: Directory = None) -> None:
     """Take the lab down; does nothing if there is none."""
-    _lab(directory).down()
+    _lab(context, directory).down()
 
 
 def execute(
+    context: typer.Context,
     command: Annotated[list[str], typer.Argument(help="What to run, with its arguments.")],
     directory: Directory = None,
 ) -> None:
     """Run a command inside the lab, where its name servers and mail servers are."""
     from dane.faults import UsageFault
 
-    inside = _lab(directory).command(command)
+    inside = _lab(context, directory).command(command)
     try:
         os.execvp(inside[0], inside)  # a parent left here would meet Ctrl-C before the command did
     except OSError as error:
@@ -112,6 +128,7 @@ def execute(
 
 
 def fault(
+    context: typer.Context,
     name: Annotated[
         str,
         typer.Argument(
@@ -133,7 +150,7 @@ def fault(
         raise UsageFault(f"no fault {name!r}; there are: {', '.join(FAULTS)}")
     ends = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)  # nothing stays half broken
-    with FAULTS[name](_lab(directory)):
+    with FAULTS[name](_lab(context, directory)):
         print(f"{name}: broken for {for_s:g} s", file=sys.stderr)
         signal.sigtimedwait(ends, for_s)
 

@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dane.faults import LocalTrouble, Refused
-from lab import addresses
+from lab import addresses, nsd
 from lab.internet import Lab
 from lab.namespace import Isolation
 from lab.plan import CANARY, CANARY_BROKEN, CANARY_RSA, Builder
@@ -187,8 +188,9 @@ def test_without_a_namespace_of_its_own(tmp_path: Path) -> None:
 
 
 def test_what_needs_a_namespace_is_left_out_without_one(tmp_path: Path) -> None:
-    left = {one.name for one in Lab(tmp_path, isolation=Isolation.NONE).scenarios}
-    assert {one.name for one in CATALOGUE} - left == {one.name for one in CATALOGUE if one.needs}
+    without = Lab(tmp_path, isolation=Isolation.NONE)
+    assert without.left_out == [one for one in CATALOGUE if one.needs]
+    assert without.scenarios == [one for one in CATALOGUE if not one.needs]
 
 
 def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
@@ -202,3 +204,72 @@ def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "LocalTrouble" in done.stderr.splitlines()[-1]
     assert "Address already in use" in done.stderr.splitlines()[-1]
+
+
+def _danesurvey(*words: str, before: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+    argv = [*before, sys.executable, "-m", "danesurvey", *words]
+    return subprocess.run(argv, capture_output=True, text=True)
+
+
+def test_the_command_from_up_to_down(tmp_path: Path) -> None:
+    """Everything is found from the state directory; or from the lab's own settings file."""
+    state = ("--state-dir", str(tmp_path))
+    up = _danesurvey(*state, "lab", "up", "--domains", "20")
+    assert up.returncode == 0, up.stderr
+    settings = up.stdout.strip()
+    assert settings == str(tmp_path / "lab/danesurvey.toml")
+    ask = ("lab", "exec", "--", "dig", f"@{addresses.ROOT}", "plain.", "NS")
+    for options in (state, ("--config", settings)):
+        asked = _danesurvey(*options, *ask)
+        assert "status: NOERROR" in asked.stdout, asked.stderr
+    again = _danesurvey(*state, "lab", "up")
+    assert again.returncode == 1
+    assert again.stderr == f"danesurvey: the lab in {tmp_path / 'lab'} is up already\n"
+    pids = _descendants(Lab(tmp_path / "lab").supervisor_pid())
+    down = _danesurvey("--config", settings, "lab", "down")
+    assert (down.returncode, down.stderr) == (0, "")
+    assert _gone(pids)
+    asked = _danesurvey(*state, *ask)
+    assert asked.returncode == 1
+    assert "no lab is up in" in asked.stderr
+
+
+def test_after_its_first_process_is_killed_all_is_gone(tmp_path: Path) -> None:
+    internet = Lab(tmp_path, [])
+    internet.up(attached=False)
+    supervisor = internet.supervisor_pid()
+    pids = _descendants(supervisor)
+    ended = os.pidfd_open(supervisor)
+    os.kill(supervisor, signal.SIGKILL)
+    select.select([ended], [], [])
+    os.close(ended)
+    internet.down()
+    assert not internet.is_up
+    assert _gone(pids)
+    with internet:
+        assert internet.is_up
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--zone", "a.zone", "--domains", "9"], "a lab has either"),
+        (["--dead", "0.1"], "it goes with --domains"),
+        (["--zone", "a.zone"], "No such file"),
+    ],
+)
+def test_what_cannot_be_brought_up(options: Sequence[str], said: str, tmp_path: Path) -> None:
+    done = _danesurvey("--state-dir", str(tmp_path), "lab", "up", *options)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_without_nsd(tmp_path: Path) -> None:
+    hidden = ["unshare", "--mount", "sh", "-c", f'mount --bind /dev/null {nsd.program()} && "$@"']
+    hidden.append("sh")
+    if subprocess.run([*hidden, "true"], stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("no mount namespaces here")
+    done = _danesurvey("--state-dir", str(tmp_path), "lab", "up", before=hidden)
+    assert done.returncode == 3
+    assert done.stderr == "danesurvey: nsd is not installed; the lab needs it (Debian: nsd)\n"
