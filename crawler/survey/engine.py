@@ -52,8 +52,6 @@ MORE_IN_FLIGHT = 2  # than scans at once: the next ones are at the workers alrea
 BACK_OFF_S = 10.0  # when nothing came back; doubles
 LONGEST_BACK_OFF_S = 600.0
 _FLUSH_PAUSE_S = 1.0  # after a flush that failed; doubles, up to BACK_OFF_S
-TRIES_A_ROW = 4  # of a row whose every question goes unanswered, with CD=1 and second looks
-QUESTIONS_A_ROW = 3  # to the name servers of a domain: MX, DNSKEY, NSEC3PARAM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +123,7 @@ class Engine:
         self.canaries = CanaryHistory(run.record.get("canaries", {}))
         self._resolvers = resolvers
         self._stopping = stopping
-        self._usual_failures = usual_failures
+        self.usual_failures = usual_failures
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -237,57 +235,6 @@ class Engine:
         await self.rest(wait_s)
         state.resting_until = None
 
-    async def lookup_passes(
-        self,
-        work: Callable[[Mapping[str, Any]], Work],
-        first: Callable[[StagePass], AsyncIterator[Shard]],
-        later: Callable[[int, StagePass], AsyncIterator[Shard]],
-    ) -> None:
-        """All passes of a lookup stage (measurement, section 2).
-
-        `work` gets the options that every DNS scan has; `later(n, …)` gives the rows that
-        fail and were asked fewer than n times.
-        """
-        rests = self.settings.client.passes_s
-        for number, rest_s in enumerate((0.0, *rests), start=1):
-            ask = first if number == 1 else partial(later, number)
-            # Not the end: where a run goes on, a later pass may have been cut short.
-            if number > 1 and not await _any(ask(StagePass("", number))):
-                continue
-            await self.finish_pass(
-                partial(self._lookup_work, work, number, len(rests) + 1),
-                number,
-                ask,
-                replace=number > 1,
-                rest_s=rest_s,
-            )
-
-    def _lookup_work(
-        self, work: Callable[[Mapping[str, Any]], Work], number: int, last: int
-    ) -> Work:
-        options = {
-            "client": self.client,
-            "canaries": self.settings.canaries,
-            "run_id": self.run.run_id,
-            "passes": number,
-            "last_pass": number == last,
-        }
-        made = work(options)
-        usual = self._usual_failures.get(made.stage, 0.0)
-        return dataclasses.replace(
-            made,
-            options={**made.options, "usual_servfail_share": usual},
-            deadline_s=partial(self._lookups_s, last_pass=number == last),
-        )
-
-    def _lookups_s(self, rows: pa.RecordBatch, *, last_pass: bool) -> float:
-        """How long lookups of `rows` may take: all unanswered, and those of one set in a row."""
-        client = self.client
-        try_s = client.last_try_s if last_pass else client.try_s
-        unanswered_s = (1 + rows.num_rows / client.window) * TRIES_A_ROW * try_s
-        per_s = client.questions_per_s_per_name_server_set
-        return unanswered_s + _largest_set(rows) * QUESTIONS_A_ROW / per_s
-
     async def _dispatch(
         self, work: Work, shards: AsyncIterator[Shard], progress: Progress, *, replace: bool
     ) -> None:
@@ -380,23 +327,6 @@ class Engine:
             window=max(1, client.window // THREADS_PER_WORKER),
             questions_per_s_per_name_server_set=per_s,
         )
-
-
-async def _any(shards: AsyncIterator[Shard]) -> bool:
-    async for _ in shards:
-        return True
-    return False
-
-
-def _largest_set(rows: pa.RecordBatch) -> int:
-    """How many of the rows have the same name servers; hosts: the same parent domain."""
-    if "ns" in rows.schema.names:
-        sets = pc.binary_join(rows.column("ns").cast(pa.list_(pa.string())), " ")
-        known = sets.filter(pc.not_equal(sets, ""))
-    else:
-        known = pc.replace_substring_regex(rows.column("host"), r"^[^.]*\.?", "")
-    counts = pc.value_counts(known).field("counts")
-    return int(pc.max(counts).as_py() or 0)
 
 
 def cut(batch: pa.RecordBatch, rows: int) -> list[pa.RecordBatch]:

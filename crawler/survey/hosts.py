@@ -9,6 +9,7 @@ from typing import Any
 from crawler.dns.client import Resolvers
 from crawler.scan import hosts as hosts_scan
 from crawler.survey.engine import Engine, StagePass, Work, cut
+from crawler.survey.lookups import lookup_passes
 from crawler.survey.node import Scan
 from crawler.survey.shards import Shard
 from storage import missing
@@ -53,4 +54,4 @@ async def hosts(engine: Engine, resolvers: Resolvers, *, scan: Scan = hosts_scan
             state,
         )
 
-    await engine.lookup_passes(work, first, later)
+    await lookup_passes(engine, work, first, later)

@@ -8,6 +8,7 @@ import pyarrow as pa
 from crawler.dns.client import Resolvers
 from crawler.scan import resolve as resolve_scan
 from crawler.survey.engine import Engine, StagePass, Work
+from crawler.survey.lookups import lookup_passes
 from crawler.survey.node import Scan
 from crawler.survey.opted_out import without_opted_out
 from crawler.survey.shards import Shard
@@ -45,4 +46,4 @@ async def resolve(engine: Engine, resolvers: Resolvers, *, scan: Scan = resolve_
             state,
         )
 
-    await engine.lookup_passes(work, first, later)
+    await lookup_passes(engine, work, first, later)

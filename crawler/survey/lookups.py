@@ -1,0 +1,93 @@
+"""The passes of a stage that asks the resolver: resolve and hosts (measurement, section 2).
+
+What fails or goes unanswered is asked again 10 s, 90 s, 20 min later and at the end of the
+run, the same query each time: which rows fail and were asked fewer than n times.
+"""
+
+import dataclasses
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute
+
+from crawler.dns.settings import ClientSettings
+from crawler.survey.engine import Engine, StagePass, Work
+from crawler.survey.shards import Shard
+
+pc: Any = pyarrow.compute  # the stubs lack some of the kernels
+
+TRIES_A_ROW = 4  # of a row whose every question goes unanswered, with CD=1 and second looks
+QUESTIONS_A_ROW = 3  # to the name servers of a domain: MX, DNSKEY, NSEC3PARAM
+
+
+async def lookup_passes(
+    engine: Engine,
+    work: Callable[[Mapping[str, Any]], Work],
+    first: Callable[[StagePass], AsyncIterator[Shard]],
+    later: Callable[[int, StagePass], AsyncIterator[Shard]],
+) -> None:
+    """All passes of a stage. Raises Stopped, LocalTrouble.
+
+    work    made of the options that every DNS scan has
+    later   `later(n, …)` gives the rows that fail and were asked fewer than n times
+    """
+    rests = engine.settings.client.passes_s
+    for number, rest_s in enumerate((0.0, *rests), start=1):
+        ask = first if number == 1 else partial(later, number)
+        # Not the end: where a run goes on, a later pass may have been cut short.
+        if number > 1 and not await _any(ask(StagePass("", number))):
+            continue
+        await engine.finish_pass(
+            partial(_work, engine, work, number, last_pass=number == len(rests) + 1),
+            number,
+            ask,
+            replace=number > 1,
+            rest_s=rest_s,
+        )
+
+
+async def _any(shards: AsyncIterator[Shard]) -> bool:
+    async for _ in shards:
+        return True
+    return False
+
+
+def _work(
+    engine: Engine, work: Callable[[Mapping[str, Any]], Work], number: int, *, last_pass: bool
+) -> Work:
+    made = work(
+        {
+            "client": engine.client,
+            "canaries": engine.settings.canaries,
+            "run_id": engine.run.run_id,
+            "passes": number,
+            "last_pass": last_pass,
+        }
+    )
+    usual = engine.usual_failures.get(made.stage, 0.0)
+    return dataclasses.replace(
+        made,
+        options={**made.options, "usual_servfail_share": usual},
+        deadline_s=partial(_longest_s, engine.client, last_pass=last_pass),
+    )
+
+
+def _longest_s(client: ClientSettings, rows: pa.RecordBatch, *, last_pass: bool) -> float:
+    """How long lookups of `rows` may take: all unanswered, and those of one set in a row."""
+    try_s = client.last_try_s if last_pass else client.try_s
+    unanswered_s = (1 + rows.num_rows / client.window) * TRIES_A_ROW * try_s
+    per_s = client.questions_per_s_per_name_server_set
+    return unanswered_s + _largest_set(rows) * QUESTIONS_A_ROW / per_s
+
+
+def _largest_set(rows: pa.RecordBatch) -> int:
+    """How many of the rows have the same name servers; hosts: the same parent domain."""
+    if "ns" in rows.schema.names:
+        sets = pc.binary_join(rows.column("ns").cast(pa.list_(pa.string())), " ")
+        known = sets.filter(pc.not_equal(sets, ""))
+    else:
+        known = pc.replace_substring_regex(rows.column("host"), r"^[^.]*\.?", "")
+    counts = pc.value_counts(known).field("counts")
+    return int(pc.max(counts).as_py() or 0)
