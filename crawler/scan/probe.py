@@ -11,9 +11,8 @@ after it (measurement, section 1), and else the server is visited again.
 """
 
 import math
-import resource
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Literal
@@ -29,8 +28,10 @@ from crawler.dns.settings import CanarySettings, ClientSettings
 from crawler.opt_out import OptOut
 from crawler.scan.judgement import Judged, judge, untouched
 from crawler.scan.looks import Look, attach
+from crawler.scan.open_files import within_open_files
 from crawler.scan.recheck import Fresh, Recheck
 from crawler.scan.recovery import recovered
+from crawler.scan.target import Key, keys_of
 from crawler.smtp.etiquette import Schedule, missing_identity, require_identity
 from crawler.smtp.probe import Conversation, converse
 from crawler.smtp.settings import ProbeSettings
@@ -38,17 +39,16 @@ from crawler.smtp.tls import Offer, key_type
 from dane.certificate import sha256_hex
 from dane.faults import Fault
 from dane.outcomes import HOST_CLASS, Defect, HostClass, HostStatus
-from dane.tlsa import TLSARecord, parse_text
 
 _OTHER_KEY: dict[str, Offer] = {"rsa": Offer.ECDSA, "ecdsa": Offer.RSA}
 
 _LAB_EHLO_NAME = "lab.invalid"
-_SCANS_AT_ONCE = 2  # in one worker process
-_OTHER_FILES = 512
 _MAX_STORED = 64 * 1024
 """Bytes of one chain whose certificates are kept; of the rest only the digests are."""
 
 Family = Literal[4, 6]
+OnRow = Callable[[dict[str, Any], Mapping[str, bytes]], None]
+"""Gets a row that will not change any more, without run and attempt, and all certificates seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,36 +57,6 @@ class _Target:
 
     row: int
     offer: Offer
-
-
-@dataclass(frozen=True, slots=True)
-class _Key:
-    """A row of the shard."""
-
-    bucket: int
-    address: str
-    tlsa_digest: str
-    operator: str
-    sni: str
-    host: str
-    tlsa: tuple[str, ...]
-    dns_asked: datetime
-    earlier: tuple[bytes, ...] = ()  # certificates (DER) that this server showed in earlier runs
-
-    @property
-    def records(self) -> list[TLSARecord]:
-        return [parse_text(text) for text in self.tlsa]
-
-
-_KEY = [field.name for field in fields(_Key)]
-
-
-def _keys(shard: pa.RecordBatch) -> list[_Key]:
-    given = [name for name in _KEY if name in shard.schema.names]
-    return [
-        _Key(**{**row, "tlsa": tuple(row["tlsa"]), "earlier": tuple(row.get("earlier", ()))})
-        for row in shard.select(given).to_pylist()
-    ]
 
 
 def scan(
@@ -103,6 +73,7 @@ def scan(
     client: ClientSettings | None = None,
     canaries: CanarySettings | None = None,
     at: datetime | None = None,
+    on_row: OnRow | None = None,
 ) -> tuple[pa.RecordBatch, pa.RecordBatch]:
     """Probe every row of `shard`: (rows of `smtp_probe`, rows of `certificate`).
 
@@ -113,18 +84,19 @@ def scan(
     `families` are those that this machine had at the run's start; rows of another are
     `unprobed`. With `resolver` answers that are too old are asked for again, and a mismatch is
     matched with fresh records before it counts; with `canaries` too, what these do not enclose
-    has no row. `at` is when certificates must be valid, by
-    default the moment of the connection. After `crawler.scan.stop` only the finished
-    rows are returned.
+    has no row. `at` is when certificates must be valid, by default the moment of the connection.
+    `on_row` is called in the scan's thread. After `crawler.scan.stop` only the finished rows are
+    returned.
     Raises UsageFault without an identity, or for a bad opt-out list.
     """
     require_identity(probe)
     probing = _Probing(
-        _keys(shard),
+        keys_of(shard),
         probe,
         new_per_s or probe.new_per_s,
         frozenset(families),
         at,
+        on_row,
     )
     crawler.scan.run(partial(probing.run, resolver, client or ClientSettings(), canaries))
     if probing.fault is not None:
@@ -147,20 +119,22 @@ class _Probing:
 
     def __init__(
         self,
-        keys: list[_Key],
+        keys: list[Key],
         settings: ProbeSettings,
         new_per_s: float,
         families: frozenset[Family],
         at: datetime | None,
+        on_row: OnRow | None,
     ) -> None:
         self.at = at
+        self.on_row = on_row
         self.keys = keys
         self.settings = settings
         self.families = families
         self.addresses = Addresses(settings.lab_addresses)
         self.opt_out = OptOut(settings.opt_out)
         self.schedule: Schedule[_Target] = Schedule(
-            sessions=_within_open_files(settings.sessions),
+            sessions=within_open_files(settings.sessions),
             new_per_s=new_per_s,
             per_operator=settings.per_operator,
             address_interval_s=settings.address_interval_s,
@@ -205,7 +179,7 @@ class _Probing:
     async def visit_all(self) -> None:
         for row, key in enumerate(self.keys):
             if (reason := self.not_contacted(key)) is not None:
-                self.rows[row] = self.made(row, [reason.talk], reason)
+                self.keep(row, self.made(row, [reason.talk], reason))
             else:
                 self.schedule.add(_Target(row, Offer.MODERN), key.address, key.operator)
         async with trio.open_nursery() as nursery:
@@ -242,7 +216,7 @@ class _Probing:
             enclosed = list(self.unconfirmed)
             if await watch.look() is Health.GOOD:
                 for row in enclosed:
-                    self.rows[row] = self.unconfirmed.pop(row)
+                    self.keep(row, self.unconfirmed.pop(row))
             else:
                 self.epoch += 1
                 self.paused = True
@@ -257,7 +231,7 @@ class _Probing:
                 self.paused = False
             self.changed.set()
 
-    def not_contacted(self, key: _Key) -> Judged | None:
+    def not_contacted(self, key: Key) -> Judged | None:
         """Why this address must be left alone, if it must. Asked again at each connection."""
         if (refusal := self.addresses.refusal(key.address)) is not None:
             return untouched(HostStatus.RESERVED_ADDRESS, refusal)
@@ -286,7 +260,7 @@ class _Probing:
             if withdrawn is not None:
                 again = self.finish(row, [withdrawn.talk], withdrawn)
             elif (reason := reason or self.not_contacted(key)) is not None:
-                self.rows[row] = self.made(row, [reason.talk], reason)
+                self.keep(row, self.made(row, [reason.talk], reason))
             else:
                 talks.append(
                     await converse(
@@ -302,7 +276,7 @@ class _Probing:
             self.fault = fault
         except Exception as bug:  # noqa: BLE001 - one session's bug is that session's row
             reason = untouched(HostStatus.LOCAL_ERROR_SMTP, repr(bug)[:200])
-            self.rows[row] = self.made(row, [reason.talk], reason)
+            self.keep(row, self.made(row, [reason.talk], reason))
         self.schedule.finished(target, trio.current_time(), again)
         self.changed.set()
 
@@ -356,12 +330,17 @@ class _Probing:
         target to visit again if a canary was bad meanwhile."""
         shown = self.made(row, talks, judged, defects)
         if not self.enclosed or all(talk.chain for talk in talks):
-            self.rows[row] = shown
+            self.keep(row, shown)
         elif self.begun[row] == self.epoch:
             self.unconfirmed[row] = shown
         else:
             return _Target(row, Offer.MODERN)
         return None
+
+    def keep(self, row: int, shown: dict[str, Any]) -> None:
+        self.rows[row] = shown
+        if self.on_row is not None:
+            self.on_row(shown, self.certificates)
 
     def made(
         self,
@@ -416,18 +395,3 @@ def _withdrawn(fresh: Fresh) -> Judged | None:
         return None
     status = HostStatus.LOCAL_ERROR_SMTP if fresh.ours else HostStatus.UNPROBED
     return untouched(status, fresh.withdrawn)
-
-
-def _within_open_files(sessions: int) -> int:
-    """As many as this process may have sockets, with the limit raised as far as allowed.
-
-    Two scans share a worker process, and the rest of it needs descriptors too.
-    """
-    wanted = _SCANS_AT_ONCE * sessions + _OTHER_FILES
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return sessions
-    return max(1, (soft - _OTHER_FILES) // _SCANS_AT_ONCE)

@@ -76,7 +76,7 @@ INFORMATION = frozenset(
 Detail = LookupStage | NoMailReason | None
 
 SENTENCE: dict[tuple[DomainStatus, Detail], str] = {
-    (DomainStatus.DANE, None): "DANE works: every MX host has TLSA records, and {measured}.",
+    (DomainStatus.DANE, None): "DANE works: {promising} has TLSA records, and {measured}.",
     (DomainStatus.BROKEN, None): "DANE is broken at {level} MX host {hosts}.",
     (DomainStatus.PARTIAL, None): "DANE at some MX hosts only: {hosts} has no usable TLSA record.",
     (DomainStatus.UNUSABLE, None): "TLSA records, but none that a sender can use.",

@@ -37,7 +37,8 @@ from danesurvey.check.explanation import (
     repairs,
     rollover_advice,
 )
-from danesurvey.check.measure import Measured, Row, tlsa_name
+from danesurvey.check.findings import Measured, tlsa_name
+from danesurvey.check.lookups import Row
 from reports.escape import printable
 
 VERSION = 1
@@ -93,12 +94,16 @@ def _sentence(verdict: Row, hosts: Sequence[Document]) -> str:
         DomainStatus.LOOKUP_FAILED: [one["host"] for one in hosts if one["class"] == HostClass.L],
         DomainStatus.PARTIAL: [one["host"] for one in hosts if not one["usable"]],
     }.get(status, [])
+    unasked = any(one["status"] == HostStatus.OPTED_OUT and not one["addresses"] for one in hosts)
     unmeasured = [one["host"] for one in hosts if one["class"] == HostClass.Q]
     measured = "every server matches them"
     if unmeasured:
         measured = f"every server that could be measured matches them ({listed(unmeasured)} not)"
     return SENTENCE[status, detail(verdict)].format(
-        hosts=listed(blamed), level=verdict["level"], measured=measured
+        hosts=listed(blamed),
+        level=verdict["level"],
+        promising="every MX host that may be asked about" if unasked else "every MX host",
+        measured=measured,
     )
 
 

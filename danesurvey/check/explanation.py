@@ -31,7 +31,8 @@ from danesurvey.check.advice import (
     ROLLOVER_WAIT,
     Detail,
 )
-from danesurvey.check.measure import Measured, Row, tlsa_name
+from danesurvey.check.findings import Measured, tlsa_name
+from danesurvey.check.lookups import Row
 from reports.escape import printable
 
 Document = dict[str, Any]

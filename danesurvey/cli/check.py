@@ -1,10 +1,10 @@
 """`danesurvey check`: one domain live, explained."""
 
-import itertools
 import json
+import signal
 import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -18,9 +18,7 @@ from danesurvey.cli.context import settings_of
 if TYPE_CHECKING:
     from danesurvey.settings import Settings
 
-AT_ONCE = 200
-"""Domains that are measured together when there are many."""
-
+_TERMINATED = 143  # exit code, as of a command that SIGTERM ends
 _EXAMPLE = "Example: danesurvey check example.org"
 
 
@@ -96,7 +94,7 @@ def check(
 
 def _check(
     settings: "Settings",
-    names: Iterator[str],
+    names: Iterable[str],
     form: Form,
     *,
     families: frozenset[Literal[4, 6]],
@@ -106,36 +104,38 @@ def _check(
 ) -> int:
     """Print each domain's result as soon as it is there; the exit code of the worst."""
     # Heavy imports are for this verb alone.
+    from rich.console import Console
+
     from crawler.dns.unbound import loopback
+    from crawler.opt_out import OptOut
     from danesurvey.check.document import document
     from danesurvey.check.measure import Checker, Request
 
     address = loopback(resolver) if resolver else None
     request = Request(families=families, mx=mx, at=at, resolver=address)
-    first = next(names, None)
-    if first is None:
+    wanted = list(dict.fromkeys(names))
+    if not wanted:
         raise UsageFault("no domain to check")
+    listed = OptOut(settings.probe.opt_out)
+    if left_alone := [name for name in wanted if listed.covers(names=(name,))]:
+        raise UsageFault(f"{left_alone[0]} is on the opt-out list: it is not looked up")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))  # tidily, as after Ctrl-C
     worst = Severity.OK
     pause = f"{settings.probe.address_interval_s:g} s"
-    with Checker(settings, request) as checker:
-        remaining = itertools.chain([first], names)
-        while some := list(itertools.islice(remaining, AT_ONCE)):
-            what = some[0] + (" and others" if some[1:] else "")
-            with _talking(f"checking {what}; a server that fails is visited again after {pause}"):
-                results = checker.measure(some)
-            for measured in results:
-                found = document(measured, at)
-                worst = max(worst, found["verdict"]["severity"], key=WORSE_LAST.index)
-                _show(found, form)
+    # A sign of life on a terminal: what fails takes minutes.
+    with (
+        Checker(settings, request) as checker,
+        Console(stderr=True).status("") as status,
+        closing(checker.measure(wanted)) as results,
+    ):
+        for left in range(len(wanted), 0, -1):
+            status.update(f"checking {left}; a server that fails is visited again after {pause}")
+            found = document(next(results), at)
+            worst = max(worst, found["verdict"]["severity"], key=WORSE_LAST.index)
+            status.stop()
+            _show(found, form)
+            status.start()
     return (NAGIOS_CODE if form.nagios else EXIT_CODE)[worst]
-
-
-def _talking(text: str) -> AbstractContextManager[object]:
-    """A sign of life on a terminal: what fails takes minutes."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    return console.status(text) if console.is_terminal else nullcontext()
 
 
 def _show(found: dict[str, Any], form: Form) -> None:
@@ -153,7 +153,7 @@ def _show(found: dict[str, Any], form: Form) -> None:
         terminal.show(Console(), found)
 
 
-def _names(arguments: list[str]) -> Iterator[str]:
+def _names(arguments: Iterable[str]) -> Iterator[str]:
     """The domains as keys; `-` stands for the lines of standard input."""
     for argument in arguments:
         if argument != "-":

@@ -19,7 +19,7 @@ _EXAMPLE = re.compile(
     r"(?<=<!-- check )(?P<arguments>[^\n]*)( -->\n```text\n)(?P<text>.*?)(?=```)", re.DOTALL
 )
 _TIME = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
-_DOMAIN = re.compile(r"^\S.*\n(?: .*\n)*", re.MULTILINE)
+_DOMAIN = re.compile(r"^(\S+): .*\n(?: .*\n)*", re.MULTILINE)
 _BESIDE = ("provider", "unsigned-provider-host")  # whose hosts other scenarios point at
 
 
@@ -43,7 +43,7 @@ def written(page: str, lab: Lab) -> str:
         one["arguments"] for one in _EXAMPLE.finditer(page) if one["arguments"][0] != "-"
     )
     # One command for all that have no options: its output is cut where a domain begins.
-    outputs = dict(zip(plain.split(), _DOMAIN.findall(_check(lab, plain)), strict=True))
+    outputs = {one[1]: one[0] for one in _DOMAIN.finditer(_check(lab, plain))}
 
     def example(found: re.Match[str]) -> str:
         arguments = found["arguments"]

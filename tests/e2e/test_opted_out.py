@@ -50,3 +50,11 @@ def test_check_says_so(quick_lab: Lab, listed: Path) -> None:
     done = check(quick_lab, "hosted.hashed", settings=(f"probe.opt_out={listed}",))
     assert done.returncode == 0, done.stderr
     assert f"MX 20 {LEFT_ALONE}: opted_out" in done.stdout
+    assert "every MX host that may be asked about has TLSA records" in done.stdout
+    assert f"({LEFT_ALONE} not)" in done.stdout
+
+
+def test_check_does_not_look_up_a_domain_on_the_list(quick_lab: Lab, listed: Path) -> None:
+    done = check(quick_lab, "no-starttls.plain", settings=(f"probe.opt_out={listed}",))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no-starttls.plain is on the opt-out list" in done.stderr

@@ -24,7 +24,7 @@ from dane.outcomes import (
 )
 from danesurvey.check import advice, terminal
 from danesurvey.check.document import document
-from danesurvey.check.measure import Measured, tlsa_name
+from danesurvey.check.findings import Measured, tlsa_name
 
 
 def test_every_word_has_its_sentence() -> None:
