@@ -18,17 +18,15 @@ import pyarrow as pa
 from crawler.zones import sources
 from crawler.zones.acceptance import Figures, refusal
 from crawler.zones.assembly import Stage
-from crawler.zones.files import ZoneFile
 from crawler.zones.lists import read_list
+from crawler.zones.progress import Meter, Progress
 from crawler.zones.scanner import BLOCK, scan
 from crawler.zones.settings import IntakeSettings, ZoneSource
-from crawler.zones.sources import EVERY, Obtained, Progress
+from crawler.zones.sources import EVERY, SCRATCH, Obtained
 from dane.faults import Fault, LocalTrouble, Refused
 from storage import delegation
 from storage.database import Connection, Pool, patiently
 from storage.delegation import Changes, Snapshot
-
-_TOLD_BYTES = 256 << 20
 
 
 class Verdict(StrEnum):
@@ -85,16 +83,19 @@ async def intake(
 
     What is fetched is kept under `state_dir`/zones. `progress` gets lines for people.
     `accept_shrink` takes any loss of names, this once. Raises UsageFault for a source whose
-    settings do not hold together, LocalTrouble without a database.
+    settings do not hold together, LocalTrouble without a database, or while another process
+    fetches zones.
     """
     sources.check(zone_sources)
     directory = state_dir / "zones"
     rows = []
-    for source in zone_sources:
-        async for obtained in sources.obtain(source, settings, directory, progress):
-            row = await _Intake(pool, settings, directory, progress, accept_shrink).take(obtained)
-            progress(_line(row))
-            rows.append(row)
+    with sources.workplace(directory):
+        taking = _Intake(pool, settings, directory / SCRATCH, progress, accept_shrink)
+        for source in zone_sources:
+            async for obtained in sources.obtain(source, settings, directory, progress):
+                row = await taking.take(obtained)
+                progress(_line(row))
+                rows.append(row)
     return rows
 
 
@@ -104,7 +105,7 @@ class _Intake:
 
     pool: Pool
     settings: IntakeSettings
-    directory: Path
+    scratch: Path
     progress: Progress
     accept_shrink: bool
 
@@ -115,7 +116,7 @@ class _Intake:
             assert obtained.fault is not None
             return await self._refuse(snapshot, obtained.fault, began)
         try:
-            sha256, received = await asyncio.to_thread(_digest, obtained.file.path)
+            sha256, received = await asyncio.to_thread(_digest, obtained.file.data)
             snapshot = _with(snapshot, sha256=sha256, received=received)
             last = await self._latest(snapshot.zone)
             if last is not None and _same_file(last, snapshot):
@@ -167,7 +168,10 @@ class _Intake:
         return _row(snapshot, Verdict.ACCEPTED, changes)
 
     async def _refuse(self, snapshot: Snapshot, fault: Fault, began: float) -> ZoneRow:
-        snapshot = _with(snapshot, reason=str(fault), seconds=time.monotonic() - began)
+        reason = str(fault)
+        if snapshot.zone == EVERY:  # nobody knows whose file it is
+            reason = f"{snapshot.origin}: {reason}"
+        snapshot = _with(snapshot, reason=reason, seconds=time.monotonic() - began)
         await patiently(self.pool, lambda held: delegation.refuse(held, snapshot))
         return _row(snapshot, Verdict.REFUSED if isinstance(fault, Refused) else Verdict.FAILED)
 
@@ -177,11 +181,11 @@ class _Intake:
         assert file is not None
         if source.kind == "list":
             found = read_list(
-                file.path,
+                file,
                 obtained.zone,
                 form=source.format,
                 column=source.column,
-                max_ratio=self.settings.max_ratio,
+                meter=Meter(self.progress, str(file), "read"),
             )
             return _Scanned(
                 zone=obtained.zone,
@@ -192,12 +196,13 @@ class _Intake:
                 batches=found.batches,
                 close=lambda: None,
             )
+        meter = Meter(self.progress, str(file), "scanned")
         scanned = scan(
-            lambda: self._told(file),
-            lambda: Stage(self.directory),
+            lambda: _told(file.chunks(BLOCK), meter),
+            lambda: Stage(self.scratch),
             origin=None if obtained.zone == EVERY else obtained.zone,
             directory=file.path.parent if source.allow_include else None,
-            work=self.directory,
+            work=self.scratch,
         )
         return _Scanned(
             zone=scanned.zone,
@@ -211,15 +216,13 @@ class _Intake:
             close=scanned.stage.close,
         )
 
-    def _told(self, file: ZoneFile) -> Iterator[bytes]:
-        """The file's chunks, with a line of progress now and then."""
-        size = told = 0
-        for chunk in file.chunks(BLOCK):
-            size += len(chunk)
-            if size >= told + _TOLD_BYTES:
-                told = size
-                self.progress(f"{file}: {size >> 20} MiB scanned")
-            yield chunk
+
+def _told(chunks: Iterator[bytes], meter: Meter) -> Iterator[bytes]:
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        meter.at(size)
+        yield chunk
 
 
 def _digest(path: Path) -> tuple[str, int]:

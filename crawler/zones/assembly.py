@@ -18,6 +18,8 @@ from crawler.zones.spread import Spread
 from dane.faults import Refused
 
 _STAGED_ROWS = 8192
+# Of one owner: a message has 65 535 bytes (RFC 1035 section 4.2.2), a record at least 12
+_MAX_RECORDS = 65_535 // 12
 
 
 class OutOfOrder(Exception):
@@ -134,6 +136,7 @@ class Ordered:
         self._begin(edge.owner, edge.domain)
         self._ds.update(edge.ds)
         self._ns.update(edge.ns)
+        self._check_size()
 
     def add_block(self, block: Block) -> None:
         """Take in a block of the fast reader."""
@@ -148,6 +151,11 @@ class Ordered:
         """Take in an NS or DS record of the general reader."""
         self._begin(Zone.form(record.owner), record.owner)
         (self._ds if record.kind is Kind.DS else self._ns).add(record.value)
+        self._check_size()
+
+    def _check_size(self) -> None:
+        if len(self._ds) + len(self._ns) > _MAX_RECORDS:
+            raise Refused(f"{self._domain}: more NS and DS records than any answer holds")
 
     def finish(self) -> int:
         """How many delegations there are in all."""

@@ -1,7 +1,7 @@
 """Client of ICANN's Centralized Zone Data Service (CZDS technical documentation, v1.1).
 
 Terms of the service: one download of a zone in 24 hours, a User-Agent, few log-ins (8 in 5
-minutes). So: one token for all, asked again once when it is refused; when a zone was last
+minutes). So: one token for all, a new one when it is refused, a few in all; when a zone was last
 downloaded is remembered beside it; what has not changed since is not fetched; a download that
 broke off goes on where it stopped, if the server allows ranges. The token goes to the
 download host only, never after a redirect to another host. File names are made here, of
@@ -25,6 +25,7 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 
 from crawler.zones.output import replacing
+from crawler.zones.progress import Meter, Progress
 from crawler.zones.settings import IntakeSettings, ZoneSource
 from dane import names
 from dane.faults import LocalTrouble, Refused, UsageFault
@@ -37,10 +38,11 @@ _FREE = 1 << 30  # bytes that stay free on the disk
 _CHUNK = 1 << 20
 _REDIRECTS = 5
 _TRIES = 4
+_LOG_INS = 6  # of a session: so many days, or fewer if tokens are refused before they expire
 _LINK = re.compile(r"/([A-Za-z0-9.-]+)\.zone$")
 _REASONS: dict[int, str] = {
     HTTPStatus.UNAUTHORIZED: "CZDS: the token is refused",
-    HTTPStatus.FORBIDDEN: "CZDS: no permission for this zone",
+    HTTPStatus.FORBIDDEN: "CZDS: no permission for this zone; ask for it in the portal",
     HTTPStatus.NOT_FOUND: "CZDS: no such zone",
     HTTPStatus.CONFLICT: "CZDS: new terms and conditions; accept them in the portal",
 }
@@ -96,7 +98,8 @@ class Czds:
         self._directory = directory
         self._secret = password(source)
         self._token: str | None = None
-        self._login = asyncio.Lock()
+        self._log_ins = 0
+        self._log_in = asyncio.Lock()
         self._slots = asyncio.Semaphore(settings.downloads)
 
     async def links(self) -> dict[str, str]:
@@ -104,16 +107,14 @@ class Czds:
         found = await self._retried("the list of links", self._links)
         if not isinstance(found, list):
             raise Refused("CZDS: no list of links")
-        return {zone: link for link in found if (zone := _zone_of(str(link))) is not None}
+        return {zone: link for link in found if (zone := _zone_of(link)) is not None}
 
     async def _links(self) -> object:
-        url = f"{self._source.download_url}/czds/downloads/links"
+        url = f"{self._source.download_url.rstrip('/')}/czds/downloads/links"
         async with self._request("GET", url) as response:
-            return await response.json(content_type=None)
+            return _json(await response.read())
 
-    async def download(
-        self, zone: str, url: str, progress: Callable[[str], None] | None = None
-    ) -> Download:
+    async def download(self, zone: str, url: str, progress: Progress) -> Download:
         """The zone's newest file that may be had now. Raises Refused, LocalTrouble."""
         path = self._directory / f"{zone}.zone"
         memory = _remembered(path)
@@ -131,6 +132,8 @@ class Czds:
                 return await operation()
             except (_Again, aiohttp.ClientError, TimeoutError) as error:
                 reason = str(error) or type(error).__name__
+            except OSError as error:  # of the disk
+                raise LocalTrouble(f"{self._directory}: {error.strerror}") from None
             if attempt + 1 < _TRIES:
                 await asyncio.sleep(self._settings.retry_wait_s * 2**attempt)
         raise Refused(f"CZDS: {what}: given up after {_TRIES} tries: {reason}")
@@ -141,7 +144,7 @@ class Czds:
         url: str,
         path: Path,
         memory: _Memory | None,
-        progress: Callable[[str], None] | None,
+        progress: Progress,
     ) -> Download:
         async with self._request("HEAD", url) as head:
             modified = head.headers.get("Last-Modified")
@@ -163,12 +166,15 @@ class Czds:
             headers = {"Range": f"bytes={have}-", "If-Range": modified}
         async with self._request("GET", url, headers) as response:
             continued = response.status == HTTPStatus.PARTIAL_CONTENT
+            begins = response.headers.get("Content-Range", "")
+            if continued and not begins.startswith(f"bytes {have}-"):
+                raise _Again("another part than the one that is missing")
             total = int(response.headers.get("Content-Length", 0)) + (have if continued else 0)
+            meter = Meter(progress, zone, "downloaded", total)
             with part.open("ab" if continued else "wb") as file:
                 async for chunk in response.content.iter_chunked(_CHUNK):
                     file.write(chunk)
-                    if progress is not None:
-                        progress(f"{zone}: {file.tell() >> 20} of {total >> 20} MiB")
+                    meter.at(file.tell())
                 file.flush()
                 os.fsync(file.fileno())
                 size = file.tell()
@@ -184,11 +190,13 @@ class Czds:
         self, method: str, url: str, headers: dict[str, str] | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A good answer. Raises Refused, LocalTrouble, _Again."""
-        for fresh in (False, True):
-            token = await self._authenticated(fresh)
+        refused = None
+        while True:
+            token = await self._token_after(refused)
             async with self._following(method, url, token, headers or {}) as response:
                 status = response.status
-                if status == HTTPStatus.UNAUTHORIZED and not fresh:
+                if status == HTTPStatus.UNAUTHORIZED and refused is None:
+                    refused = token
                     continue
                 if status in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
                     yield response
@@ -214,27 +222,35 @@ class Czds:
                 if response.status not in (301, 302, 303, 307, 308) or place is None:
                     yield response
                     return
-            url = urljoin(url, place)
+            try:
+                url = urljoin(url, place)
+            except ValueError:
+                raise Refused("CZDS: a redirect to nowhere") from None
         raise Refused("CZDS: too many redirects")
 
-    async def _authenticated(self, fresh: bool) -> str:
-        """The token; a new one if there is none, or if `fresh`."""
-        stale = self._token
-        async with self._login:
-            if self._token is None or (fresh and self._token == stale):
+    async def _token_after(self, refused: str | None) -> str:
+        """The token, which is a new one if the service has refused the last."""
+        async with self._log_in:
+            if self._token == refused:
                 self._token = await self._new_token()
+            assert self._token is not None
             return self._token
 
     async def _new_token(self) -> str:
-        url = f"{self._source.authenticate_url}/api/authenticate"
+        url = f"{self._source.authenticate_url.rstrip('/')}/api/authenticate"
         body = {"username": self._source.username, "password": self._secret}
+        if self._log_ins == _LOG_INS:
+            raise Refused("CZDS: the tokens are refused")
+        self._log_ins += 1
         try:
             async with self._http.post(url, json=body, allow_redirects=False) as response:
                 if response.status == HTTPStatus.TOO_MANY_REQUESTS:
                     raise Refused("CZDS: too many log-ins; try again in 5 minutes")
                 if response.status != HTTPStatus.OK:
-                    raise Refused(f"CZDS: log-in refused (HTTP {response.status})")
-                found = await response.json(content_type=None)
+                    raise Refused(
+                        f"CZDS: log-in refused (HTTP {response.status}): see username and password"
+                    )
+                found = _json(await response.read())
         except (aiohttp.ClientError, TimeoutError) as error:
             raise LocalTrouble(f"CZDS cannot be reached: {type(error).__name__}") from None
         token = found.get("accessToken") if isinstance(found, dict) else None
@@ -263,14 +279,22 @@ def _host(url: str) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port
 
 
-def _zone_of(link: str) -> str | None:
+def _json(text: bytes) -> object:
+    """What an answer holds. Raises Refused."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise Refused("CZDS: an answer that is no JSON") from None
+
+
+def _zone_of(link: object) -> str | None:
     """The zone of a link, a key that is also a safe file name; None for anything else."""
-    found = _LINK.search(urlsplit(link).path)
-    if found is None:
+    if not isinstance(link, str) or not link.isascii() or not link.isprintable():
         return None
     try:
-        return names.canonical(found[1])
-    except names.NameFault:
+        found = _LINK.search(urlsplit(link).path)
+        return None if found is None else names.canonical(found[1])
+    except ValueError:  # no URL, or no name
         return None
 
 

@@ -1,17 +1,20 @@
 """Zone files as they lie on a disk: unpacked in a stream, in bounded memory.
 
 gzip, zstd and xz are told by their first bytes, never by a name; a tar holds one zone a
-member. Refused: a stream that ends early, fails its checksum, has something after its end,
-or unpacks to suspiciously much.
+member, which may be packed itself. Refused: a stream that ends early, fails its checksum, has
+something after its end, or unpacks to suspiciously much.
 """
 
 import io
 import lzma
+import shutil
 import tarfile
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
@@ -21,10 +24,11 @@ from isal import igzip, isal_zlib
 from dane.faults import LocalTrouble, Refused, UsageFault
 
 _GZIP, _ZSTD, _XZ = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0"
-_TAR_AT, _TAR = 257, b"ustar"
+_TAR_AT, _TAR, _TAR_END = 257, b"ustar", bytes(1024)
 _FREE = 16 << 20  # unpacked bytes before the ratio counts: small files of one line are fine
-_ZSTD_WINDOW = 128 << 20
-_FED = 2 << 10  # packed bytes at a time: 2 KiB of xz or zstd may unpack to some 10 MiB
+_MAX_WINDOW = 128 << 20  # bytes that unpacking refers back to: more than `xz -9` and `zstd --long`
+_FED = 2 << 10  # packed bytes at a time: 2 KiB may unpack to 64 MiB (RFC 8878 section 3.1.1.2.2)
+_COPIED = 1 << 20
 _gzip_file: Any = igzip.IGzipFile  # untyped
 _isal_error: type[Exception] = getattr(isal_zlib, "error")  # noqa: B009  # wrong in its stubs
 _FAULTS = (
@@ -41,48 +45,68 @@ class ZoneFile:
     """A file that holds one zone, or a member of a tar of them."""
 
     path: Path
-    member: str | None = None
     max_ratio: float = 200.0
+    member: str | None = None
+    copy: Path | None = None  # where the member lies, unpacked out of the tar
 
     def __str__(self) -> str:
-        return self.path.name if self.member is None else f"{self.path.name}:{self.member}"
+        """One line of ASCII: names of members are from strangers."""
+        name = self.path.name if self.member is None else f"{self.path.name}:{self.member}"
+        return name.encode("unicode_escape").decode("ascii")
+
+    @property
+    def data(self) -> Path:
+        """The file whose bytes are this zone's alone."""
+        return self.copy or self.path
 
     def chunks(self, size: int) -> Iterator[bytes]:
         """The unpacked bytes, `size` at a time. Raises Refused, LocalTrouble."""
-        with _unpacked(self.path, self.max_ratio) as stream:
-            if self.member is None:
-                yield from _read(stream, size)
-                return
-            with tarfile.open(fileobj=stream, mode="r|") as tar:
-                for entry in tar:
-                    if entry.name == self.member and (file := tar.extractfile(entry)):
-                        yield from _read(cast(BinaryIO, file), size)
-                        return
-        raise Refused("no such member")
+        with _unpacked(self.data, self.max_ratio) as stream:
+            yield from _read(stream, size)
 
 
-def zone_files(path: Path, max_ratio: float = 200.0) -> list[ZoneFile]:
-    """The zones at a path: a file, the members of a tar, or all files of a directory.
-
-    Raises Refused, UsageFault (a pipe), LocalTrouble.
-    """
-    if path.is_dir():
-        entries = sorted(one for one in path.iterdir() if not one.name.startswith("."))
-        return [one for entry in entries if entry.is_file() for one in _member(entry, max_ratio)]
-    with _unpacked(path, max_ratio) as stream:
-        start = stream.read(_TAR_AT + len(_TAR))
-    if start[_TAR_AT:] != _TAR:
-        return [ZoneFile(path, None, max_ratio)]
-    with _unpacked(path, max_ratio) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
-        return [ZoneFile(path, entry.name, max_ratio) for entry in tar if entry.isfile()]
-
-
-def _member(path: Path, max_ratio: float) -> list[ZoneFile]:
-    """The zones of one file of a directory; what is refused is named."""
+def listed(path: Path) -> list[Path]:
+    """The files of a directory that are not hidden, or the path itself. Raises LocalTrouble."""
     try:
-        return zone_files(path, max_ratio)
-    except Refused as refused:
-        raise Refused(f"{path.name}: {refused}") from None
+        if not path.is_dir():
+            return [path]
+        return sorted(one for one in path.iterdir() if one.is_file() and one.name[0] != ".")
+    except OSError as error:
+        raise LocalTrouble(f"{path}: {error.strerror}") from None
+
+
+def zone_files(
+    path: Path, max_ratio: float = 200.0, directory: Path | None = None
+) -> Iterator[ZoneFile]:
+    """The zones of a file: itself, or the members of a tar one after the other.
+
+    A member lies in a temporary file of `directory` until the next one is asked for. Raises
+    Refused, UsageFault (a pipe), LocalTrouble.
+    """
+    with _unpacked(path, max_ratio) as stream:
+        is_tar = stream.read(_TAR_AT + len(_TAR))[_TAR_AT:] == _TAR
+        if is_tar:
+            _check_end(stream)  # before the first member is believed
+    if not is_tar:
+        yield ZoneFile(path, max_ratio)
+        return
+    with _unpacked(path, max_ratio) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
+        for entry in tar:
+            if not entry.isreg() or entry.issparse():  # holes unpack to any size
+                continue
+            with tempfile.NamedTemporaryFile(prefix="zone-", dir=directory) as copy:
+                shutil.copyfileobj(cast(BinaryIO, tar.extractfile(entry)), copy, _COPIED)
+                copy.flush()
+                yield ZoneFile(path, max_ratio, entry.name, Path(copy.name))
+
+
+def _check_end(tar: BinaryIO) -> None:
+    """Read a tar to its end, checksums of its packing included. Raises Refused."""
+    end = b""
+    for chunk in _read(tar, _COPIED):
+        end = (end + chunk)[-len(_TAR_END) :]
+    if end != _TAR_END:
+        raise Refused("a tar that was cut, or has something after its end")
 
 
 def _read(stream: BinaryIO, size: int) -> Iterator[bytes]:
@@ -164,35 +188,40 @@ class _Frames(io.RawIOBase):
         self._frame = new()
         self._inside = False
         self._packed = b""
-        self._ready = b""
+        self._ready = memoryview(b"")  # unpacked and not yet read: cut off without copying
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
-        parts = [self._ready]
-        have = len(self._ready)
-        while size < 0 or have < size:
+        """Just so many bytes, but at the end."""
+        parts, missing = [], size
+        while missing and (self._ready or self._unpack()):
+            part = self._ready[:missing] if size >= 0 else self._ready
+            self._ready = self._ready[len(part) :]
+            missing -= len(part)
+            parts.append(part)
+        return b"".join(parts)
+
+    def _unpack(self) -> bool:
+        """Unpack some more; False at the end."""
+        while not self._ready:
             packed = self._packed or self._file.read(_FED)
             if not packed:
                 if self._inside:
                     raise EOFError("the file ends early")
-                break
+                return False
             if not self._inside:  # .xz allows zeros between streams
                 packed = packed.lstrip(b"\0")
             self._packed = b""
             if packed:
                 self._inside = True
-                parts.append(self._frame.decompress(packed))
-                have += len(parts[-1])
+                self._ready = memoryview(self._frame.decompress(packed))
                 if self._frame.eof:
                     self._packed = self._frame.unused_data
                     self._frame = self._new()
                     self._inside = False
-        data = b"".join(parts)
-        end = len(data) if size < 0 else size
-        self._ready = data[end:]
-        return data[:end]
+        return True
 
 
 def _open_gzip(file: BinaryIO) -> BinaryIO:
@@ -200,11 +229,11 @@ def _open_gzip(file: BinaryIO) -> BinaryIO:
 
 
 def _open_xz(file: BinaryIO) -> BinaryIO:
-    return cast(BinaryIO, _Frames(file, lzma.LZMADecompressor))
+    return cast(BinaryIO, _Frames(file, partial(lzma.LZMADecompressor, memlimit=_MAX_WINDOW)))
 
 
 def _open_zstd(file: BinaryIO) -> BinaryIO:
-    frame = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
+    frame = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
     return cast(BinaryIO, _Frames(file, frame.decompressobj))
 
 

@@ -1,16 +1,20 @@
 """Lists of domain names, of registries that publish names and no zone.
 
-Plain (one name a line, `#` begins a comment) or one column of a CSV file; as it is, or in
-gzip, zstd, xz or zip. Names are reduced to the registrable domain (Public Suffix List).
-Whether a name is signed is not in a list: the resolve stage asks.
+Plain (one name a line, `#` begins a comment) or one column of a CSV file, whose columns are
+parted by commas, semicolons or tabs; as it is, or in gzip, zstd, xz or zip. Names are reduced to
+the registrable domain (Public Suffix List). Whether a name is signed is not in a list: the
+resolve stage asks.
 """
 
 import csv
+import lzma
+import re
+import unicodedata
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +23,7 @@ from crawler.zones.acceptance import foreign
 from crawler.zones.delegations import SCHEMA
 from crawler.zones.files import ZoneFile
 from crawler.zones.master import MAX_LINE
+from crawler.zones.progress import Meter
 from dane import names
 from dane.faults import Refused
 
@@ -27,6 +32,21 @@ _BATCH = 100_000
 _MAX_BAD = 0.01  # of the lines: more, and it is no list of names
 _ZIP = b"PK\x03\x04"
 _COLUMN_NAMES = ("domain", "name", "domain_name", "domainname")
+_DELIMITERS = ",;\t"
+_BOM = "\ufeff"
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+# What a U-label is made of (RFC 5892 sections 2.1, 2.8 and appendix A), and the hyphen
+_LETTERS = {"Ll", "Lo", "Lm", "Mn", "Mc", "Nd"}
+_CONTEXTUAL = "-\u00b7\u0375\u05f3\u05f4\u30fb\u200c\u200d"
+_DAMAGES = (  # what the packings of a zip raise
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    OSError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+)
 _UNKNOWN: Any = pa.list_(pa.field("item", pa.string(), nullable=False))
 
 
@@ -47,19 +67,20 @@ class NameList:
 
 
 def read_list(
-    path: Path, zone: str, *, form: str | None, column: str | None, max_ratio: float
+    file: ZoneFile, zone: str, *, form: str | None, column: str | None, meter: Meter
 ) -> NameList:
     """Read a list. Names outside `zone` (a key) are an error of the list, like bad lines.
 
     `form` is "plain" or "csv" (default: by the file's first line). Raises Refused,
     LocalTrouble.
     """
-    counted = _Counted(_chunks(path, max_ratio))
+    counted = _Counted(_chunks(file), meter)
     lines = _text_lines(counted)
-    first = next(lines, "")
+    first = next(lines, "").removeprefix(_BOM)
     if what := foreign(first.encode()):
         raise Refused(what)
-    if form == "csv" or (form is None and "," in first):
+    is_table = first[:1] != "#" and any(mark in first for mark in _DELIMITERS)
+    if form == "csv" or (form is None and is_table):
         values = _column(first, lines, column)
     else:
         values = _plain(first, lines)
@@ -90,10 +111,24 @@ def _registrable(text: str) -> str | None:
     """The registrable domain of a name as written, or None: it is no name."""
     try:
         if not text.isascii():
-            text = text.encode("idna").decode()
-        return names.registrable_domain(names.canonical(text))
-    except (names.NameFault, UnicodeError):
+            text = ".".join(map(_a_label, text.split(".")))
+        return names.registrable_domain(names.canonical(text)) if _NAME.fullmatch(text) else None
+    except ValueError:  # NameFault is one
         return None
+
+
+def _a_label(label: str) -> str:
+    """The A-label of what a registry has registered as a U-label (RFC 5890 section 2.3.2.1).
+
+    Python's codec `idna` is of 2003, and makes another name of some (`ß`: RFC 5894 section 7.2).
+    Raises ValueError.
+    """
+    if label.isascii():
+        return label
+    label = unicodedata.normalize("NFC", label.lower())
+    if not all(one in _CONTEXTUAL or unicodedata.category(one) in _LETTERS for one in label):
+        raise ValueError("no U-label")
+    return f"xn--{label.encode('punycode').decode('ascii')}"
 
 
 def _plain(first: str, lines: Iterable[str]) -> Iterator[str]:
@@ -104,28 +139,34 @@ def _plain(first: str, lines: Iterable[str]) -> Iterator[str]:
 
 def _column(first: str, lines: Iterable[str], column: str | None) -> Iterator[str]:
     """One column of a CSV: the named one, one that is called like a domain, or the first."""
-    header = [cell.strip().lower() for cell in next(csv.reader([first]), [])]
+    delimiter = max(_DELIMITERS, key=first.count)
+    header = [cell.strip().lower() for cell in next(csv.reader([first], delimiter=delimiter), [])]
     known = [name for name in _COLUMN_NAMES if name in header]
     if column is not None and column.lower() not in header:
         raise Refused(f"no column {column!r} in the list")
     wanted = column.lower() if column is not None else next(iter(known), None)
     at = 0 if wanted is None else header.index(wanted)
-    rows = csv.reader(lines if wanted is not None else chain([first], lines))
-    for row in rows:
-        if row:
-            yield row[at].strip() if at < len(row) else ""
+    rows = csv.reader(lines if wanted is not None else chain([first], lines), delimiter=delimiter)
+    try:
+        for row in rows:
+            if row:
+                yield row[at].strip() if at < len(row) else ""
+    except csv.Error as error:
+        raise Refused(f"line {rows.line_num + 1}: {error}") from None
 
 
 class _Counted:
     """Chunks, and how many bytes they were."""
 
-    def __init__(self, chunks: Iterator[bytes]) -> None:
+    def __init__(self, chunks: Iterator[bytes], meter: Meter) -> None:
         self._chunks = chunks
+        self._meter = meter
         self.size = 0
 
     def __iter__(self) -> Iterator[bytes]:
         for chunk in self._chunks:
             self.size += len(chunk)
+            self._meter.at(self.size)
             yield chunk
 
 
@@ -141,8 +182,7 @@ def _text_lines(chunks: Iterable[bytes]) -> Iterator[str]:
         yield rest.decode("utf-8", "replace").strip()
 
 
-def _chunks(path: Path, max_ratio: float) -> Iterator[bytes]:
-    file = ZoneFile(path, None, max_ratio)
+def _chunks(file: ZoneFile) -> Iterator[bytes]:
     chunks = file.chunks(_CHUNK)
     first = next(chunks, b"")
     if not first.startswith(_ZIP):
@@ -150,14 +190,14 @@ def _chunks(path: Path, max_ratio: float) -> Iterator[bytes]:
         yield from chunks
         return
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file.path) as archive:
             members = [one for one in archive.infolist() if not one.is_dir()]
             if len(members) != 1:
                 raise Refused(f"a zip of {len(members)} files, not of one list")
-            if members[0].file_size > max_ratio * max(members[0].compress_size, 1):
-                raise Refused(f"unpacks to over {max_ratio:.0f} times its size")
+            if members[0].file_size > file.max_ratio * max(members[0].compress_size, 1):
+                raise Refused(f"unpacks to over {file.max_ratio:.0f} times its size")
             with archive.open(members[0]) as stream:
                 while chunk := stream.read(_CHUNK):
                     yield chunk
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-        raise Refused(f"{path.name}: a damaged zip: {error}") from None
+    except _DAMAGES as error:
+        raise Refused(f"a damaged zip: {error}") from None

@@ -13,7 +13,7 @@ class ZoneSource:
     kind: Literal["file", "czds", "axfr", "list"]
     path: Path | None = None  # file, list: a file or a directory
     url: str | None = None  # list, czds (base URLs below)
-    format: Literal["zone", "plain", "csv"] | None = None
+    format: Literal["plain", "csv"] | None = None  # list
     column: str | None = None  # list, csv
     server: str | None = None  # axfr: address, or address#port
     tsig_name: str | None = None

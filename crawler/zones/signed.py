@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from crawler.zones.assembly import Stage
-from crawler.zones.files import zone_files
+from crawler.zones.files import listed, zone_files
 from crawler.zones.output import Format, write
 from crawler.zones.scanner import BLOCK, ZoneScan, scan
 from dane import names
@@ -28,15 +28,16 @@ def write_signed(path: Path, origin: str | None, form: Format, out: BinaryIO) ->
         raise UsageFault(f"--origin {origin}: {error}") from None
     with ExitStack() as stack:
         scans = []
-        name = path.name or str(path)
-        try:
-            for file in zone_files(path):
-                name = str(file)
-                one = scan(partial(file.chunks, BLOCK), Stage, origin=apex)
-                stack.enter_context(one.stage)
-                scans.append(one)
-        except Refused as refused:
-            raise Refused(f"{name}: {refused}") from None
+        for entry in listed(path):
+            name = entry.name
+            try:
+                for file in zone_files(entry):
+                    name = str(file)
+                    one = scan(partial(file.chunks, BLOCK), Stage, origin=apex)
+                    stack.enter_context(one.stage)
+                    scans.append(one)
+            except Refused as refused:
+                raise Refused(f"{name}: {refused}") from None
         if not scans:
             raise Refused(f"{path}: no file in it")
         write((batch for one in scans for batch in one.batches()), form, out)

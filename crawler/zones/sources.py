@@ -4,24 +4,29 @@ A source that fails says so in what it gives, so that the others go on.
 """
 
 import asyncio
+import fcntl
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+import shutil
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 
 from crawler.zones import axfr, czds
-from crawler.zones.files import ZoneFile, zone_files
+from crawler.zones.files import ZoneFile, listed, zone_files
 from crawler.zones.output import replacing
+from crawler.zones.progress import Meter, Progress
 from crawler.zones.settings import IntakeSettings, ZoneSource
 from dane import names
 from dane.faults import Fault, LocalTrouble, Refused, UsageFault
 
 EVERY = "*"
 """The zone of a source that gives several: each file says whose it is."""
-
+SCRATCH = "scratch"
 _MAX_LIST = 4 << 30
 _CHUNK = 1 << 20
 # What each kind cannot do without: at least one of these settings
@@ -31,8 +36,7 @@ _NEEDED = {
     "axfr": ("server",),
     "list": ("path", "url"),
 }
-
-Progress = Callable[[str], None]
+_URLS = ("url", "authenticate_url", "download_url")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,12 @@ def check(sources: Sequence[ZoneSource]) -> None:
             raise UsageFault(f"[[zones]] {source.zone} is there twice: each would undo the other")
         if zone != EVERY:
             seen.add(zone)
+        for name in _URLS:
+            if _has_password(getattr(source, name)):
+                raise UsageFault(
+                    f"[[zones]] {source.zone}: {name} has a password in it, and settings are"
+                    " printed and published"
+                )
         if source.kind == "axfr":
             axfr.primary(source)
         elif source.kind == "czds":
@@ -77,24 +87,49 @@ def zone_key(source: ZoneSource) -> str:
         raise UsageFault(f"[[zones]] {source.zone}: {error}") from None
 
 
+@contextmanager
+def workplace(directory: Path) -> Iterator[None]:
+    """Claims the directory of what is fetched, and clears it of what a killed process left.
+
+    Inside it is SCRATCH, for temporary files. Raises LocalTrouble if another process is at work
+    there.
+    """
+    scratch = directory / SCRATCH
+    with ExitStack() as stack:
+        try:
+            os.makedirs(directory, exist_ok=True)
+            lock = stack.enter_context((directory / "lock").open("ab"))
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for unfinished in directory.rglob(".*"):  # of `output.replacing`
+                unfinished.unlink()
+            shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir()
+        except BlockingIOError:
+            raise LocalTrouble(f"{directory}: another command fetches zones; wait for it") from None
+        except OSError as error:
+            raise LocalTrouble(f"{directory}: {error.strerror}") from None
+        yield
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
 async def obtain(
     source: ZoneSource, settings: IntakeSettings, directory: Path, progress: Progress
 ) -> AsyncIterator[Obtained]:
-    """The files of a source. What is fetched is kept in `directory`."""
-    os.makedirs(directory, exist_ok=True)
+    """The files of a source. What is fetched is kept in `directory`, a `workplace`."""
     zone = zone_key(source)
     try:
         match source.kind:
             case "file":
-                for one in await asyncio.to_thread(_files, source, zone, settings):
+                files = _files(source, zone, settings, directory / SCRATCH)
+                while (one := await asyncio.to_thread(next, files, None)) is not None:
                     yield one
             case "czds":
                 async for one in _czds(source, zone, settings, directory, progress):
                     yield one
             case "axfr":
-                yield await asyncio.to_thread(_axfr, source, zone, settings, directory)
+                yield await _axfr(source, zone, settings, directory, progress)
             case "list":
-                yield await _list(source, zone, settings, directory)
+                yield await _list(source, zone, settings, directory, progress)
     except Fault as fault:
         yield Obtained(source=source, zone=zone, origin=_origin(source), fault=fault)
 
@@ -104,7 +139,7 @@ def fetched(
 ) -> list[dict[str, str | None]]:
     """Obtain all sources: `zone`, `origin`, `path`, `reason` (why there is none) of each file.
 
-    Raises UsageFault.
+    Raises UsageFault, LocalTrouble.
     """
 
     async def every() -> list[Obtained]:
@@ -113,33 +148,51 @@ def fetched(
         ]
 
     check(sources)
-    return [
-        {
-            "zone": one.zone,
-            "origin": one.origin,
-            "path": None if one.file is None else str(one.file.path),
-            "reason": None if one.fault is None else str(one.fault),
-        }
-        for one in asyncio.run(every())
-    ]
+    with workplace(directory):
+        return [
+            {
+                "zone": one.zone,
+                "origin": one.origin,
+                "path": None if one.file is None else str(one.file.path),
+                "reason": None if one.fault is None else str(one.fault),
+            }
+            for one in asyncio.run(every())
+        ]
 
 
 def _origin(source: ZoneSource) -> str:
     return str(source.path or source.url or source.server or source.download_url)
 
 
-def _files(source: ZoneSource, zone: str, settings: IntakeSettings) -> list[Obtained]:
+def _has_password(url: str | None) -> bool:
+    try:
+        return url is not None and urlsplit(url).password is not None
+    except ValueError:  # no URL at all: nothing is fetched
+        return False
+
+
+def _files(
+    source: ZoneSource, zone: str, settings: IntakeSettings, scratch: Path
+) -> Iterator[Obtained]:
+    """The zones at the source's path; a file that is damaged costs only itself."""
     assert source.path is not None
-    return [
-        Obtained(
-            source=source,
-            zone=zone,
-            origin=str(file),
-            file=file,
-            promises_final_soa=source.promises_final_soa,
-        )
-        for file in zone_files(source.path, settings.max_ratio)
-    ]
+    found = False
+    for path in listed(source.path):
+        try:
+            for file in zone_files(path, settings.max_ratio, scratch):
+                found = True
+                yield Obtained(
+                    source=source,
+                    zone=zone,
+                    origin=str(file),
+                    file=file,
+                    promises_final_soa=source.promises_final_soa,
+                )
+        except Fault as fault:
+            found = True
+            yield Obtained(source=source, zone=zone, origin=str(ZoneFile(path)), fault=fault)
+    if not found:
+        raise Refused(f"{source.path}: no file in it")
 
 
 async def _czds(
@@ -154,54 +207,56 @@ async def _czds(
         async def one(name: str) -> Obtained:
             link = links[name]
             try:
-                file = ZoneFile(
-                    (await session.download(name, link, progress)).path, None, settings.max_ratio
-                )
+                done = await session.download(name, link, progress)
             except Fault as fault:
                 return Obtained(source=source, zone=name, origin=link, fault=fault)
             return Obtained(
                 source=source,
                 zone=name,
                 origin=link,
-                file=file,
+                file=ZoneFile(done.path, settings.max_ratio),
                 promises_final_soa=source.promises_final_soa,
             )
 
-        for done in asyncio.as_completed([one(name) for name in wanted]):
-            yield await done
+        for obtained in asyncio.as_completed([one(name) for name in wanted]):
+            yield await obtained
 
 
-def _axfr(source: ZoneSource, zone: str, settings: IntakeSettings, directory: Path) -> Obtained:
+async def _axfr(
+    source: ZoneSource, zone: str, settings: IntakeSettings, directory: Path, progress: Progress
+) -> Obtained:
     server = axfr.primary(source)
     path = directory / f"{_safe(zone)}.axfr"
-    axfr.transfer(server, zone, path, settings.download_timeout_s)
+    await axfr.transfer(server, zone, path, settings.download_timeout_s, progress)
     return Obtained(
         source=source,
         zone=zone,
         origin=str(server),
-        file=ZoneFile(path, None, settings.max_ratio),
+        file=ZoneFile(path, settings.max_ratio),
         promises_final_soa=True,
     )
 
 
 async def _list(
-    source: ZoneSource, zone: str, settings: IntakeSettings, directory: Path
+    source: ZoneSource, zone: str, settings: IntakeSettings, directory: Path, progress: Progress
 ) -> Obtained:
     path = source.path
     if path is None:
-        assert source.url is not None
         path = directory / f"{_safe(zone)}.list"
-        await _fetch(source.url, path, settings)
+        await _fetch(source, path, settings, progress)
     return Obtained(
         source=source,
         zone=zone,
         origin=_origin(source),
-        file=ZoneFile(path, None, settings.max_ratio),
+        file=ZoneFile(path, settings.max_ratio),
     )
 
 
-async def _fetch(url: str, path: Path, settings: IntakeSettings) -> None:
-    """Fetch a file by HTTP. Raises Refused, LocalTrouble."""
+async def _fetch(
+    source: ZoneSource, path: Path, settings: IntakeSettings, progress: Progress
+) -> None:
+    """Fetch a list by HTTP. Raises Refused, LocalTrouble."""
+    assert source.url is not None
     timeout = aiohttp.ClientTimeout(
         total=None, connect=settings.download_timeout_s, sock_read=settings.download_timeout_s
     )
@@ -212,15 +267,17 @@ async def _fetch(url: str, path: Path, settings: IntakeSettings) -> None:
                 headers={"User-Agent": settings.user_agent},
                 auto_decompress=False,
             ) as http,
-            http.get(url) as response,
+            http.get(source.url) as response,
         ):
             if response.status != HTTPStatus.OK:
-                raise Refused(f"HTTP {response.status}")
+                raise Refused(f"the list did not come: HTTP {response.status}")
+            meter = Meter(progress, source.zone, "received", response.content_length or 0)
             with replacing(path) as out:
                 async for chunk in response.content.iter_chunked(_CHUNK):
                     out.write(chunk)
+                    meter.at(out.tell())
                     if out.tell() > _MAX_LIST:
-                        raise Refused("over 4 GiB")
+                        raise Refused("a list over 4 GiB")
     except (aiohttp.ClientError, TimeoutError) as error:
         raise LocalTrouble(f"the list did not come: {str(error) or type(error).__name__}") from None
 

@@ -1,5 +1,6 @@
 """A service on loopback that behaves as ICANN documents its CZDS, faults included."""
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,13 +17,14 @@ USER = "user@example.org"
 class Zone:
     """A zone that the service has, and how it answers for it."""
 
-    data: bytes
+    data: bytes = b""
     modified: str = "Mon, 05 Jan 2026 00:00:00 GMT"
     status: int = HTTPStatus.OK  # of GET and HEAD
     ranges: bool = True
     cut_after: int | None = None  # bytes; the first download breaks off
     limited: int = 0  # so many requests answered 429 first
     redirect: str | None = None
+    together: asyncio.Barrier | None = None  # downloads wait for each other here
 
 
 @dataclass
@@ -39,11 +41,18 @@ class Service:
     agents: set[str] = field(default_factory=set)
     foreign_authorization: list[str | None] = field(default_factory=list)
     login_status: int = HTTPStatus.OK
+    login_body: bytes | None = None
+    other_links: list[object] = field(default_factory=list)
+    links_body: bytes | None = None
+    downloading: int = 0
+    most_downloading: int = 0
 
     async def authenticate(self, request: web.Request) -> web.Response:
         self.log["authenticate"] += 1
         if self.login_status != HTTPStatus.OK:
             return web.json_response({}, status=self.login_status)
+        if self.login_body is not None:
+            return web.Response(body=self.login_body)
         if await request.json() != {"username": USER, "password": PASSWORD}:
             return web.json_response({"message": "wrong"}, status=HTTPStatus.UNAUTHORIZED)
         return web.json_response(
@@ -61,9 +70,12 @@ class Service:
     async def links(self, request: web.Request) -> web.Response:
         if answer := self.refused(request):
             return answer
+        if self.links_body is not None:
+            return web.Response(body=self.links_body)
         return web.json_response(
             [f"{self.url}/czds/downloads/{name}.zone" for name in self.zones]
             + [f"{self.url}/czds/downloads/..%2F..%2Fetc.zone", f"{self.url}/elsewhere"]
+            + self.other_links
         )
 
     async def zone(self, request: web.Request) -> web.StreamResponse:
@@ -89,6 +101,10 @@ class Service:
             return web.Response(status=HTTPStatus.FOUND, headers={"Location": zone.redirect})
         start = 0
         status = HTTPStatus.OK
+        headers = {
+            "Last-Modified": zone.modified,
+            "Content-Disposition": 'attachment; filename="../../../etc/passwd"',
+        }
         wanted = request.headers.get("Range")
         if wanted and zone.ranges and request.headers.get("If-Range") == zone.modified:
             self.ranges.append(wanted)
@@ -96,16 +112,16 @@ class Service:
             status = HTTPStatus.PARTIAL_CONTENT
             if start >= len(zone.data):
                 return web.Response(status=HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
-        response = web.StreamResponse(
-            status=status,
-            headers={
-                "Content-Length": str(len(zone.data) - start),
-                "Last-Modified": zone.modified,
-                "Content-Disposition": 'attachment; filename="../../../etc/passwd"',
-            },
-        )
+            headers["Content-Range"] = f"bytes {start}-{len(zone.data) - 1}/{len(zone.data)}"
+        headers["Content-Length"] = str(len(zone.data) - start)
+        response = web.StreamResponse(status=status, headers=headers)
         await response.prepare(request)
         if request.method == "GET":
+            self.downloading += 1
+            self.most_downloading = max(self.downloading, self.most_downloading)
+            if zone.together is not None:
+                await zone.together.wait()
+            self.downloading -= 1
             cut, zone.cut_after = zone.cut_after, None
             await response.write(zone.data[start:cut])
             if cut is not None:

@@ -1,5 +1,6 @@
 """Zone transfer from a real NSD: with and without TSIG, over IPv4 and IPv6, cut midway."""
 
+import asyncio
 import base64
 import socket
 import subprocess
@@ -113,7 +114,9 @@ def keyed_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def transferred(source: ZoneSource, path: Path) -> None:
-    transfer(primary(source), "example", path, WAIT_S)
+    told: list[str] = []
+    asyncio.run(transfer(primary(source), "example", path, WAIT_S, told.append))
+    assert told
 
 
 def assert_whole(path: Path) -> None:
@@ -164,7 +167,7 @@ def test_without_the_key(keyed_server: Server, tmp_path: Path) -> None:
 def test_no_such_zone(open_server: Server, tmp_path: Path) -> None:
     server = primary(open_server.source())
     with pytest.raises(Refused, match=r"NOTAUTH|REFUSED"):
-        transfer(server, "other", tmp_path / "zone", WAIT_S)
+        asyncio.run(transfer(server, "other", tmp_path / "zone", WAIT_S, str))
 
 
 def test_no_server(tmp_path: Path) -> None:
@@ -173,10 +176,31 @@ def test_no_server(tmp_path: Path) -> None:
         transferred(source, tmp_path / "zone")
 
 
-@pytest.mark.parametrize("server", ["ns.example", "127.0.0.1#x"])
-def test_bad_server(server: str) -> None:
-    with pytest.raises(UsageFault):
-        primary(ZoneSource(zone="example", kind="axfr", server=server))
+def test_the_same_zone_is_the_same_file(open_server: Server, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        transferred(open_server.source(), tmp_path / name)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"server": "ns.example"}, "no address"),
+        ({"server": "127.0.0.1#x"}, "no address"),
+        ({"server": "127.0.0.1#0"}, "no address"),
+        ({"server": "127.0.0.1#65536"}, "no address"),
+        ({"tsig_name": "a..b"}, "the TSIG key's name"),
+        ({"tsig_name": "key", "tsig_algorithm": "hmac-none"}, "none of .*hmac-sha256"),
+        ({"tsig_name": "key", "tsig_secret_file": Path("none")}, "no TSIG secret"),
+        ({"tsig_secret_file": Path("none")}, "needs tsig_name"),
+    ],
+)
+def test_bad_settings(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, object], reason: str
+) -> None:
+    monkeypatch.setenv("DANESURVEY_TSIG_SECRET", SECRET)
+    with pytest.raises(UsageFault, match=reason):
+        primary(Server(53).source(**settings))
 
 
 @contextmanager

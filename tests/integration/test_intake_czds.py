@@ -1,5 +1,6 @@
 """The CZDS client against a real HTTP server on loopback."""
 
+import asyncio
 import gzip
 import json
 import shutil
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from crawler.zones.settings import IntakeSettings, ZoneSource
-from crawler.zones.sources import EVERY, Obtained, obtain
+from crawler.zones.sources import EVERY, Obtained, check, obtain
 from dane.faults import LocalTrouble, Refused, UsageFault
 from tests.integration.czds_service import PASSWORD, USER, Service, Zone, serving
 
@@ -178,7 +179,7 @@ async def test_a_token_that_is_never_good(tmp_path: Path, password_file: Path) -
 async def test_a_zone_that_is_refused_costs_only_itself(
     tmp_path: Path, password_file: Path, status: int, reason: str
 ) -> None:
-    zones = {"bad": Zone(b"", status=status), "good": Zone(DATA)}
+    zones = {"bad": Zone(status=status), "good": Zone(DATA)}
     async with serving(zones) as service:
         bad, good = await Client(service, tmp_path, password_file).obtain()
     assert isinstance(bad.fault, Refused)
@@ -204,6 +205,68 @@ async def test_log_in_refused(
     assert reason in str(found.fault)
     assert PASSWORD not in str(found.fault)
     assert service.log["authenticate"] == 1
+
+
+async def test_tokens_that_are_refused_for_every_zone(tmp_path: Path, password_file: Path) -> None:
+    """The service counts log-ins: a new one for each refusal would end in its 429."""
+    zones = {f"zone-{number}": Zone(status=HTTPStatus.UNAUTHORIZED) for number in range(20)}
+    async with serving(zones) as service:
+        found = await Client(service, tmp_path, password_file).obtain()
+    assert all("refused" in str(one.fault) for one in found)
+    assert service.log["authenticate"] <= 7
+
+
+async def test_several_at_a_time(tmp_path: Path, password_file: Path) -> None:
+    together = asyncio.Barrier(SETTINGS.downloads)
+    zones = {f"zone-{number}": Zone(DATA, together=together) for number in range(6)}
+    async with serving(zones) as service:
+        found = await Client(service, tmp_path, password_file).obtain()
+    assert [content(one) for one in found] == [DATA] * len(zones)
+    assert service.most_downloading == SETTINGS.downloads
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"\xff", b"[" * 100_000, b"null", b'{"a": 1}'])
+async def test_answers_that_are_none(tmp_path: Path, password_file: Path, body: bytes) -> None:
+    async with serving({"example": Zone(DATA)}) as service:
+        service.links_body = body
+        (found,) = await Client(service, tmp_path, password_file).obtain()
+        assert isinstance(found.fault, Refused)
+        service.login_body = body
+        (found,) = await Client(service, tmp_path, password_file).obtain()
+        assert isinstance(found.fault, Refused)
+
+
+async def test_links_that_are_none(tmp_path: Path, password_file: Path) -> None:
+    async with serving({"example": Zone(DATA)}) as service:
+        service.other_links = [
+            1,
+            None,
+            "http://[/a.zone",
+            "http://h/\0/a.zone",
+            "http://h/\udc80.zone",
+        ]
+        assert content(await Client(service, tmp_path, password_file).one()) == DATA
+        (found,) = await Client(service, tmp_path, password_file).obtain()
+    assert found.zone == "example"
+
+
+async def test_a_redirect_to_nowhere(tmp_path: Path, password_file: Path) -> None:
+    async with serving({"example": Zone(DATA, redirect="http://[/")}) as service:
+        found = await Client(service, tmp_path, password_file).one()
+    assert "a redirect to nowhere" in str(found.fault)
+
+
+async def test_a_password_in_a_url(password_file: Path) -> None:
+    source = ZoneSource(
+        zone="*",
+        kind="czds",
+        username=USER,
+        password_file=password_file,
+        download_url="https://me:secret@czds.example",
+    )
+    with pytest.raises(UsageFault, match="download_url has a password") as caught:
+        check([source])
+    assert "secret" not in str(caught.value)
 
 
 async def test_a_redirect_does_not_take_the_token_along(

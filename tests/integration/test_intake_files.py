@@ -2,22 +2,20 @@
 
 import gzip
 import lzma
-import tarfile
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
 import pytest_asyncio
 import zstandard
 
-from crawler.survey.intake import Verdict, ZoneRow, intake
+from crawler.survey.intake import Verdict, intake
 from crawler.zones.settings import IntakeSettings, ZoneSource
 from dane.faults import UsageFault
 from dane.names import bucket
-from storage.database import Connection, Pool
-from storage.database import pool as opened_pool
+from storage.database import Connection
+from tests.integration.intake_run import Intake, intake_into, zone_text
 
 pytestmark = pytest.mark.asyncio
 
@@ -26,60 +24,9 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not
 
 
 @pytest_asyncio.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    async with opened_pool(database_url, connections=2) as pool:
-        yield pool
-
-
-def zone_text(
-    names: Iterable[str], serial: int = 1, *, unsigned: int = 0, final_soa: bool = True
-) -> bytes:
-    """A registry's file of `example`: signed delegations, then as many unsigned ones."""
-    soa = f"example.\t900\tin\tsoa\tns.example. host.example. {serial} 1800 900 604800 86400\n"
-    lines = [soa, "example.\t900\tin\tns\tns.example.\n"]
-    for name in sorted(names):
-        lines.append(f"{name}.example.\t900\tin\tds\t{len(name)} 13 2 {name.encode().hex():0>64}\n")
-        lines.append(f"{name}.example.\t900\tin\tns\tns1.host.test.\n")
-    lines += [f"zz{n:06}.example.\t900\tin\tns\tns1.host.test.\n" for n in range(unsigned)]
-    return "".join([*lines, soa] if final_soa else lines).encode()
-
-
-class Intake:
-    """Takes in files of the zone `example`."""
-
-    def __init__(self, pool: Pool, directory: Path) -> None:
-        self.pool = pool
-        self.directory = directory
-        self.said: list[str] = []
-
-    async def source(self, source: ZoneSource, *, accept_shrink: bool = False) -> list[ZoneRow]:
-        return await intake(
-            self.pool,
-            [source],
-            IntakeSettings(),
-            state_dir=self.directory / "state",
-            progress=self.said.append,
-            accept_shrink=accept_shrink,
-        )
-
-    async def data(
-        self, data: bytes, *, zone: str = "example", accept_shrink: bool = False, **settings: Any
-    ) -> ZoneRow:
-        path = self.directory / "zone"
-        path.write_bytes(data)
-        source = ZoneSource(zone=zone, kind="file", path=path, **settings)
-        (row,) = await self.source(source, accept_shrink=accept_shrink)
-        return row
-
-    async def names(self) -> set[str]:
-        """The names of the latest accepted snapshots."""
-        rows = await self.pool.fetch("SELECT domain FROM delegation WHERE missing_since IS NULL")
-        return {row["domain"] for row in rows}
-
-
-@pytest.fixture
-def take(pool: Pool, tmp_path: Path) -> Intake:
-    return Intake(pool, tmp_path)
+async def take(database_url: str, tmp_path: Path) -> AsyncIterator[Intake]:
+    async with intake_into(database_url, tmp_path) as take:
+        yield take
 
 
 async def test_rows_and_snapshot(take: Intake, connection: Connection) -> None:
@@ -210,10 +157,19 @@ REFUSED = {
     "garbage": (gzip.compress(zone_text(["a"])) + b"garbage after the end", "cut or damaged"),
     "bomb": (gzip.compress(zone_text(["a"]) + b"\n" * 70_000_000, 1), "times its size"),
     "cut xz": (lzma.compress(zone_text(["a"]))[:-9], "cut or damaged"),
+    "xz memory": (
+        lzma.compress(zone_text(["a"]), filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 28}]),
+        "cut or damaged: Memory usage limit",
+    ),
     "xz garbage": (lzma.compress(zone_text(["a"])) + b"garbage", "cut or damaged"),
     "cut zstd": (zstandard.compress(zone_text(["a"]))[:-3], "cut or damaged"),
     "zstd garbage": (zstandard.compress(zone_text(["a"])) + b"garbage", "cut or damaged"),
     "no delegation": (zone_text([]), "no delegation"),
+    "endless set": (
+        zone_text(["a"])
+        + b"".join(b"b.example. 900 IN NS n%d.test.\n" % number for number in range(6000)),
+        "more NS and DS records",
+    ),
 }
 
 
@@ -291,19 +247,3 @@ async def test_one_zone_twice(take: Intake, tmp_path: Path) -> None:
             state_dir=tmp_path,
             progress=take.said.append,
         )
-
-
-async def test_packed_and_many(take: Intake, tmp_path: Path) -> None:
-    other = zone_text(["a"]).replace(b"example.", b"other.")
-    directory = tmp_path / "zones"
-    directory.mkdir()
-    (directory / "one.xz").write_bytes(lzma.compress(other))
-    (directory / "two.zst").write_bytes(zstandard.compress(zone_text(["b"])))
-    with tarfile.open(directory / "three.tar.gz", "w:gz") as tar:
-        for name in ("third", "fourth"):
-            path = tmp_path / name
-            path.write_bytes(zone_text(["c"]).replace(b"example.", name.encode() + b"."))
-            tar.add(path, name)
-    rows = await take.source(ZoneSource(zone="*", kind="file", path=directory))
-    assert {row.verdict for row in rows} == {Verdict.ACCEPTED}
-    assert await take.names() == {"a.other", "b.example", "c.third", "c.fourth"}

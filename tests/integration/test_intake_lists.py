@@ -25,12 +25,16 @@ async def pool(database_url: str) -> AsyncIterator[Pool]:
         yield pool
 
 
-def zipped(*members: bytes) -> bytes:
+def zipped(*members: bytes, method: int = zipfile.ZIP_DEFLATED) -> bytes:
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(out, "w", method) as archive:
         for number, member in enumerate(members):
             archive.writestr(f"../{number}.csv", member)
     return out.getvalue()
+
+
+def damaged(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes(byte ^ 0xFF for byte in data[at : at + 4]) + data[at + 4 :]
 
 
 PLAIN = (
@@ -43,6 +47,10 @@ FORMS = {
     "zip": (zipped(PLAIN), {}),
     "csv": (CSV, {}),
     "csv column": (CSV, {"format": "csv", "column": "domain"}),
+    "csv with semicolons": (CSV.replace(b",", b";"), {}),
+    "csv with tabs": (CSV.replace(b",", b"\t"), {"column": "domain"}),
+    "csv with a byte order mark": (b"\xef\xbb\xbf" + CSV, {}),
+    "a comma in a comment": (b"# a, b\n" + PLAIN, {}),
     "csv zip": (zipped(CSV), {"column": "Domain"}),
     "csv without a header": (
         b"\n".join(line.split(b",")[1] + b",x" for line in CSV.split(b"\n")[1:-1]),
@@ -89,7 +97,13 @@ async def test_refused(pool: Pool, connection: Connection, tmp_path: Path) -> No
         (zipped(PLAIN, PLAIN), "zip of 2 files"),
         (zipped(PLAIN)[:-10], "damaged zip"),
         (zipped(b"\n" * 10_000_000), "times its size"),
+        (damaged(zipped(PLAIN), 60), "damaged zip"),
+        (damaged(zipped(PLAIN, method=zipfile.ZIP_LZMA), 60), "damaged zip"),
+        (damaged(zipped(PLAIN, method=zipfile.ZIP_BZIP2), 60), "damaged zip"),
         (gzip.compress(PLAIN)[:-4], "cut or damaged"),
+        (PLAIN.decode().encode("utf-16"), "no names"),
+        (PLAIN.decode().encode("latin-1"), "no names"),
+        (b'domain,x\n"example.ch,1\n' + b"other.ch,1\n" * 20_000, "field larger"),
         (b"x" * 3_000_000, "64 KiB"),
     ):
         row = await take_data(pool, tmp_path, data)
@@ -98,6 +112,14 @@ async def test_refused(pool: Pool, connection: Connection, tmp_path: Path) -> No
     row = await take_data(pool, tmp_path, CSV, column="name")
     assert "no column 'name'" in str(row.reason)
     assert await names_of(connection) == NAMES
+
+
+async def test_u_labels(pool: Pool, connection: Connection, tmp_path: Path) -> None:
+    """As registered (RFC 5891): `ß` is a letter of its own, and some signs are no letters."""
+    row = await take_data(pool, tmp_path, "straße.ch\nZÜRICH.ch\n".encode())
+    assert row.verdict is Verdict.ACCEPTED
+    assert await names_of(connection) == {"xn--strae-oqa.ch", "xn--zrich-kva.ch"}
+    assert (await take_data(pool, tmp_path, "☃.ch\n".encode())).verdict is Verdict.REFUSED
 
 
 async def test_by_http(pool: Pool, connection: Connection, tmp_path: Path) -> None:
@@ -117,7 +139,10 @@ async def test_by_http(pool: Pool, connection: Connection, tmp_path: Path) -> No
         assert (await take(pool, tmp_path, good)).verdict is Verdict.ACCEPTED
         missing = ZoneSource(zone="ch", kind="list", url=f"{base}/none")
         row = await take(pool, tmp_path, missing)
-        assert (row.verdict, row.reason) == (Verdict.REFUSED, "HTTP 404")
+        assert (row.verdict, row.reason) == (
+            Verdict.REFUSED,
+            "the list did not come: HTTP 404",
+        )
     finally:
         await runner.cleanup()
     assert await names_of(connection) == NAMES
