@@ -264,7 +264,7 @@ class Engine:
             store=keep,
             quarantine=quarantine,
             deadline_s=lambda rows: base_s + work.deadline_s(rows),
-            in_flight=self.settings.survey.shards_in_flight or self.parallel + MORE_IN_FLIGHT,
+            in_flight=self.in_flight,
             retry_wait_s=work.retry_wait_s,
             stopping=self._stopping,
             progress=progress,
@@ -318,10 +318,20 @@ class Engine:
         return max(SMALLEST_SHARD, -(-total // (self.parallel * shards_per_scan)))
 
     @property
+    def in_flight(self) -> int:
+        """Shards with the workers at once."""
+        return self.settings.survey.shards_in_flight or self.parallel + MORE_IN_FLIGHT
+
+    @property
     def client(self) -> ClientSettings:
-        """The DNS client's settings for one scan: its share of what all of them may do."""
+        """The DNS client's settings for one scan: its share of what all of them may do.
+
+        A node that joins a cluster during a pass takes what waits at the others: there every
+        shard in flight has its share.
+        """
         client = self.settings.client
-        per_s = client.questions_per_s_per_name_server_set / self.parallel
+        scans = self.in_flight if self.settings.survey.scheduler else self.parallel
+        per_s = client.questions_per_s_per_name_server_set / scans
         return dataclasses.replace(
             client,
             window=max(1, client.window // THREADS_PER_WORKER),

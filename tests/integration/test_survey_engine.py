@@ -1,4 +1,4 @@
-"""A resolver that cannot be flushed is waited for: it may be back before the next pass."""
+"""The engine's dealings with resolvers: flushes, and the questions a second that scans share."""
 
 import asyncio
 import dataclasses
@@ -72,3 +72,32 @@ async def test_waits_for_a_resolver_then_gives_up_or_stops(
         stopping.set()
         with pytest.raises(Stopped):
             await asyncio.wait_for(flushing, 30)
+
+
+@pytest.mark.asyncio
+async def test_scans_share_the_questions_a_second_whoever_joins(
+    database_url: str, tmp_path: Path
+) -> None:
+    alone = CrawlSettings(
+        resolver=ResolverSettings(),
+        client=ClientSettings(questions_per_s_per_name_server_set=60.0),
+        canaries=CanarySettings(),
+        probe=ProbeSettings(),
+        survey=SurveySettings(workers=1),
+    )
+    joined = dataclasses.replace(alone.survey, scheduler="tls://survey.example.net:8786")
+    async with (
+        pool(database_url) as database,
+        connection(database_url) as held,
+        writer(database_url) as store,
+        workers(alone.survey, tmp_path / "workers") as client,
+    ):
+        run = await runs.create(held, RunKind.FULL, {})
+        for survey in (alone.survey, joined):
+            settings = dataclasses.replace(alone, survey=survey)
+            engine = Engine(database, store, run, client, settings, (), asyncio.Event(), {})
+            # one worker: two scans, and two shards more in flight for whom joins
+            engine.parallel = 2
+            at_once = 2 if survey is alone.survey else engine.in_flight
+            assert engine.client.questions_per_s_per_name_server_set * at_once == 60.0
+        assert engine.in_flight == 4
