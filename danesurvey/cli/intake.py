@@ -31,11 +31,16 @@ def intake(
 
     A zone that is refused keeps its last good names; the exit code is 1 then.
     """
+    from crawler.survey.engine import Stopped
     from crawler.survey.intake import Verdict
-    from danesurvey.survey import Request, survey
+    from danesurvey.survey import STOPPED, Request, survey
 
     request = Request(stages=("intake",), accept_shrink=accept_shrink)
-    rows = survey(settings_with_zones(context), request).zones
+    try:
+        rows = survey(settings_with_zones(context), request).zones
+    except Stopped:
+        typer.echo("stopped; the zones that were accepted are kept", err=True)
+        raise typer.Exit(STOPPED) from None
     if as_json:
         print(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
     else:
