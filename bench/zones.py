@@ -1,12 +1,17 @@
 """Scanning a registry's zone, and taking a million signed delegations into PostgreSQL.
 
     python -m bench.zones [--delegations 5000000] [--signed 1000000] [--directory DIR]
+    python -m bench.zones --directory DIR --generate
+    python -m bench.zones --directory DIR --share 0.05 --pairs 3
 
 A zone as a large registry publishes it is generated (gzip; TTL, class and type in lower case,
 a tab between the columns, sorted by owner; RRSIG, NSEC3 with opt-out, glue), at 5 % and at
 60 % signed. The references, in the same run: `gunzip` alone, and
 `zcat | awk '$4=="ds"{print $1}' | sort -u`. The bars (docs/design.md, section 7): at most 3
 times gunzip, 2.5 times faster than awk, 500 MB/s on one core at 5 %, 800 on two, 200 MB.
+
+Zones that lie in DIR already are used again, so that `--pairs` can measure awk and `zone signed`
+alone, one after the other, in as little time as a quiet machine is to be had for.
 """
 
 import argparse
@@ -135,35 +140,57 @@ def scanned(path: Path, cores: int) -> dict[str, float]:
     return found
 
 
-def scans(directory: Path, delegations: int) -> None:
-    """Both zones against both references."""
-    for share in (0.05, 0.60):
-        path = directory / f"com-{share:.0%}.gz"
-        generate(path, delegations, share)
-        quoted = shlex.quote(str(path))
-        packed = path.stat().st_size
-        gunzip, _ = measure(f"gunzip -c {quoted}", 2)
-        awk, _ = measure(_AWK.format(quoted), 2)
-        command = shlex.join([sys.executable, "-m", "danesurvey", "zone", "signed", str(path)])
-        whole, peak = measure(f"exec {command} -o {quoted}.csv", 2)
-        one, two = scanned(path, 1), scanned(path, 2)
-        size = one["size"] / 1e6
+def zone(directory: Path, delegations: int, share: float) -> Path:
+    """The file of a zone, generated if it is not there."""
+    path = directory / f"com-{delegations}-{share:.0%}.gz"
+    if not path.exists():
+        unfinished = path.with_suffix(".part")
+        generate(unfinished, delegations, share)
+        unfinished.rename(path)
+    return path
+
+
+def signed_command(path: Path) -> str:
+    """`zone signed` of a file, to a file beside it."""
+    command = [sys.executable, "-m", "danesurvey", "zone", "signed", path, "-o", f"{path}.csv"]
+    return f"exec {shlex.join(map(str, command))}"
+
+
+def pairs(path: Path, count: int) -> None:
+    """awk and `zone signed`, one after the other."""
+    for _ in range(count):
+        awk, _ = measure(_AWK.format(shlex.quote(str(path))), 2)
+        whole, _ = measure(signed_command(path), 2)
         print(
-            f"{share:.0%} signed: {delegations:,} delegations, {int(one['signed']):,} signed, "
-            f"{size:,.0f} MB ({packed / 1e6:,.0f} packed)\n"
-            f"  gunzip {gunzip:.2f} s, awk {awk:.2f} s, `zone signed` to a file {whole:.2f} s: "
-            f"{whole / gunzip:.2f} x gunzip (bar {BARS['gunzip']}), "
-            f"{awk / whole:.2f} x faster than awk (bar {BARS['awk']})\n"
-            f"  scan on one core {size / one['seconds']:,.0f} MB/s "
-            f"(bar {BARS['one core']} at 5 %), "
-            f"on two {size / two['seconds']:,.0f} MB/s (bar {BARS['two cores']}), "
-            f"CPU {two['cpu']:.2f} s\n"
-            f"  peak memory {max(one['peak'], two['peak'], peak) / 1e6:,.0f} MB "
-            f"(bar {BARS['memory']})",
+            f"{path.name}: awk {awk:.2f} s, `zone signed` to a file {whole:.2f} s: "
+            f"{awk / whole:.2f} x faster (bar {BARS['awk']})",
             flush=True,
         )
-        path.with_name(path.name + ".csv").unlink()
-        path.unlink()
+
+
+def scans(path: Path) -> None:
+    """A zone against both references."""
+    quoted = shlex.quote(str(path))
+    packed = path.stat().st_size
+    gunzip, _ = measure(f"gunzip -c {quoted}", 2)
+    awk, _ = measure(_AWK.format(quoted), 2)
+    whole, peak = measure(signed_command(path), 2)
+    one, two = scanned(path, 1), scanned(path, 2)
+    size = one["size"] / 1e6
+    print(
+        f"{path.name}: {int(one['delegations']):,} delegations, {int(one['signed']):,} signed, "
+        f"{size:,.0f} MB ({packed / 1e6:,.0f} packed)\n"
+        f"  gunzip {gunzip:.2f} s, awk {awk:.2f} s, `zone signed` to a file {whole:.2f} s: "
+        f"{whole / gunzip:.2f} x gunzip (bar {BARS['gunzip']}), "
+        f"{awk / whole:.2f} x faster than awk (bar {BARS['awk']})\n"
+        f"  scan on one core {size / one['seconds']:,.0f} MB/s "
+        f"(bar {BARS['one core']} at 5 %), "
+        f"on two {size / two['seconds']:,.0f} MB/s (bar {BARS['two cores']}), "
+        f"CPU {two['cpu']:.2f} s\n"
+        f"  peak memory {max(one['peak'], two['peak'], peak) / 1e6:,.0f} MB "
+        f"(bar {BARS['memory']})",
+        flush=True,
+    )
 
 
 async def database(url: str, directory: Path, count: int) -> None:
@@ -212,17 +239,26 @@ def main() -> None:
     parser.add_argument("--delegations", type=int, default=5_000_000)
     parser.add_argument("--signed", type=int, default=1_000_000)
     parser.add_argument("--directory", type=Path, default=None)
+    parser.add_argument("--share", type=float, action="append", help="default: 0.05 and 0.60")
+    parser.add_argument("--generate", action="store_true", help="only generate the zones")
+    parser.add_argument("--pairs", type=int, default=0, help="only so many, of awk and us")
     parser.add_argument("--scan", type=Path, default=None, help=argparse.SUPPRESS)
     parser.add_argument("--threads", type=int, default=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.scan is not None:
         scan_once(options.scan, options.threads)
         return
-    with tempfile.TemporaryDirectory(prefix="bench-zones-", dir=options.directory) as directory:
-        os.chmod(directory, 0o711)
-        scans(Path(directory), options.delegations)
-        with running(Path(directory) / "postgres") as url:
-            asyncio.run(database(url, Path(directory), options.signed))
+    with tempfile.TemporaryDirectory(prefix="bench-zones-") as temporary:
+        os.chmod(temporary, 0o711)
+        for share in options.share or (0.05, 0.60):
+            path = zone(options.directory or Path(temporary), options.delegations, share)
+            if options.pairs:
+                pairs(path, options.pairs)
+            elif not options.generate:
+                scans(path)
+        if not options.pairs and not options.generate:
+            with running(Path(temporary) / "postgres") as url:
+                asyncio.run(database(url, Path(temporary), options.signed))
 
 
 if __name__ == "__main__":

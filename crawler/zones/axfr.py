@@ -150,8 +150,11 @@ async def _answer(
                 multi=True,
                 one_rr_per_rrset=True,
             )
-            if message.id != query.id or message.rcode() != dns.rcode.NOERROR:
-                raise Refused(f"{server}: {dns.rcode.to_text(message.rcode())} for {zone}")
+            if message.id != query.id:
+                raise Refused(f"{server}: an answer to another question")
+            if message.rcode() != dns.rcode.NOERROR:
+                code = dns.rcode.to_text(message.rcode())
+                raise Refused(f"{server}: {code} for {zone}: may this address and key transfer it?")
             if server.key is not None and context is None and not message.had_tsig:
                 raise Refused(f"{server}: the answer is not signed")
             yield message

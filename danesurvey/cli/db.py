@@ -1,6 +1,5 @@
 """`danesurvey db`: the schema of the survey's database."""
 
-import asyncio
 import json
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +22,8 @@ def register(app: typer.Typer) -> None:
     @db.command(epilog="Example: danesurvey db upgrade")
     def upgrade(context: typer.Context) -> None:
         """Apply the migrations that this database has not seen; a survey does so by itself."""
+        import asyncio
+
         from danesurvey.embedded import database
 
         with database(settings_of(context)) as url:
@@ -38,6 +39,8 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     ) -> None:
         """List the migrations and when each was applied."""
+        import asyncio
+
         from danesurvey.embedded import database
 
         with database(settings_of(context)) as url:

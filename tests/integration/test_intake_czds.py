@@ -154,7 +154,9 @@ async def test_a_new_version_is_not_glued_to_an_old_part(
 async def test_an_expired_token_is_renewed_once(tmp_path: Path, password_file: Path) -> None:
     async with serving({"example": Zone(DATA)}) as service:
         service.expired = {"token-1"}
-        assert content(await Client(service, tmp_path, password_file).one()) == DATA
+        client = Client(service, tmp_path, password_file)
+        assert content(await client.one()) == DATA
+        assert client.said == ["example: 0 of 0 MiB downloaded"]
         assert service.log["authenticate"] == 2
 
 

@@ -61,9 +61,11 @@ NAMES = {"example.ch", "other.ch", "xn--zrich-kva.ch"}
 
 
 async def take(pool: Pool, directory: Path, source: ZoneSource) -> ZoneRow:
+    said: list[str] = []
     (row,) = await intake(
-        pool, [source], IntakeSettings(), state_dir=directory / "state", progress=lambda _: None
+        pool, [source], IntakeSettings(), state_dir=directory / "state", progress=said.append
     )
+    assert said
     return row
 
 

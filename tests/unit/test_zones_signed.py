@@ -83,6 +83,20 @@ def test_nothing_is_written_of_a_cut_zone(zone: Path, tmp_path: Path) -> None:
     assert run(zone).stdout == b""
 
 
+def test_without_the_compiled_reader(zone: Path) -> None:
+    """As after an installation without a compiler."""
+    blocked = "import sys; sys.modules['crawler.zones._groups'] = None"
+    seen = "from crawler.zones import compiled; assert not compiled.available"
+    command = f"{blocked}; {seen}; from danesurvey.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", command, "zone", "signed", str(zone)],
+        capture_output=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout == run(zone).stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
