@@ -168,7 +168,7 @@ async def _run(
         database, lambda held: held.fetchval("SELECT EXISTS (SELECT FROM delegation)")
     )
     if not known:
-        raise UsageFault("no domains to survey: name zones in [[zones]] (docs/operations.md)")
+        raise UsageFault("no domains to survey: name zones in [[zones]] (docs/zones.md)")
 
     async def create(held: Connection) -> Run:
         # After a lost connection it may have been made already.

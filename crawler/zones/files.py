@@ -26,8 +26,8 @@ from dane.faults import LocalTrouble, Refused, UsageFault
 _GZIP, _ZSTD, _XZ = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0"
 _TAR_AT, _TAR, _TAR_END = 257, b"ustar", bytes(1024)
 _FREE = 16 << 20  # unpacked bytes before the ratio counts: small files of one line are fine
-_MAX_WINDOW = 128 << 20  # bytes that unpacking refers back to: more than `xz -9` and `zstd --long`
-_FED = 2 << 10  # packed bytes at a time: 2 KiB may unpack to 64 MiB (RFC 8878 section 3.1.1.2.2)
+_MAX_WINDOW = 128 << 20  # bytes referred back to: as `zstd --long` writes; `xz -9` needs half
+_FED = 1 << 10  # packed bytes at a time, which may unpack to 32 MiB (RFC 8878 section 3.1.1.2.2)
 _COPIED = 1 << 20
 _gzip_file: Any = igzip.IGzipFile  # untyped
 _isal_error: type[Exception] = getattr(isal_zlib, "error")  # noqa: B009  # wrong in its stubs

@@ -29,7 +29,7 @@ class ZoneSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntakeSettings:
-    """Bounds of acceptance (docs/operations.md)."""
+    """Bounds of acceptance, and of downloads (docs/zones.md)."""
 
     max_lost_delegations: float = 0.02  # share; but never fewer than 50
     max_lost_signed: float = 0.10

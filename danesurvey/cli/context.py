@@ -33,5 +33,5 @@ def settings_with_zones(context: typer.Context) -> "Settings":
     """The settings for a command that has nothing to do without zones. Raises UsageFault."""
     settings = settings_of(context)
     if not settings.zones:
-        raise UsageFault("no zones: name them in [[zones]] (docs/operations.md)")
+        raise UsageFault("no zones: name them in [[zones]] (docs/zones.md)")
     return settings

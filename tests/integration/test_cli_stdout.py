@@ -52,5 +52,5 @@ def test_nothing_to_take_in_is_said(tmp_path: Path, verb: tuple[str, ...]) -> No
         text=True,
         check=False,
     )
-    said = "danesurvey: no zones: name them in [[zones]] (docs/operations.md)\n"
+    said = "danesurvey: no zones: name them in [[zones]] (docs/zones.md)\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
