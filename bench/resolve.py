@@ -2,6 +2,7 @@
 
     python -m bench.resolve [--domains 50000] [--rounds 3] [--window 500]
     python -m bench.resolve --latency 200 --dead 0.03 [--domains 20000]
+    python -m bench.resolve --lab DIRECTORY [--rounds 1]
 
 A lab of made-up signed domains; each measurement starts a new Unbound, so that nothing is
 cached but the lab's keys. The resolver is the limit, for everybody: the bar is 1.15 times
@@ -9,10 +10,12 @@ the wall time of dnsperf with as many questions in flight, as many sockets and t
 questions in the same order (docs/design.md, section 7). massdns and zdns are measured
 beside, if they are on the PATH, with the MX questions alone.
 
-With --latency (at most so many milliseconds to each name server) or --dead (that share of
-the domains at name servers of their own that never answer) the reference is our own scan
-without the dead: the names on live servers must be answered at 0.9 times its rate, until
-the last of them.
+With --dead (that share of the domains at name servers of their own that never answer) the
+reference is our own scan without the dead: the names on live servers must be answered at 0.9
+times its rate, until the last of them. --latency: at most so many milliseconds to each server.
+
+--lab: one that `danesurvey lab up --domains N [--dead SHARE] [--latency MS]` has made before,
+so that making it is no part of what has to have the machine for itself.
 """
 
 import argparse
@@ -145,9 +148,8 @@ def same_questions(domains: list[str], window: int) -> list[str]:
     return lines
 
 
-def _peer(cold: Cold, domains: list[str], window: int, program: str) -> float | None:
-    if shutil.which(program) is None:
-        return None
+def _peer(cold: Cold, domains: list[str], window: int, program: str) -> float:
+    """Wall seconds of another program for the MX questions."""
     host, port = cold.resolvers.first[0]
     argv = {
         "massdns": ["massdns", "-r", "/dev/stdin", "-t", "MX", "-s", str(window), "-q"],
@@ -158,10 +160,14 @@ def _peer(cold: Cold, domains: list[str], window: int, program: str) -> float | 
     return time.monotonic() - start
 
 
-def _measure_dead(directory: Path, options: argparse.Namespace) -> None:
-    """The live names, with and without the dead among them."""
+def dead_names(directory: Path) -> set[str]:
+    """The domains of the lab whose name servers never answer."""
     truth = pq.read_table(directory / "truth.parquet", columns=["domain", "recipe"])
-    dead = set(truth.filter(pc.equal(truth["recipe"], "dead"))["domain"].to_pylist())
+    return set(truth.filter(pc.equal(truth["recipe"], "dead"))["domain"].to_pylist())
+
+
+def _measure_dead(directory: Path, dead: set[str], options: argparse.Namespace) -> None:
+    """The live names, with and without the dead among them."""
     every = names(directory)
     live = [name for name in every if name not in dead]
     rates: dict[str, list[float]] = {"with": [], "without": []}
@@ -172,7 +178,7 @@ def _measure_dead(directory: Path, options: argparse.Namespace) -> None:
             rates[label].append(found["answered"] / found["answered_s"])
             print(f"{label:8} {found['answered']:.0f} in {found['answered_s']:.1f} s", flush=True)
     without, beside = (statistics.median(rates[label]) for label in ("without", "with"))
-    print(f"latency at most              {options.latency:8d} ms, {len(dead)} of {len(every)} dead")
+    print(f"domains                      {len(every)}, {len(dead)} of them dead")
     ratio = beside / without
     print(f"live names alone             {without:8.0f} domains/s")
     print(f"live names beside dead ones  {beside:8.0f} domains/s  ratio {ratio:.2f}, bar 0.9")
@@ -180,27 +186,18 @@ def _measure_dead(directory: Path, options: argparse.Namespace) -> None:
 
 def _measure(options: argparse.Namespace) -> int:
     directory = Path(options.inside)
-    if options.latency or options.dead:
-        _measure_dead(directory, options)
+    if dead := dead_names(directory):
+        _measure_dead(directory, dead, options)
         return 0
     domains = names(directory)
     sockets = min(ClientSettings().sockets * (os.cpu_count() or 1), 128)
     questions = same_questions(domains, options.window)
     ours: list[dict[str, float]] = []
     theirs: list[float] = []
-    alone: list[float] = []
     for number in range(options.rounds):
         print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
         theirs.append(cold(directory, lambda one: dnsperf(one, questions, options.window, sockets)))
         ours.append(cold(directory, lambda one: scan(one, domains, options.window)))
-        alone.append(
-            cold(
-                directory,
-                lambda one: dnsperf(
-                    one, [f"{name} MX" for name in domains], options.window, sockets
-                ),
-            )
-        )
     wall = statistics.median(one["wall_s"] for one in ours)
     reference = statistics.median(theirs)
     last = ours[-1]
@@ -211,11 +208,9 @@ def _measure(options: argparse.Namespace) -> int:
     print(
         f"dnsperf, the same questions  {reference:8.2f} s  ratio {wall / reference:.2f}, bar {BAR}"
     )
-    mx = statistics.median(alone)
-    print(f"dnsperf, MX questions alone  {mx:8.2f} s  ratio {wall / mx:.2f}")
-    for program in ("massdns", "zdns"):
+    for program in filter(shutil.which, ("massdns", "zdns")):
         seconds = cold(directory, lambda one, p=program: _peer(one, domains, options.window, p))
-        print(f"{program:29}" + (f"{seconds:8.2f} s" if seconds else "not on the PATH"))
+        print(f"{program + ', MX alone':29}{seconds:8.2f} s")
     print(f"questions a domain           {last['questions'] / len(domains):8.2f}")
     print(f"CPU of the scan, a question  {last['cpu_us']:8.1f} µs")
     print(f"resident                     {last['resident_mib']:8.0f} MiB")
@@ -233,10 +228,18 @@ def in_lab(
     parser.add_argument("--window", type=int, default=ClientSettings().window)
     parser.add_argument("--latency", type=int, default=0, help="ms to the name servers, at most")
     parser.add_argument("--dead", type=float, default=0.0, help="share of dead domains")
+    parser.add_argument("--lab", type=Path, help="directory of a lab of such domains that is up")
     parser.add_argument("--inside", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside:
         return measure(options)
+
+    def inside(lab: Lab) -> int:
+        argv = [sys.executable, "-m", module, *sys.argv[1:], "--inside", str(lab.directory)]
+        return lab.exec(argv).returncode
+
+    if options.lab:
+        return inside(Lab(options.lab))
     with (
         tempfile.TemporaryDirectory(prefix="danesurvey-bench-", dir="/var/tmp") as directory,
         Lab(
@@ -246,11 +249,7 @@ def in_lab(
             distance=Distance(latency_ms=options.latency),
         ) as lab,
     ):
-        argv = [sys.executable, "-m", module, "--inside", str(lab.directory)]
-        for name, value in vars(options).items():
-            if name != "inside":
-                argv += [f"--{name}", str(value)]
-        return lab.exec(argv).returncode
+        return inside(lab)
 
 
 def main() -> int:

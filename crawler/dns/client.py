@@ -22,23 +22,22 @@ Signs that the resolver sheds load, and what is done (`Client.has_room`):
 import os
 import random
 import select
-import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Protocol
 
 import trio
 
+from crawler.dns.channel import Address, Asker, Channel, Exchange, Group
 from crawler.dns.codec import Question, Response, decode
 from crawler.dns.rdata import Flaw
 from crawler.dns.settings import ClientSettings
 from crawler.dns.stream import Stream
 from dane.faults import LocalTrouble
-
-Address = tuple[str, int]
 
 TICK_S = 0.05  # how exact deadlines are
 _DRAIN = 128  # datagrams of one socket before the others' turn
@@ -46,12 +45,10 @@ _DRAIN = 128  # datagrams of one socket before the others' turn
 # few datagrams came the next round waits a little for more; the window hides the delay.
 _WORTH_A_ROUND = 64
 _GATHER_S = 0.004
-_RECEIVE_BUFFER = 1 << 20
 _BIGGEST = 4096  # a datagram is at most codec.UDP_PAYLOAD
 _MIN_WINDOW = 16
 _MOST_SOCKETS = 128  # a scan: open files are limited to 1024 on many machines
 _NOT_OURS = frozenset({Flaw.OTHER_QUESTION, Flaw.NOT_A_RESPONSE, Flaw.SHORT})
-_SO_RCVBUFFORCE = 33  # <asm-generic/socket.h>; beyond rmem_max, with CAP_NET_ADMIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,49 +64,6 @@ class Resolvers:
     second: tuple[Address, ...] = ()
     control: tuple[Path, ...] = ()
     threads: int | None = None
-
-
-class Asker(Protocol):
-    """Who wants a response. `answered` must not block, and may submit further questions."""
-
-    def answered(self, response: Response | None, /) -> None: ...
-
-
-class _Exchange:
-    """A question on its way. `sent` and `resent` are trio times.
-
-    What only those sent twice have is set then: `resent`, `answered` (of either copy) and
-    `done` (answered or given up).
-    """
-
-    __slots__ = ("answered", "asker", "done", "question", "resent", "sent")
-    resent: float
-    answered: bool
-    done: bool
-
-    def __init__(self, question: Question, asker: Asker, sent: float) -> None:
-        self.question = question
-        self.asker = asker
-        self.sent = sent
-
-
-class _Channel:
-    """One connected socket and what was sent over it, oldest first, by message id."""
-
-    __slots__ = ("fresh", "recv", "resent", "send", "socket")
-
-    def __init__(self, address: Address) -> None:
-        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        self.socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        self.socket.connect(address)  # a random local port; only the resolver can answer
-        try:
-            self.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
-        except PermissionError:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-        self.recv = self.socket.recv
-        self.send = self.socket.send
-        self.fresh: dict[int, _Exchange] = {}
-        self.resent: dict[int, _Exchange] = {}
 
 
 class Client:
@@ -131,10 +85,10 @@ class Client:
         self._period = [0.0, 0, 0, 0]  # start of the current period; sent, received, lost then
         self.silent = False
         self._epoll = select.epoll()
-        self._groups: list[list[_Channel]] = []
+        self._groups: list[Group] = []
         self._streams: list[Stream] = []
-        self._by_descriptor: dict[int, _Channel] = {}
-        self._turn = 0
+        self._by_descriptor: dict[int, Channel] = {}
+        self._in_round = False
         self._ticked: list[Ticked] = []
         threads = resolvers.threads or os.cpu_count() or 1
         # The second resolver is asked little.
@@ -143,10 +97,9 @@ class Client:
             for sockets, addresses in (first, (settings.sockets, resolvers.second)):
                 if not addresses:
                     continue
-                self._groups.append([])
                 self._streams.append(Stream(addresses[0], try_s))
-                for number in range(sockets):
-                    self._add_channel(addresses[number % len(addresses)])
+                turns = islice(cycle(addresses), sockets)
+                self._groups.append(Group([self._channel(address) for address in turns]))
         except OSError as error:
             self._close()
             raise LocalTrouble(
@@ -154,11 +107,11 @@ class Client:
                 "raise the open-file limit (ulimit -n)"
             ) from error
 
-    def _add_channel(self, address: Address) -> None:
-        channel = _Channel(address)
-        self._groups[-1].append(channel)
+    def _channel(self, address: Address) -> Channel:
+        channel = Channel(address)
         self._by_descriptor[channel.socket.fileno()] = channel
         self._epoll.register(channel.socket, select.EPOLLIN)
+        return channel
 
     def _close(self) -> None:
         self._epoll.close()
@@ -172,7 +125,7 @@ class Client:
     @property
     def sockets(self) -> int:
         """Of the first resolver."""
-        return len(self._groups[0])
+        return len(self._groups[0].channels)
 
     @property
     def has_room(self) -> bool:
@@ -209,29 +162,16 @@ class Client:
     def submit(self, question: Question, asker: Asker, channel: int | None = None) -> None:
         """Send a question; `asker.answered` is called later, never from within this call."""
         group = self._groups[question.resolver]
-        if channel is None:
-            self._turn = turn = (self._turn + 1) % len(group)
-        else:
-            turn = channel % len(group)
-        exchange = _Exchange(question, asker, self.now)
+        exchange = Exchange(question, asker, self.now)
         self.young += 1
-        one = group[turn]
-        self._send(one, one.fresh, exchange)
-
-    def _send(self, channel: _Channel, table: dict[int, _Exchange], exchange: _Exchange) -> None:
-        number = random.getrandbits(16)
-        while number in channel.fresh or number in channel.resent:
-            number = random.getrandbits(16)
-        table[number] = exchange
         self.sent += 1
-        packet = number.to_bytes(2, "big") + exchange.question.packet
-        try:
-            channel.send(packet)
-        except ConnectionRefusedError:  # told of an earlier datagram; this one was not sent
-            with suppress(OSError):
-                channel.send(packet)
-        except OSError:
-            pass  # no buffer, no memory: sent again like any lost datagram
+        if channel is not None:
+            one = group.channels[channel % len(group.channels)]
+            one.send([one.open(one.fresh, exchange)])
+            return
+        group.submit(exchange)
+        if not self._in_round:
+            group.flush()
 
     async def _serve(self) -> None:
         ticked = 0.0
@@ -239,11 +179,15 @@ class Client:
             before = self.received
             self.now = trio.current_time()
             self.now_us = time.time_ns() // 1000
+            self._in_round = True
             for ready, _ in self._epoll.poll(0):
                 self._drain(self._by_descriptor[ready])
             if self.now >= ticked + TICK_S:
                 ticked = self.now
                 self._tick()
+            self._in_round = False
+            for group in self._groups:
+                group.flush()
             received = self.received - before
             if not received:
                 with trio.move_on_at(ticked + TICK_S):
@@ -253,7 +197,7 @@ class Client:
             else:
                 await trio.lowlevel.checkpoint()
 
-    def _drain(self, channel: _Channel) -> None:
+    def _drain(self, channel: Channel) -> None:
         fresh, resent, recv = channel.fresh, channel.resent, channel.recv
         for _ in range(_DRAIN):
             try:
@@ -287,7 +231,7 @@ class Client:
             else:
                 exchange.asker.answered(response)
 
-    def _ask_by_tcp(self, exchange: _Exchange) -> None:
+    def _ask_by_tcp(self, exchange: Exchange) -> None:
         self.slow += 1
 
         def taken(response: Response | None) -> None:
@@ -299,7 +243,7 @@ class Client:
     def _tick(self) -> None:
         self._watch_losses()
         for group in self._groups:
-            for channel in group:
+            for channel in group.channels:
                 self._send_again(channel, group)
         for channel in self._by_descriptor.values():
             self._give_up(channel)
@@ -308,7 +252,7 @@ class Client:
         for ticked in self._ticked:
             ticked.tick()
 
-    def _send_again(self, channel: _Channel, group: list[_Channel]) -> None:
+    def _send_again(self, channel: Channel, group: Group) -> None:
         before = self.now - self._resend_s
         fresh = channel.fresh
         while fresh:
@@ -322,10 +266,11 @@ class Client:
             exchange.resent = self.now
             exchange.answered = exchange.done = False
             channel.resent[number] = exchange
-            other = random.choice(group)
-            self._send(other, other.resent, exchange)
+            other = random.choice(group.channels)
+            self.sent += 1
+            other.send([other.open(other.resent, exchange)])
 
-    def _give_up(self, channel: _Channel) -> None:
+    def _give_up(self, channel: Channel) -> None:
         before = self.now - (self._try_s - self._resend_s)
         resent = channel.resent
         while resent:

@@ -42,14 +42,24 @@ NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, YXDOMAIN = 0, 1, 2, 3, 4,
 
 UDP_PAYLOAD = 1232  # what we take by UDP (dnsflagday.net/2020): no fragments
 
+# Questions are padded to a multiple of this (RFC 7830; the length of RFC 8467 section 4.1): all
+# but those for names over 97 bytes are of one length, and go to the kernel several at a time.
+PADDED = 128
+
 _IN = 1
-_EDE = 15  # option code (RFC 8914 section 2)
+_PADDING, _EDE = 12, 15  # option codes (RFC 7830, RFC 8914 section 2)
 _COUNTS = struct.Struct(">HHH")  # of answer, authority and additional records, at offset 6
 _FIXED = struct.Struct(">HHIH")  # type, class, TTL, RDLENGTH: what follows an owner name
 _SIGNATURE = struct.Struct(">HBBIIIH")  # RRSIG rdata before the signer (RFC 4034 section 3.1)
 _U16 = struct.Struct(">H")
 _SOA_NUMBERS = struct.Struct(">IIIII")
 _OPT_DO = b"\0" + _FIXED.pack(OPT, UDP_PAYLOAD, 0x8000, 0)  # root owner, DO, no options
+# The same with padding, by the length of the question section before it.
+_OPT_PADDED = {
+    length: _OPT_DO[:-2] + struct.pack(">HHH", 4 + room, _PADDING, room) + bytes(room)
+    for length in range(5, 260)
+    for room in [-(QNAME_AT + length + len(_OPT_DO) + 4) % PADDED]
+}
 # RD is set; CD (0x0010) where an answer is wanted that does not validate.
 _AFTER_ID = {
     cd: struct.Struct(">HHHHH").pack(0x0110 if cd else 0x0100, 1, 0, 0, 1) for cd in (0, 1)
@@ -74,7 +84,7 @@ class Question:
         self.cd = cd
         self.resolver = resolver  # 0: the first, 1: that of the second look
         self.wire = _qname(name) + _CLASS_IN[rdtype]
-        self.packet = _AFTER_ID[cd] + self.wire + _OPT_DO
+        self.packet = _AFTER_ID[cd] + self.wire + _OPT_PADDED[len(self.wire)]
 
     def __repr__(self) -> str:
         return f"Question({self.name!r}, {self.rdtype}, cd={self.cd}, resolver={self.resolver})"

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from crawler.dns.client import Client, Resolvers
-from crawler.dns.codec import Question, Response
+from crawler.dns.codec import PADDED, Question, Response
 from crawler.dns.lookup import Answer, Lookup, lookup
 from crawler.dns.rdata import MX, Flaw
 from crawler.dns.settings import ClientSettings
@@ -48,6 +48,11 @@ def ask(resolver: Resolver, name: str = "example.com", *, try_s: float = 0.5) ->
     return responses[0]
 
 
+def _name(index: int) -> str:
+    """Every seventh is longer than what is padded to one length."""
+    return f"n{index}.{'long.' * (20 if index % 7 == 0 else 0)}example"
+
+
 def look_up(
     resolver: Resolver, count: int, *, settings: ClientSettings = SETTINGS, try_s: float = 0.5
 ) -> dict[int, list[Answer]]:
@@ -58,9 +63,7 @@ def look_up(
         def done(index: int, answer: Answer, _: Times) -> None:
             found.setdefault(index, []).append(answer)
 
-        window = Window(
-            client, iter(range(count)), lambda index: lookup(f"n{index}.example", MX), done
-        )
+        window = Window(client, iter(range(count)), lambda index: lookup(_name(index), MX), done)
         await window.rested()
 
     serving(resolver, main, settings=settings, try_s=try_s)
@@ -162,6 +165,14 @@ def test_every_name_is_done_exactly_once_whatever_the_network_does() -> None:
         found = look_up(resolver, 3000)
     assert sorted(found) == list(range(3000))
     assert {len(answers) for answers in found.values()} == {1}
+
+
+def test_questions_that_are_sent_together_arrive_one_by_one() -> None:
+    with scripted(lambda wire, _: [answer(wire)]) as resolver:
+        found = look_up(resolver, 1000, try_s=10.0)
+    assert {response.outcome for (response,) in found.values()} == {LookupOutcome.SECURE}
+    assert {len(wire) for _, wire in resolver.arrivals} == {PADDED, 2 * PADDED}
+    assert len({wire[12:] for _, wire in resolver.arrivals}) == 1000
 
 
 def test_the_window_bounds_what_is_in_flight() -> None:

@@ -57,7 +57,7 @@ def test_a_question_is_what_dnspython_would_send(parts: list[bytes], rdtype: int
     question = Question(from_labels(parts), rdtype, cd=cd)
     lower = [part.lower() for part in parts]
     expected = dns.message.make_query(
-        dns.name.Name([*lower, b""]), rdtype, use_edns=0, want_dnssec=True, payload=1232
+        dns.name.Name([*lower, b""]), rdtype, use_edns=0, want_dnssec=True, payload=1232, pad=128
     )
     if cd:
         expected.flags |= dns.flags.CD
