@@ -49,20 +49,21 @@ seen AS (
     WHERE coalesce(NOT list_has_any(o.records, n.records), true)
 ),
 dated AS (
+    -- a record that came, went and came again counts from the last time
     SELECT *,
         min(asked) FILTER (has_old) OVER event AS old_from,
-        min(asked) FILTER (has_new) OVER event AS introduced_by
+        max(asked) FILTER (NOT has_new AND asked <= first_asked) OVER event AS introduced_after
     FROM seen
     WINDOW event AS (PARTITION BY address, operator, sni, leaf)
 ),
 bound AS (
-    SELECT sni, leaf, introduced, first_shown, first_asked, old_last_shown, introduced_by,
-        max(asked) FILTER (NOT has_new AND asked < introduced_by) AS introduced_after,
+    SELECT sni, leaf, introduced, first_shown, first_asked, old_last_shown, introduced_after,
+        min(asked) FILTER (has_new AND asked > coalesce(introduced_after, 0)) AS introduced_by,
         max(asked) FILTER (has_old) AS old_until,
         bool_or(shows_old AND NOT has_old AND asked > old_from) AS retired_early
     FROM dated
     GROUP BY address, operator, sni, leaf, introduced, first_shown, first_asked,
-        old_last_shown, introduced_by
+        old_last_shown, introduced_after
 ),
 ttl AS (
     SELECT tlsa_base AS sni, 1000000 * max(rrsig_original_ttl) AS ttl_us

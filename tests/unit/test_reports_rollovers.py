@@ -64,6 +64,16 @@ def published(runs: Sequence[Files]) -> dict[str, int]:
         ([("a", "a"), ("a", "ab"), ("b", "ab"), ("b", "ab")], 3 * 86_400, "late_introduction"),
         # nothing tells whether the old record was there until the key changed
         ([("a", "a"), ("a", "ab"), ("a", "ab"), ("b", "b"), ("b", "b")], 3600, "unobserved"),
+        # nor does the look that first shows the new key: it asked for the records before
+        ([("a", "a"), ("a", "ab"), ("a", "ab"), ("b", "ab"), ("b", "b")], 3600, "unobserved"),
+        # what counts is since when the new record has been there without a gap
+        ([("a", "ab"), ("a", "a"), ("a", "ab"), ("a", "ab"), ("b", "ab"), ("b", "ab")], 86_400,
+         "correct"),
+        ([("a", "ab"), ("a", "ab"), ("a", "a"), ("a", "ab"), ("b", "ab"), ("b", "ab")], 86_400,
+         "unobserved"),
+        ([("a", "ab"), ("a", "ab"), ("a", "a"), ("b", "ab"), ("b", "ab")], 2 * 86_400,
+         "late_introduction"),
+        ([("a", "a"), ("a", "ab"), ("b", "a"), ("b", "ab")], 3600, "late_introduction"),
         ([("a", "a"), ("b", "b")], 3600, "unobserved"),
         ([("a", "a"), ("b", "ab"), ("b", "b")], 3600, "unobserved"),
         # within one interval, which is shorter than the TTL
