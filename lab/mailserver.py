@@ -38,6 +38,7 @@ class Listening:
         self._server = server
         self._certificates = certificates
         self._connections = 0
+        self._clients: set[bytes] = set()
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """One connection, from greeting to goodbye."""
@@ -49,6 +50,12 @@ class Listening:
     @property
     def is_odd_connection(self) -> bool:
         return self._connections % 2 == 1
+
+    def meets(self, client: bytes) -> bool:
+        """Whether no client of that name (of its EHLO) has been here before."""
+        is_new = client not in self._clients
+        self._clients.add(client)
+        return is_new
 
     @cached_property
     def context(self) -> ssl.SSLContext:
@@ -98,16 +105,18 @@ class _Conversation:
 
     async def _plain(self) -> bool:
         """Commands before TLS; true once STARTTLS is agreed."""
+        offered = ""
         while True:
-            verb = await self._command()
+            verb, argument = await self._command()
             match verb:
                 case b"EHLO":
-                    await self._send(self._ehlo())
+                    offered = self._ehlo(argument)
+                    await self._send(offered)
                     if self._has("close-after-ehlo"):
                         raise _Gone
                 case b"HELO":
                     await self._send(self._session.helo)
-                case b"STARTTLS" if "STARTTLS" in self._ehlo().upper():
+                case b"STARTTLS" if "STARTTLS" in offered.upper():
                     if self._has("injection"):
                         reply = self._reply(self._session.starttls)
                         await self._stream.send_all(reply + b"250 injected\r\n")
@@ -120,11 +129,14 @@ class _Conversation:
                 case _:
                     await self._other(verb)
 
-    def _ehlo(self) -> str:
-        reply = self._session.ehlo
-        if self._has("every-other-starttls") and self._listening.is_odd_connection:
-            reply = reply.replace("250-STARTTLS\n", "")
-        return reply
+    def _ehlo(self, client: bytes) -> str:
+        hides_starttls = (
+            self._has("every-other-starttls") and self._listening.is_odd_connection
+        ) or (self._has("first-starttls") and not self._listening.meets(client))
+        return self._without_starttls() if hides_starttls else self._session.ehlo
+
+    def _without_starttls(self) -> str:
+        return self._session.ehlo.replace("250-STARTTLS\n", "")
 
     async def _encrypted(self) -> None:
         if self._has("close-at-tls"):
@@ -149,9 +161,9 @@ class _Conversation:
         self._stream = tls
         self._buffer.clear()
         while True:
-            verb = await self._command()
+            verb, _ = await self._command()
             if verb == b"EHLO":
-                await self._send(self._session.ehlo.replace("250-STARTTLS\n", ""))
+                await self._send(self._without_starttls())
             else:
                 await self._other(verb)
 
@@ -171,12 +183,13 @@ class _Conversation:
         if self._session.greeting.startswith("421"):
             raise _Gone
         while True:
-            verb = await self._command()
+            verb, _ = await self._command()
             await self._send("221 2.0.0 Bye" if verb == b"QUIT" else "503 5.5.1 No service")
             if verb == b"QUIT":
                 raise _Gone
 
-    async def _command(self) -> bytes:
+    async def _command(self) -> tuple[bytes, bytes]:
+        """The verb, and what stands after it."""
         while b"\n" not in self._buffer:
             if len(self._buffer) > _LINE_MAX:
                 raise _Gone
@@ -186,7 +199,8 @@ class _Conversation:
             self._buffer += received
         line, _, rest = bytes(self._buffer).partition(b"\n")
         self._buffer[:] = rest
-        return line.strip().split(b" ", 1)[0].upper()
+        verb, _, argument = line.strip().partition(b" ")
+        return verb.upper(), argument
 
     async def _send(self, text: str) -> None:
         await self._stream.send_all(self._reply(text))

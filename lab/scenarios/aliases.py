@@ -80,6 +80,26 @@ SCENARIOS = (
         host_verdict={"mx": {"status": "pass"}},
     ),
     Scenario(
+        name="alias-tlsa-insecure-at-target",
+        what="CNAME, an unsigned TLSA at the target and a right one at the MX name",
+        why="measurement 3.3: an insecure TLSA RRset is no error, the original name is next "
+        "(RFC 7672 2.2.2)",
+        records=("@ MX 10 mx", "mx CNAME real"),
+        zones={"@": RIGHT, "_tcp.real": UNSIGNED},
+        hosts=(
+            Host(name="real", tlsa=_WRONG),
+            Host(name="spare", tlsa=_EE, tlsa_at="_25._tcp.mx", same_as="real"),
+        ),
+        verdict=DANE,
+        mx_host={
+            "mx": {
+                "tlsa_outcome": "secure",
+                "tlsa_base": "mx.alias-tlsa-insecure-at-target.plain",
+            }
+        },
+        host_verdict={"mx": {"status": "pass"}},
+    ),
+    Scenario(
         name="alias-insecure-target",
         what="secure CNAME to a host in an unsigned zone, TLSA at the MX name",
         why="measurement 3.3: insecure target with secure first CNAME: original only "

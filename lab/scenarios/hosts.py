@@ -19,9 +19,7 @@ from lab.scenarios.verdicts import (
     INDETERMINATE,
     INSECURE,
     INSECURE_MX_HOST,
-    NO_ADDRESS,
     NO_TLSA,
-    NULL_MX,
     PARTIAL,
     TLSA_FAILED,
     UNREACHABLE,
@@ -74,6 +72,7 @@ _SEVERAL = (
         records=_PRIMARY_AND_BACKUP,
         hosts=(Host(name="mx1", tlsa=_EE), Host(name="mx2", tlsa=_WRONG)),
         verdict=BACKUP_BROKEN,
+        host_verdict={"mx1": {"status": "pass"}, "mx2": {"status": "mismatch"}},
     ),
     Scenario(
         name="primary-broken",
@@ -82,6 +81,7 @@ _SEVERAL = (
         records=_PRIMARY_AND_BACKUP,
         hosts=(Host(name="mx1", tlsa=_WRONG), Host(name="mx2")),
         verdict={**BROKEN, "deliverable": None},
+        host_verdict={"mx1": {"status": "mismatch"}, "mx2": {"status": "absent"}},
     ),
     Scenario(
         name="partial-backup",
@@ -90,6 +90,7 @@ _SEVERAL = (
         records=_PRIMARY_AND_BACKUP,
         hosts=(Host(name="mx1", tlsa=_EE), Host(name="mx2")),
         verdict={**PARTIAL, "dane_primary": True},
+        host_verdict={"mx1": {"status": "pass"}, "mx2": {"status": "absent"}},
     ),
     Scenario(
         name="partial-primary",
@@ -98,6 +99,7 @@ _SEVERAL = (
         records=_PRIMARY_AND_BACKUP,
         hosts=(Host(name="mx1"), Host(name="mx2", tlsa=_EE)),
         verdict=PARTIAL,
+        host_verdict={"mx1": {"status": "absent"}, "mx2": {"status": "pass"}},
     ),
     Scenario(
         name="partial-unusable",
@@ -106,6 +108,7 @@ _SEVERAL = (
         records=_TWO,
         hosts=(Host(name="mx1", tlsa=_EE), Host(name="mx2", tlsa=("1 1 1 leaf",))),
         verdict=PARTIAL,
+        host_verdict={"mx1": {"status": "pass"}, "mx2": {"status": "unusable"}},
     ),
     Scenario(
         name="partial-insecure",
@@ -115,6 +118,7 @@ _SEVERAL = (
         hosts=(Host(name="mx1", tlsa=_EE), Host(name="mx.{name}-host.plain.")),
         zones={"@": RIGHT, "{name}-host.plain.": UNSIGNED},
         verdict={**PARTIAL, "dane_primary": True},
+        host_verdict={"mx1": {"status": "pass"}, "mx.{name}-host.plain.": {"status": "insecure"}},
     ),
     Scenario(
         name="nolisting",
@@ -171,6 +175,7 @@ _SEVERAL = (
         ),
         verdict={**INDETERMINATE, "deliverable": True},
         domain_mx={"outcome": "secure", "mx_total": 300},
+        host_verdict={"h000": {"status": "pass"}, "h031": {"status": "pass"}},
     ),
     Scenario(
         name="one-address-broken",
@@ -187,123 +192,6 @@ _SEVERAL = (
         hosts=(_GOOD, Host(port=Port.CLOSED)),
         verdict=DANE,
         host_verdict={"mx": {"status": "pass"}},
-    ),
-)
-
-_IMPLICIT_AND_NONE = (
-    Scenario(
-        name="implicit-mx",
-        what="no MX, the domain's own address takes its mail",
-        why="measurement 3.1: secure NODATA is implicit MX (RFC 5321 5.1)",
-        records=(),
-        hosts=(Host(name="@", tlsa=_EE),),
-        verdict=DANE,
-        domain_mx={"outcome": "nodata", "secure": True, "mx_preference": [0]},
-        host_verdict={"@": {"status": "pass", "class": "P"}},
-    ),
-    Scenario(
-        name="implicit-mx-alias",
-        what="the domain itself is a CNAME to a host without MX",
-        why="measurement 3.1: secure NODATA through a secure CNAME: the target is the implicit MX",
-        records=(),
-        hosts=(Host(name="alias", tlsa=_EE),),
-        zones={"@": Signing(servers=(Behaviour(action="apex-alias", types=("*",)),))},
-        verdict=DANE,
-        domain_mx={
-            "outcome": "nodata",
-            "secure": True,
-            "cname_target": "alias.implicit-mx-alias.plain",
-            "mx_host": ["alias.implicit-mx-alias.plain"],
-        },
-        host_verdict={"alias": {"status": "pass", "class": "P"}},
-    ),
-    Scenario(
-        name="no-mail-at-all",
-        what="no MX and no address",
-        why="measurement 3.1 and 7 row 4: implicit MX, no host left",
-        records=("@ TXT nothing",),
-        hosts=(),
-        verdict=NO_ADDRESS,
-        domain_mx={"outcome": "nodata", "secure": True},
-        mx_host={"@": {"status": "no_address"}},
-    ),
-    Scenario(
-        name="null-mx",
-        what="MX 0 . alone",
-        why="measurement 3.1: no mail (RFC 7505)",
-        tld="hashed",
-        records=("@ MX 0 .",),
-        hosts=(),
-        verdict=NULL_MX,
-        domain_mx={"outcome": "secure", "secure": True},
-    ),
-    Scenario(
-        name="null-mx-mixed",
-        what="MX 0 . beside a right MX",
-        why="measurement 6: `.` is no_address and removed (RFC 7505 3); 8: null_mx_mixed",
-        records=("@ MX 0 .", "@ MX 10 mx"),
-        hosts=(_GOOD,),
-        verdict={**DANE, "defects": has("null_mx_mixed")},
-    ),
-    Scenario(
-        name="null-mx-preference",
-        what="MX 10 . alone",
-        why="measurement 3.1: null MX has preference 0 (RFC 7505 3); else `.` is no host",
-        records=("@ MX 10 .",),
-        hosts=(),
-        verdict=NO_ADDRESS,
-    ),
-    Scenario(
-        name="mx-is-the-domain",
-        what="the domain is its own MX host",
-        why="measurement 7 row 11",
-        records=("@ MX 10 @",),
-        hosts=(Host(name="@", tlsa=_EE),),
-        verdict=DANE,
-    ),
-    Scenario(
-        name="mx-ip-literal",
-        what="an address where the MX host's name should be",
-        why="measurement 6: a name without addresses (RFC 1123 2.1, RFC 7505 5)",
-        records=("@ MX 10 192.0.2.1.",),
-        hosts=(),
-        verdict=NO_ADDRESS,
-        mx_host={"192.0.2.1.": {"status": "no_address", "a_outcome": "nxdomain"}},
-    ),
-    Scenario(
-        name="mx-tld",
-        what="a top-level domain as MX host",
-        why="measurement 6: no_address",
-        records=("@ MX 10 plain.",),
-        hosts=(),
-        verdict=NO_ADDRESS,
-        mx_host={"plain.": {"status": "no_address", "a_outcome": "nodata"}},
-    ),
-    Scenario(
-        name="mx-localhost",
-        what="localhost as MX host",
-        why="measurement 3.2: the resolver's own unsigned answer (RFC 6761 6.3), so not secure",
-        records=("@ MX 10 localhost.",),
-        hosts=(),
-        verdict=INSECURE_MX_HOST,
-        mx_host={"localhost.": {"status": "insecure"}},
-    ),
-    Scenario(
-        name="mx-missing",
-        what="the MX host does not exist",
-        why="measurement 6: no_address; 7 row 4: no host left",
-        records=("@ MX 10 mx",),
-        hosts=(),
-        verdict=NO_ADDRESS,
-        mx_host={"mx": {"status": "no_address", "a_outcome": "nxdomain"}},
-    ),
-    Scenario(
-        name="mx-missing-beside-good",
-        what="one MX host does not exist, the other is right",
-        why="measurement 7: no_address hosts are removed",
-        records=("@ MX 5 gone", "@ MX 10 mx"),
-        hosts=(_GOOD,),
-        verdict=DANE,
     ),
 )
 
@@ -381,6 +269,10 @@ _SIGNING = (
         zones={"@": RIGHT, "{name}-host.plain.": _EXPIRED},
         hosts=(_GOOD, Host(name="mx.{name}-host.plain.", tlsa=_EE)),
         verdict=DANE,
+        host_verdict={
+            "mx": {"status": "pass"},
+            "mx.{name}-host.plain.": {"status": "address_failed"},
+        },
     ),
     Scenario(
         name="tlsa-failed-beside-good",
@@ -390,6 +282,7 @@ _SIGNING = (
         zones={"@": RIGHT, "{name}-host.plain.": _TLSA_SERVFAIL},
         hosts=(_GOOD, Host(name="mx.{name}-host.plain.", tlsa=_EE)),
         verdict={**TLSA_FAILED, "deliverable": True},
+        host_verdict={"mx": {"status": "pass"}, "mx.{name}-host.plain.": {"status": "tlsa_failed"}},
     ),
     Scenario(
         name="broken-and-failed",
@@ -399,7 +292,11 @@ _SIGNING = (
         zones={"@": RIGHT, "{name}-host.plain.": _TLSA_SERVFAIL},
         hosts=(Host(tlsa=_WRONG), Host(name="mx.{name}-host.plain.", tlsa=_EE)),
         verdict=BROKEN,
+        host_verdict={
+            "mx": {"status": "mismatch"},
+            "mx.{name}-host.plain.": {"status": "tlsa_failed"},
+        },
     ),
 )
 
-SCENARIOS = (*_SEVERAL, *_IMPLICIT_AND_NONE, *_SIGNING)
+SCENARIOS = (*_SEVERAL, *_SIGNING)

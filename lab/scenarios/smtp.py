@@ -64,6 +64,13 @@ _STARTTLS = (
         host_verdict={"mx": {"status": "pass"}},
     ),
     _scenario(
+        "starttls-first-time",
+        "pass",
+        "STARTTLS is offered on a client's first connection only",
+        "measurement 6: an attempt that passes needs no second",
+        "first-starttls",
+    ),
+    _scenario(
         "starttls-454",
         "starttls_rejected",
         "STARTTLS is offered, then 454",

@@ -16,8 +16,10 @@ from typing import Any
 
 import pytest
 
+from lab import addresses
 from lab.internet import Lab
 from lab.namespace import Isolation
+from lab.scenarios import CATALOGUE
 from lab.scenarios.scenario import OneOf, Scenario
 from tests.lab_fixture import unbound
 
@@ -51,18 +53,17 @@ DNS_SETTLED = {
 """Scenarios of which delv says otherwise, and why they stand."""
 
 
-SILENT = frozenset({"silent-server", "tlsa-drop", "tlsa-truncate-and-stall"})
-"""Scenarios in which nothing answers: a witness would only wait for the resolver to give up."""
+SILENT = ("silent-server", "tlsa-drop", "tlsa-truncate-and-stall")
+"""Scenarios in which nothing answers TLSA questions: through a resolver a witness would only wait
+for it to give up, so `dig` asks their name servers itself."""
 
 
-def _mx_question(scenario: Scenario) -> Question | None:
+def _mx_question(scenario: Scenario) -> Question:
     outcome = scenario.domain_mx.get("outcome")
     secure = scenario.domain_mx.get("secure")
     status = scenario.verdict["status"]
     if isinstance(outcome, OneOf):
         outcome = "bogus"
-    if isinstance(status, OneOf):
-        return None
     match outcome, status:
         case "nodata", _ if "cname_target" in scenario.domain_mx:
             verdict = ANSWER  # the CNAME that led there
@@ -99,8 +100,7 @@ def _questions(scenarios: Iterable[Scenario]) -> Iterator[Question]:
     for scenario in scenarios:
         if scenario.name in SILENT:
             continue
-        if (question := _mx_question(scenario)) is not None:
-            yield question
+        yield _mx_question(scenario)
         yield from _tlsa_questions(scenario)
 
 
@@ -141,6 +141,25 @@ def test_delv_agrees(lab: Lab, lab_resolver: Resolver, tmp_path: Path) -> None:
     assert not others, "\n".join(["", *others])
 
 
+@pytest.mark.parametrize("name", SILENT)
+def test_dig_hears_nothing(lab: Lab, name: str) -> None:
+    (scenario,) = (one for one in lab.scenarios if one.name == name)
+    host = scenario.absolute("mx")
+
+    def ask(server: str, *question: str) -> list[str]:
+        argv = ["dig", f"@{server}", "+norec", "+tries=1", "+time=2", *question]
+        said: str = lab.exec(argv, capture_output=True, text=True).stdout
+        return said.splitlines()
+
+    referral = ask(addresses.TLD[0], "+noall", "+additional", scenario.domain, "MX")
+    servers = [line.split()[-1] for line in referral]
+    assert servers
+    for server in servers:
+        said = ask(server, f"_25._tcp.{host}", "TLSA")
+        assert not any("status:" in line for line in said), said
+        assert any(line.startswith(";; ") and "timed out" in line for line in said), said
+
+
 # --- Postfix ----------------------------------------------------------------------------------
 
 
@@ -150,7 +169,7 @@ def _posttls_finger(lab: Lab, directory: Path) -> Any:
     (directory / "resolv.conf").write_text("nameserver 127.0.0.1\noptions trust-ad timeout:10\n")
     (directory / "main.cf").write_text(
         "compatibility_level=3.6\nsmtp_dns_support_level=dnssec\n"
-        "smtp_tls_security_level=dane\nmyhostname=survey.plain\n"
+        "smtp_tls_security_level=dane\nmyhostname=postfix.plain\n"
     )
     inside = (
         'mount --bind "$0/resolv.conf" /etc/resolv.conf && '
@@ -237,6 +256,13 @@ def _deliveries(scenario: Scenario) -> Iterator[Delivery]:
             yield Delivery(scenario.name, destination, status, expected)
 
 
+def _all_deliveries(scenarios: Iterable[Scenario]) -> Iterator[Delivery]:
+    # Nothing that is not the lab's is ever connected to, not even where nobody would answer.
+    for one in scenarios:
+        if "isolation" not in one.needs and isinstance(one.verdict["status"], str):
+            yield from _deliveries(one)
+
+
 @pytest.mark.skipif(shutil.which("posttls-finger") is None, reason="no posttls-finger")
 def test_postfix_agrees(lab: Lab, tmp_path: Path) -> None:
     if lab.isolation is not Isolation.ROOT:
@@ -244,14 +270,7 @@ def test_postfix_agrees(lab: Lab, tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     ports = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
     lab.exec(["sh", "-c", f"echo 0 > {ports}"], check=True)
-    # Nothing that is not the lab's is ever connected to, not even where nobody would answer.
-    scenarios = [one for one in lab.scenarios if isinstance(one.verdict["status"], str)]
-    asked = [
-        one
-        for scenario in scenarios
-        if "isolation" not in scenario.needs
-        for one in _deliveries(scenario)
-    ]
+    asked = list(_all_deliveries(lab.scenarios))
     assert len(asked) > 180
     with unbound(lab, tmp_path / "unbound", 53):
         said = _all(_posttls_finger(lab, tmp_path), [one.destination for one in asked])
@@ -266,6 +285,7 @@ def test_postfix_agrees(lab: Lab, tmp_path: Path) -> None:
 
 # --- OpenSSL ----------------------------------------------------------------------------------
 
+KEY_TYPES_DIFFER = "key-types-differ"
 OPENSSL_SETTLED = {
     "rsa-1024": "its security level here is 2: local policy, not DANE; Postfix verifies it",
     "wildcard-part-of-label": "s_client takes partial wildcards; RFC 7672 3.2.3 and Postfix do not",
@@ -300,38 +320,43 @@ def _servers(scenario: Scenario) -> Iterator[Server]:
             yield Server(scenario.name, host, base, status)
 
 
-def test_openssl_agrees(lab: Lab, lab_resolver: Resolver) -> None:
+def _all_servers(scenarios: Iterable[Scenario]) -> Iterator[Server]:
+    for one in scenarios:
+        if "isolation" not in one.needs:
+            yield from _servers(one)
+
+
+def _s_client(lab: Lab, resolver: Resolver, host: str, base: str, *options: str) -> list[bytes]:
+    """What it says of the handshake with each address of a host, whose TLSA records are at `base`.
+
+    Not its exit code: that is also of how the connection ended, which is a race between its end
+    and the server's.
+    """
+
     def dig(name: str, rrtype: str) -> list[str]:
-        argv = ["dig", f"@{lab_resolver[0]}", "-p", str(lab_resolver[1]), "+short", name, rrtype]
+        argv = ["dig", f"@{resolver[0]}", "-p", str(resolver[1]), "+short", name, rrtype]
         done = lab.exec(argv, capture_output=True, text=True, check=True)
         return [line for line in done.stdout.splitlines() if not line.endswith(".")]
 
-    def verifies(server: Server) -> bool:
-        records: list[str] = []
-        for record in dig(f"_25._tcp.{server.base}", "TLSA"):
-            usage, selector, matching_type, *data = record.split()
-            records += ["-dane_tlsa_rrdata", f"{usage} {selector} {matching_type} {''.join(data)}"]
-        argv = ["timeout", "10", "openssl", "s_client", "-starttls", "smtp", "-brief"]
-        argv += ["-verify_return_error", "-dane_ee_no_namechecks"]
-        argv += ["-dane_tlsa_domain", server.base, *records]
-        found = [*dig(server.host, "A"), *(f"[{one}]" for one in dig(server.host, "AAAA"))]
-        assert found, server
-        # What it says of the handshake, not its exit code: that is also of how the
-        # connection ended, which is a race between its end and the server's.
-        return all(
-            b"Verification: OK"
-            in lab.exec(
-                [*argv, "-connect", f"{one}:25"], input=b"QUIT\r\n", capture_output=True
-            ).stderr
-            for one in found
-        )
-
-    servers = [
-        one
-        for scenario in lab.scenarios
-        if "isolation" not in scenario.needs
-        for one in _servers(scenario)
+    argv = ["timeout", "10", "openssl", "s_client", "-starttls", "smtp", "-brief"]
+    argv += ["-verify_return_error", "-dane_ee_no_namechecks", "-dane_tlsa_domain", base, *options]
+    for record in dig(f"_25._tcp.{base}", "TLSA"):
+        usage, selector, matching_type, *data = record.split()
+        argv += ["-dane_tlsa_rrdata", f"{usage} {selector} {matching_type} {''.join(data)}"]
+    found = [*dig(host, "A"), *(f"[{one}]" for one in dig(host, "AAAA"))]
+    assert found, host
+    return [
+        lab.exec([*argv, "-connect", f"{one}:25"], input=b"QUIT\r\n", capture_output=True).stderr
+        for one in found
     ]
+
+
+def test_openssl_agrees(lab: Lab, lab_resolver: Resolver) -> None:
+    def verifies(server: Server) -> bool:
+        said = _s_client(lab, lab_resolver, server.host, server.base)
+        return all(b"Verification: OK" in one for one in said)
+
+    servers = list(_all_servers(lab.scenarios))
     assert len(servers) > 100
     others = [
         f"{one.host:40} {one.status}: s_client {'verifies' if verified else 'does not verify'} it"
@@ -339,3 +364,26 @@ def test_openssl_agrees(lab: Lab, lab_resolver: Resolver) -> None:
         if verified is not (one.status == "pass") and one.scenario not in OPENSSL_SETTLED
     ]
     assert not others, "\n".join(["", *others])
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "verifies"), [("ECDSA+SHA256", True), ("RSA-PSS+SHA256", False)]
+)
+def test_openssl_sees_that_key_types_differ(
+    lab: Lab, lab_resolver: Resolver, algorithm: str, verifies: bool
+) -> None:
+    (scenario,) = (one for one in lab.scenarios if one.name == KEY_TYPES_DIFFER)
+    host = scenario.absolute("mx")
+    said = _s_client(lab, lab_resolver, host, host, "-sigalgs", algorithm)
+    assert [b"Verification: OK" in one for one in said] == [verifies]
+
+
+def test_every_scenario_has_a_witness() -> None:
+    """For its DNS; and for its SMTP, where a tool may connect and there is one right answer."""
+    names = {one.name for one in CATALOGUE}
+    assert {*SILENT, *(one.scenario for one in _questions(CATALOGUE))} == names
+    talked_to = {one.scenario for one in _all_deliveries(CATALOGUE)}
+    talked_to |= {one.scenario for one in _all_servers(CATALOGUE)} | {KEY_TYPES_DIFFER}
+    undecided = {one.name for one in CATALOGUE if isinstance(one.verdict["status"], OneOf)}
+    off_loopback = {one.name for one in CATALOGUE if "isolation" in one.needs}
+    assert names - talked_to == (undecided | off_loopback) - {KEY_TYPES_DIFFER}
