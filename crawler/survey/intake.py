@@ -18,6 +18,7 @@ import pyarrow as pa
 from crawler.zones import sources
 from crawler.zones.acceptance import Figures, refusal
 from crawler.zones.assembly import Stage
+from crawler.zones.files import shown
 from crawler.zones.lists import read_list
 from crawler.zones.progress import Meter, Progress
 from crawler.zones.scanner import BLOCK, scan
@@ -231,7 +232,7 @@ def _digest(path: Path) -> tuple[str, int]:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size
     except OSError as error:
-        raise LocalTrouble(f"{path}: {error.strerror}") from None
+        raise LocalTrouble(f"{shown(path)}: {error.strerror}") from None
 
 
 def _same_file(last: Snapshot, new: Snapshot) -> bool:

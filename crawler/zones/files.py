@@ -51,8 +51,7 @@ class ZoneFile:
 
     def __str__(self) -> str:
         """One line of ASCII: names of members are from strangers."""
-        name = self.path.name if self.member is None else f"{self.path.name}:{self.member}"
-        return name.encode("unicode_escape").decode("ascii")
+        return shown(self.path.name if self.member is None else f"{self.path.name}:{self.member}")
 
     @property
     def data(self) -> Path:
@@ -65,6 +64,11 @@ class ZoneFile:
             yield from _read(stream, size)
 
 
+def shown(path: Path | str) -> str:
+    """A file name as one line of ASCII: names of files may be any bytes."""
+    return str(path).encode("unicode_escape").decode("ascii")
+
+
 def listed(path: Path) -> list[Path]:
     """The files of a directory that are not hidden, or the path itself. Raises LocalTrouble."""
     try:
@@ -72,7 +76,7 @@ def listed(path: Path) -> list[Path]:
             return [path]
         return sorted(one for one in path.iterdir() if one.is_file() and one.name[0] != ".")
     except OSError as error:
-        raise LocalTrouble(f"{path}: {error.strerror}") from None
+        raise LocalTrouble(f"{shown(path)}: {error.strerror}") from None
 
 
 def zone_files(
@@ -121,11 +125,11 @@ def _unpacked(path: Path, max_ratio: float) -> Iterator[BinaryIO]:
         try:
             file = stack.enter_context(path.open("rb"))
             if not file.seekable():
-                raise UsageFault(f"{path}: a file is read more than once, and this is a pipe")
+                raise UsageFault(f"{shown(path)}: a pipe, and zones are read more than once")
             start = file.read(8)
             file.seek(0)
         except OSError as error:
-            raise LocalTrouble(f"{path}: {error.strerror}") from None
+            raise LocalTrouble(f"{shown(path)}: {error.strerror}") from None
         open_packed = next((opener for magic, opener in _OPENERS if start.startswith(magic)), None)
         try:
             if open_packed is None:
@@ -140,7 +144,7 @@ def _unpacked(path: Path, max_ratio: float) -> Iterator[BinaryIO]:
         except OSError as error:
             if error.errno is None:  # gzip.BadGzipFile: checksum, or something after the end
                 raise Refused(f"cut or damaged: {_first_line(error)}") from None
-            raise LocalTrouble(f"{path}: {error.strerror}") from None
+            raise LocalTrouble(f"{shown(path)}: {error.strerror}") from None
 
 
 def _first_line(error: BaseException) -> str:

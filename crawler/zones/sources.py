@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from crawler.zones import axfr, czds
-from crawler.zones.files import ZoneFile, listed, zone_files
+from crawler.zones.files import ZoneFile, listed, shown, zone_files
 from crawler.zones.output import replacing
 from crawler.zones.progress import Meter, Progress
 from crawler.zones.settings import IntakeSettings, ZoneSource
@@ -161,7 +161,7 @@ def fetched(
 
 
 def _origin(source: ZoneSource) -> str:
-    return str(source.path or source.url or source.server or source.download_url)
+    return shown(source.path or source.url or source.server or source.download_url)
 
 
 def _has_password(url: str | None) -> bool:
@@ -192,7 +192,7 @@ def _files(
             found = True
             yield Obtained(source=source, zone=zone, origin=str(ZoneFile(path)), fault=fault)
     if not found:
-        raise Refused(f"{source.path}: no file in it")
+        raise Refused(f"{shown(source.path)}: no file in it")
 
 
 async def _czds(

@@ -26,7 +26,9 @@ def register(app: typer.Typer) -> None:
     "signed", epilog="Example: danesurvey zone signed com.zone.gz --format parquet -o com.parquet"
 )
 def signed(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Plain, gz, zst, xz or tar.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Plain, gz, zst, xz or tar; or a directory.")
+    ],
     origin: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="The zone; default: the owner of its first SOA."),
@@ -65,6 +67,7 @@ def fetch(
     as_json: Annotated[bool, typer.Option("--json", help="The files as JSON.")] = False,
 ) -> None:
     """Download the configured zones, without taking them in."""
+    from crawler.zones.files import shown
     from crawler.zones.sources import fetched
 
     settings = settings_with_zones(context)
@@ -73,7 +76,8 @@ def fetch(
         print(json.dumps(files, indent=2))
     else:
         for file in files:
-            print("\t".join(str(value) for value in file.values() if value is not None))
+            found = file["reason"] if file["path"] is None else shown(file["path"])
+            print(file["zone"], file["origin"], found, sep="\t")
     if any(file["reason"] is not None for file in files):
         raise typer.Exit(1)
 
