@@ -11,7 +11,7 @@ import binascii
 import os
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -43,7 +43,7 @@ class Primary:
 
     address: str
     port: int
-    key: dns.tsig.Key | None
+    key: dns.tsig.Key | None = field(repr=False)  # its repr has the secret
 
     def __str__(self) -> str:
         return f"{self.address}#{self.port}"

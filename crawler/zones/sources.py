@@ -104,12 +104,12 @@ def workplace(directory: Path) -> Iterator[None]:
                 unfinished.unlink()
             shutil.rmtree(scratch, ignore_errors=True)
             scratch.mkdir()
+            stack.callback(shutil.rmtree, scratch, ignore_errors=True)
         except BlockingIOError:
             raise LocalTrouble(f"{directory}: another command fetches zones; wait for it") from None
         except OSError as error:
             raise LocalTrouble(f"{directory}: {error.strerror}") from None
         yield
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 async def obtain(

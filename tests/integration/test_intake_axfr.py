@@ -150,6 +150,12 @@ def test_secret_from_the_environment(
     assert_whole(path)
 
 
+def test_the_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DANESURVEY_TSIG_SECRET", SECRET)
+    server = primary(Server(53).source(tsig_name="transfer.key"))
+    assert SECRET not in f"{server} {server!r}"
+
+
 def test_wrong_secret(
     keyed_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""`danesurvey intake` as people run it: summary, exit codes, and how it stops."""
+"""`danesurvey intake` as people run it: summary, exit codes, and how it stops or is killed."""
 
 import json
 import os
@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.intake_run import zone_text
+from crawler.survey.intake import Verdict
+from storage.database import Connection
+from tests.integration.intake_run import intake_into, zone_text
 from tests.postgres_fixture import reachable_directory
 
 WAIT_S = 60.0
@@ -24,9 +26,12 @@ def state() -> Iterator[Path]:
         yield directory / "state"
 
 
-def start(state: Path, sources: list[dict[str, str]], *arguments: str) -> "subprocess.Popen[str]":
+def start(
+    state: Path, sources: list[dict[str, str]], *arguments: str, **environment: str
+) -> "subprocess.Popen[str]":
     environment = {
         **os.environ,
+        **environment,
         "DANESURVEY_ZONES": json.dumps(sources),
         "DANESURVEY_TSIG_SECRET": SECRET,
     }
@@ -86,3 +91,44 @@ def test_stopped_in_a_transfer(state: Path, number: signal.Signals) -> None:
     assert process.returncode == 130
     assert "Traceback" not in said
     assert SECRET not in out + said
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "lock",
+    [
+        pytest.param("LOCK TABLE zone_snapshot IN EXCLUSIVE MODE", id="before the snapshot"),
+        pytest.param("LOCK TABLE delegation IN SHARE MODE", id="before the new names"),
+        pytest.param(
+            "SELECT FROM delegation WHERE domain = 'gone.example' FOR UPDATE",
+            id="between the new names and the missing ones",
+        ),
+    ],
+)
+async def test_killed_in_the_transaction(
+    database_url: str, connection: Connection, tmp_path: Path, lock: str
+) -> None:
+    """`kill -9` while it waits for a lock of ours; the next one takes the zone in."""
+    names = [f"n{number}" for number in range(100)]
+    source = {"zone": "example", "kind": "file", "path": str(tmp_path / "zone")}
+    waits = (
+        "SELECT EXISTS (SELECT FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock')"
+    )
+    async with intake_into(database_url, tmp_path) as take:
+        await take.data(zone_text([*names, "gone"], 1))
+        old = await take.names()
+        (tmp_path / "zone").write_bytes(zone_text([*names, "new"], 2))
+        async with connection.transaction():
+            await connection.execute(lock)
+            with start(
+                tmp_path / "state", [source], "intake", DANESURVEY_DATABASE_URL=database_url
+            ) as process:
+                while not await take.pool.fetchval(waits):
+                    assert process.poll() is None
+                process.kill()
+            assert await take.names() == old
+        assert await take.names() == old
+        row = await take.data(zone_text([*names, "new"], 2))
+        assert (row.verdict, row.added, row.removed) == (Verdict.ACCEPTED, 1, 1)
+        assert await take.names() == old - {"gone.example"} | {"new.example"}

@@ -116,6 +116,15 @@ async def test_refused(pool: Pool, connection: Connection, tmp_path: Path) -> No
     assert await names_of(connection) == NAMES
 
 
+async def test_half_a_list(pool: Pool, connection: Connection, tmp_path: Path) -> None:
+    names = [b"n%d.ch\n" % number for number in range(200)]
+    assert (await take_data(pool, tmp_path, b"".join(names))).verdict is Verdict.ACCEPTED
+    row = await take_data(pool, tmp_path, b"".join(names[:100]))
+    assert row.verdict is Verdict.REFUSED
+    assert "100 of 200 delegations are gone" in str(row.reason)
+    assert len(await names_of(connection)) == 200
+
+
 async def test_u_labels(pool: Pool, connection: Connection, tmp_path: Path) -> None:
     """As registered (RFC 5891): `ß` is a letter of its own, and some signs are no letters."""
     row = await take_data(pool, tmp_path, "straße.ch\nZÜRICH.ch\n".encode())
