@@ -25,6 +25,7 @@ from lab import keys, nsd, records
 from lab.signer import DAY_S, Nsec3, Validity, Zone, sign, unsigned
 
 TLD = "world"
+_DNAME = 39
 _NET = f"127.77.{os.getpid() % 250 + 1}"
 SERVER = f"{_NET}.1"
 SILENT = f"{_NET}.9"  # bound, and never read
@@ -83,6 +84,9 @@ def _domains() -> Iterator[tuple[Zone, Nsec3 | None, Validity | None, str]]:
     )
     good.add(f"big.{good.origin}", records.a("127.30.0.4"))
     good.add(f"aliased.{good.origin}", records.cname(f"implicit.{TLD}"))
+    for target in ("implicit", "unsigned"):
+        dname = records.cname(f"{target}.{TLD}")._replace(type=_DNAME)
+        good.add(f"to-{target}.{good.origin}", dname)
     yield good, None, fresh, SERVER
     implicit = _zone(f"implicit.{TLD}")
     implicit.add(implicit.origin, records.a("127.30.0.5"))
@@ -91,7 +95,8 @@ def _domains() -> Iterator[tuple[Zone, Nsec3 | None, Validity | None, str]]:
     null.add(null.origin, records.mx(0, "."))
     yield null, None, Validity.around(now, after_s=DAY_S), SERVER
     plain = _zone(f"unsigned.{TLD}")
-    plain.add(plain.origin, records.mx(10, f"mx.{plain.origin}"))
+    for owner in (plain.origin, f"mail.{plain.origin}"):
+        plain.add(owner, records.mx(10, f"mx.{plain.origin}"))
     plain.add(f"mx.{plain.origin}", records.a("127.30.0.6"))
     plain.add(f"_25._tcp.mx.{plain.origin}", records.tlsa(3, 1, 1, TLSA_DATA))
     yield plain, None, None, SERVER

@@ -79,6 +79,8 @@ DOMAINS: dict[str, dict[str, Any]] = {
         "nsec3param_salt_length": 4,
     },
     f"aliased.good.{TLD}": {"cname_target": f"implicit.{TLD}", "mx_host": [f"implicit.{TLD}"]},
+    f"mail.to-unsigned.good.{TLD}": {"outcome": "insecure", "cname_target": f"mail.unsigned.{TLD}"},
+    f"mail.to-implicit.good.{TLD}": {"outcome": "nxdomain", "secure": True},
     f"null.{TLD}": {"mx_host": ["."], "mx_preference": [0]},
     f"unsigned.{TLD}": {"outcome": "insecure", "dnskey_outcome": None},
     f"bogus.{TLD}": {"outcome": "bogus"},
