@@ -5,11 +5,13 @@ the scan in another, so that its CPU time and memory are its own. The reference 
 of a session is `openssl s_client -starttls smtp` against the same servers.
 
 The good servers have AT_ONCE places, with tarpits or without, so that connections come in no
-burst that loopback drops packets of: a lost SYN is a second. Tarpits are opened first, and
-held while the good ones are visited; what opening them costs is CPU, given beside.
+burst that loopback drops packets of: a lost SYN is a second. Tarpits are opened first and held
+while the good ones are visited; and once more all stand in one list, shuffled, so that opening
+the tarpits counts too.
 """
 
 import json
+import random
 import resource
 import ssl
 import statistics
@@ -86,10 +88,12 @@ class Together(SMTP):
         await self._all_here.wait()
 
 
-def client(port: int, record: str, good: int, tarpits: int) -> None:
+def client(port: int, record: str, good: int, tarpits: int, *, shuffled: bool) -> None:
     """One scan; prints what it took as JSON."""
     digest = tlsa.rrset_digest([tlsa.parse_text(record)])
     numbers = [*range(GOOD, GOOD + tarpits), *range(good)]
+    if shuffled:
+        random.Random(1).shuffle(numbers)
     names = ("bucket", "address", "tlsa_digest", "operator", "sni", "host", "tlsa", "dns_asked")
     shard = pa.RecordBatch.from_pylist(
         [
@@ -153,8 +157,10 @@ def servers(good: int, tarpits: int, hold: int = 0) -> Iterator[tuple[int, str]]
         process.stdin.close()
 
 
-def scan(port: int, record: str, good: int, tarpits: int) -> dict[str, float]:
-    arguments = map(str, (port, record, good, tarpits))
+def scan(
+    port: int, record: str, good: int, tarpits: int = 0, *, shuffled: bool = False
+) -> dict[str, float]:
+    arguments = map(str, (port, record, good, tarpits, int(shuffled)))
     done = subprocess.run(
         [sys.executable, "-m", "bench.probe", "client", *arguments],
         stdout=subprocess.PIPE,
@@ -188,19 +194,26 @@ def openssl_cpu_ms(port: int, count: int = 20) -> float:
 def main() -> None:
     with servers(GOOD, TARPITS) as (port, record):
         # in turns, since other work on the machine comes and goes
-        runs = [[scan(port, record, GOOD, n) for n in (0, TARPITS)] for _ in range(ROUNDS)]
-        alone, beside = (median(part) for part in zip(*runs, strict=True))
+        runs = [
+            (
+                scan(port, record, GOOD),
+                scan(port, record, GOOD, TARPITS),
+                scan(port, record, GOOD, TARPITS, shuffled=True),
+            )
+            for _ in range(ROUNDS)
+        ]
+        alone, beside, among = (median(part) for part in zip(*runs, strict=True))
         reference_ms = openssl_cpu_ms(port)
     with servers(AT_ONCE, 0, AT_ONCE) as (port, record):
-        together = scan(port, record, AT_ONCE, 0)
-    slower = beside["good_s"] / alone["good_s"]
+        together = scan(port, record, AT_ONCE)
     cpu_ms = 1e3 * alone["cpu_s"] / GOOD
     tarpit_ms = 1e3 * (beside["cpu_s"] - alone["cpu_s"]) / TARPITS
     added = together["mib"] - together["mib_before"]
     print(f"good servers            {GOOD / alone['good_s']:8.0f} sessions/s, one process")
-    print(
-        f"beside {TARPITS} tarpits    {GOOD / beside['good_s']:8.0f} sessions/s  ratio {slower:.2f}"
-    )
+    for where, figures in (("beside", beside), ("among ", among)):
+        slower = figures["good_s"] / alone["good_s"]
+        rate = GOOD / figures["good_s"]
+        print(f"{where} {TARPITS} tarpits    {rate:8.0f} sessions/s  ratio {slower:.2f}")
     print(f"CPU a session           {cpu_ms:8.2f} ms, a tarpit {tarpit_ms:.2f} ms")
     print(f"openssl s_client        {reference_ms:8.2f} ms  ratio {cpu_ms / reference_ms:.2f}")
     print(
@@ -212,7 +225,7 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["serve", *numbers]:
             serve(*map(int, numbers))
-        case ["client", port, record, good, tarpits]:
-            client(int(port), record, int(good), int(tarpits))
+        case ["client", port, record, good, tarpits, shuffled]:
+            client(int(port), record, int(good), int(tarpits), shuffled=shuffled == "1")
         case _:
             main()

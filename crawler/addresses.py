@@ -97,7 +97,7 @@ class Addresses:
 
     def is_lab(self, address: str) -> bool:
         """Whether `address` is in one of the lab's networks. Raises ValueError if it is none."""
-        return any(ipaddress.ip_address(address) in network for network in self._lab)
+        return self._in_lab(ipaddress.ip_address(address))
 
     def refusal(self, address: str) -> str | None:
         """Why `address` must not be connected to, in a few words; None if it may be."""
@@ -105,13 +105,16 @@ class Addresses:
             parsed = ipaddress.ip_address(address)
         except ValueError:
             return "not an address"
-        if self.is_lab(address):
+        if self._in_lab(parsed):
             return None
         if isinstance(parsed, IPv4Address):
             return _refusal_4(parsed)
         if parsed.scope_id is not None:
             return "an address with a zone"
         return _refusal_6(parsed)
+
+    def _in_lab(self, address: IPv4Address | IPv6Address) -> bool:
+        return any(address in network for network in self._lab)
 
 
 def _refusal_4(address: IPv4Address) -> str | None:

@@ -254,12 +254,10 @@ class _Probing:
             self.begun[row] = self.epoch
         again: _Target | None = None
         try:
-            # Asked before our questions, and again before the connection: they may take minutes.
-            reason = self.not_contacted(key)
-            withdrawn = None if reason else await self.refresh(row)
-            if withdrawn is not None:
-                again = self.finish(row, [withdrawn.talk], withdrawn)
-            elif (reason := reason or self.not_contacted(key)) is not None:
+            reason = await self.refresh(row)
+            if reason is not None:
+                again = self.finish(row, [reason.talk], reason)
+            elif (reason := self.not_contacted(key)) is not None:
                 self.keep(row, self.made(row, [reason.talk], reason))
             else:
                 talks.append(
@@ -298,6 +296,8 @@ class _Probing:
         age_s = (datetime.now(UTC) - key.dns_asked).total_seconds()
         if self.recheck is None or age_s <= self.settings.dns_max_age_s:
             return None
+        if self.not_contacted(key) is not None:
+            return None  # nor is anything asked about it
         fresh = await self.recheck.before(key.host, key.address, key.sni)
         if (reason := _withdrawn(fresh)) is not None:
             return reason
