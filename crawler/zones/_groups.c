@@ -8,8 +8,9 @@
  * An optional accelerator: crawler/zones/plain.py reads the same from the same block, some
  * times slower. It answers None for a block with anything that it does not fully understand:
  * where a line depends on another (blank owners, parentheses, quotes, escapes, comments,
- * directives), types that are not listed here, TTLs with units, the root's own records, and,
- * in what it gives out, unusual names, DS with mnemonics or leading zeros.
+ * directives), delegations with unusual bytes in their names, types that are not listed here, TTLs
+ * with units, the root's own records, and, in what it gives out, unusual names of servers, DS with
+ * mnemonics or leading zeros.
  *
  * `block` begins with a newline and ends with one. `suffix` is the lower-case ending of every
  * owner below the apex, such as b".com.". A group is a run of NS and DS lines of one owner,
@@ -77,25 +78,38 @@ static int finish(Result *result, Group *group, int is_last)
     return is_edge || (group->has_ns && group->has_ds) ? add_group(result, group) : 1;
 }
 
-/* The orders in which `one` stands strictly before `other`. */
-static int before(const char *one, Py_ssize_t one_length, const char *other, Py_ssize_t length)
+/* How many bytes two owners have in common. */
+static Py_ssize_t common(const char *one, Py_ssize_t one_length, const char *other,
+                         Py_ssize_t length)
 {
-    Py_ssize_t shorter = one_length < length ? one_length : length;
-    for (Py_ssize_t i = 0; i < shorter; i++) {
-        unsigned char a = lower(one[i]), b = lower(other[i]);
-        if (a != b)
-            return (a < b ? BYTES : 0) | ((b != '.' && (a == '.' || a < b)) ? LABELS : 0);
-    }
-    return one_length < length ? BYTES | LABELS : 0;
+    Py_ssize_t shorter = one_length < length ? one_length : length, i = 0;
+    while (i < shorter && lower(one[i]) == lower(other[i]))
+        i++;
+    return i;
+}
+
+/* The orders in which `one` stands strictly before `other`, which differs from byte `i` on. */
+static int before(const char *one, Py_ssize_t one_length, const char *other, Py_ssize_t length,
+                  Py_ssize_t i)
+{
+    if (i == one_length || i == length)
+        return one_length < length ? BYTES | LABELS : 0;
+    unsigned char a = lower(one[i]), b = lower(other[i]);
+    return (a < b ? BYTES : 0) | ((b != '.' && (a == '.' || a < b)) ? LABELS : 0);
 }
 
 static int begin(Result *result, Group *group, const char *owner, Py_ssize_t length)
 {
+    Py_ssize_t known = 0;
     if (group->owner != NULL) {
-        result->orders &= before(group->owner, group->owner_length, owner, length);
+        known = common(group->owner, group->owner_length, owner, length);
+        result->orders &= before(group->owner, group->owner_length, owner, length, known);
         if (!finish(result, group, 0))
             return 0;
     }
+    for (; known < length; known++) /* the bytes before it were those of the last owner */
+        if (NAME_BYTES[(unsigned char)owner[known]] == 0)
+            return 0;
     group->is_first = group->owner == NULL;
     group->owner = owner;
     group->owner_length = length;

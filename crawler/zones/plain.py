@@ -206,6 +206,7 @@ class _Rows:
             self.begins = first_of_runs(owner)
             self.owner = owner.filter(self.begins)
             self.orders = self._ascending(orders)
+        self.keys = _names(self.owner)
         self.is_ds = pc.equal(kind.take(self._line), pa.scalar(_DS, _CODE))
 
     def __len__(self) -> int:
@@ -230,9 +231,6 @@ class _Rows:
 
     def _repeats(self) -> bool:
         return bool(first_of_runs(self.owner).false_count)
-
-    def domains(self, groups: Integers) -> Strings:
-        return _names(self.owner.take(groups))
 
     def ds(self, rows: Integers) -> Strings:
         return _ds_texts(self._fields.take(self._line.take(rows), 2))
@@ -260,7 +258,7 @@ class _Rows:
         one, at = pa.scalar(1, pa.int32()), pa.scalar(first, pa.int32())
         return groups.delegations, pa.record_batch(
             [
-                self.domains(pc.add(groups.signed, one)),
+                self.keys.take(pc.add(groups.signed, one)),
                 sets_of_runs(groups.ds_group, self.ds(pc.add(groups.ds_rows, at))),
                 sets_of_runs(groups.ns_group, self.ns(pc.add(groups.ns_rows, at))),
             ],

@@ -330,6 +330,25 @@ def test_an_escaped_blank_parts_no_fields() -> None:
     }
 
 
+UNUSUAL = {"*": "\\042", "0/25": "0\\04725", "\xe9": "\\233"}  # as written, and in keys
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.permutations([*UNUSUAL, "a"] * 2), st.integers(20, 300), st.data())
+def test_owners_with_unusual_bytes(written: list[str], size: int, data: st.DataObject) -> None:
+    """Each as it is or escaped, so that either reader has a part of a delegation."""
+    if data.draw(st.booleans()):
+        written = sorted(written)
+    text, seen = SOA, set[str]()
+    for label in written:
+        record = DS if label in seen else NS
+        seen.add(label)
+        shown = data.draw(st.sampled_from([label, UNUSUAL.get(label, label)]))
+        text += record.replace(b"a.ex", f"{shown}.ex".encode("latin-1"))
+    found = rows(scanned(text, size))
+    assert set(found) == {f"{UNUSUAL.get(label, label)}.example" for label in written}
+
+
 def test_a_record_twice_counts_as_one_in_the_sets() -> None:
     assert rows(scanned(SOA + NS + NS + DS + DS)) == {
         "a.example": (("1 13 2 " + "ab" * 32,), ("ns.test",))
