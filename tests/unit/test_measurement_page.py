@@ -1,11 +1,13 @@
 """docs/measurement.md names the tests that hold its rules, and the words of the code."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from dane import outcomes
+from tests.integration.test_lab_witnesses import DNS_SETTLED, OPENSSL_SETTLED, POSTFIX_SETTLED
 
 _ROOT = Path(__file__).parents[2]
 _PAGE = (_ROOT / "docs/measurement.md").read_text()
@@ -35,3 +37,25 @@ def test_every_test_that_the_page_names_exists() -> None:
 )
 def test_every_word_is_on_the_page(vocabulary: type) -> None:
     assert [str(word) for word in vocabulary if f"`{word}`" not in _PAGE] == []
+
+
+@pytest.mark.parametrize(
+    ("witness", "settled"),
+    [
+        ("delv", DNS_SETTLED),
+        ("posttls-finger", POSTFIX_SETTLED),
+        ("openssl s_client", OPENSSL_SETTLED),
+    ],
+)
+def test_every_difference_of_a_witness_is_on_the_page(
+    witness: str, settled: Mapping[str, str]
+) -> None:
+    _, _, differences = _PAGE.partition("The scenarios of which a witness says otherwise")
+    lines = differences.splitlines()
+    (first,) = (i for i, line in enumerate(lines) if line.startswith(f"| `{witness}`"))
+    told: list[str] = []
+    for line in lines[first:]:
+        if told and not line.startswith("|  |"):
+            break
+        told += re.findall(r"`([^`]+)`", line.split("|")[2])
+    assert sorted(told) == sorted(settled)
