@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dane.faults import UsageFault
 from danesurvey.cli.context import settings_of
 
 Month = Annotated[
@@ -67,6 +68,8 @@ def breakage(
     from reports import breakage as breakages
     from reports.library import Library
 
+    if as_csv and as_json:
+        raise UsageFault("--csv and --json exclude each other")
     settings = settings_of(context)
     library = Library.of(settings.publish, settings.state_dir)
     found = library.breakages(month, operator=operator, confirmed=confirmed)

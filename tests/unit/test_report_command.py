@@ -60,6 +60,8 @@ def test_breakage(published: Path) -> None:
     assert "a.example" in run(published, "breakage").stdout
     assert len(json.loads(run(published, "breakage", "--json").stdout)) == 2
     assert len(json.loads(run(published, "breakage", "--confirmed", "--json").stdout)) == 1
+    both = run(published, "breakage", "--csv", "--json")
+    assert isinstance(both.exception, UsageFault)
     csv = run(published, "breakage", "--operator", "r.example", "--csv").stdout
     assert [line.split(",")[1] for line in csv.splitlines()] == ["operator", "r.example"]
 
