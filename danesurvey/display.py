@@ -41,10 +41,14 @@ async def _table(watch: Watch, console: Console) -> None:
     with Live(console=console, auto_refresh=False) as live:
         try:
             while True:
-                live.update(table(watch.passes(), watch.now()), refresh=True)
+                live.update(_screen(watch), refresh=True)
                 await asyncio.sleep(EVERY_S)
         finally:
-            live.update(table(watch.passes(), watch.now()), refresh=True)
+            live.update(_screen(watch), refresh=True)
+
+
+def _screen(watch: Watch) -> Group:
+    return Group(table(watch.passes()), Text(sentence(watch.now())))
 
 
 async def _lines(watch: Watch) -> None:
@@ -75,8 +79,8 @@ def _figures(line: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in line.items() if key not in _PASSING}
 
 
-def table(passes: list[dict[str, Any]], now: dict[str, Any]) -> Group:
-    """The passes so far, a row each, and what is true of all of them now."""
+def table(passes: list[dict[str, Any]]) -> Table:
+    """The passes so far, a row each."""
     grid = Table(box=None, pad_edge=False)
     for heading in ("stage", "pass", "state", "buckets", "stored", "per s", "to go", "outcomes"):
         left = heading in ("stage", "state", "outcomes")
@@ -93,11 +97,11 @@ def table(passes: list[dict[str, Any]], now: dict[str, Any]) -> Group:
             duration(line["eta_seconds"]),
             "  ".join(f"{word} {count:,}" for word, count in most),
         )
-    return Group(grid, Text(sentence(now)))
+    return grid
 
 
 def sentence(now: dict[str, Any]) -> str:
-    """The one line below the table."""
+    """What is true of all passes now: the line below the table."""
     workers = " ".join(f"{size >> 20}" for size in now["memory"]["workers"].values())
     return (
         f"{now['rows_per_second']:,.0f} names/s, {now['questions_per_second']:,.0f} questions/s; "

@@ -63,10 +63,15 @@ def page(watch: Watch) -> str:
     canaries = watch.engine.canaries
     families: list[tuple[str, str, str, Iterable[tuple[Labels, float]]]] = [
         ("run_info", "gauge", "The run that is under way.", [(run, 1)]),
-        ("rows_stored", "gauge", "Rows stored by each pass.", of_passes("stored")),
-        ("questions", "gauge", "Questions asked by each pass.", of_passes("questions")),
-        ("resubmitted", "gauge", "Shards that had to go out again.", of_passes("resubmitted")),
-        ("quarantined", "gauge", "Rows that no scan could take.", of_passes("quarantined")),
+        ("rows_stored_total", "counter", "Rows stored by each pass.", of_passes("stored")),
+        ("questions_total", "counter", "Questions asked by each pass.", of_passes("questions")),
+        ("shards_resubmitted_total", "counter", "Shards sent out again.", of_passes("resubmitted")),
+        (
+            "rows_quarantined_total",
+            "counter",
+            "Rows that no scan could take.",
+            of_passes("quarantined"),
+        ),
         (
             "pass_running",
             "gauge",
@@ -77,8 +82,8 @@ def page(watch: Watch) -> str:
             ],
         ),
         (
-            "outcomes",
-            "gauge",
+            "outcomes_total",
+            "counter",
             "Rows of each outcome.",
             [
                 ({"stage": one["stage"], "pass": one["pass"], "outcome": word}, count)
@@ -87,7 +92,7 @@ def page(watch: Watch) -> str:
             ],
         ),
         (
-            "canary_rounds",
+            "canary_rounds_total",
             "counter",
             "Rounds of canaries by what they showed.",
             [({"health": word}, count) for word, count in sorted(canaries.rounds.items())],

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: what was done is kept, and everything is gone within ten seconds.
+"""SIGINT, SIGTERM, SIGHUP: what was done is kept, and everything is gone within ten seconds.
 
 The first signal asks: scans return what they have, and it is stored. A second one, or
 GRACE_S, ends the process on the spot, which is as safe as `kill -9`: the workers and the
@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
@@ -19,7 +19,7 @@ from crawler.survey.engine import Stopped
 
 T = TypeVar("T")
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOPPED = 130  # exit code: everything that was done is kept
 GRACE_S = 8.0
 
@@ -29,6 +29,8 @@ class Stop:
 
     def __init__(self) -> None:
         self.asked = False
+        nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        self.signals = [one for one in SIGNALS if not (nohup and one is signal.SIGHUP)]
 
     def in_loop(self) -> asyncio.Event:
         """From now on, in this event loop, the first signal sets the event.
@@ -42,7 +44,7 @@ class Stop:
             self._ask()
             event.set()
 
-        for number in SIGNALS:
+        for number in self.signals:
             loop.add_signal_handler(number, on_signal)
         return event
 
@@ -55,7 +57,7 @@ class Stop:
         if self.asked:
             _end_now("stopped at once")
         self.asked = True
-        print("danesurvey: stopping; again to stop at once", file=sys.stderr, flush=True)
+        _say("stopping; again to stop at once")
         last = threading.Timer(GRACE_S, _end_now, ("stopped",))
         last.daemon = True
         last.start()
@@ -65,7 +67,7 @@ class Stop:
 def stoppable() -> Iterator[Stop]:
     """A signal ends the block with Stopped, whatever the interrupted part made of it."""
     stop = Stop()
-    before = {number: signal.signal(number, stop.on_signal) for number in SIGNALS}
+    before = {number: signal.signal(number, stop.on_signal) for number in stop.signals}
     try:
         yield stop
     except Exception as error:
@@ -78,8 +80,13 @@ def stoppable() -> Iterator[Stop]:
 
 
 def _end_now(why: str) -> NoReturn:
-    print(f"danesurvey: {why}; `danesurvey survey` goes on", file=sys.stderr, flush=True)
+    _say(f"{why}; `danesurvey survey` goes on")
     os._exit(STOPPED)
+
+
+def _say(line: str) -> None:
+    with suppress(OSError):  # the terminal may be what has gone
+        print(f"danesurvey: {line}", file=sys.stderr, flush=True)
 
 
 async def unless_stopped(stopping: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crawler.dns.configuration import has_route
 from crawler.dns.unbound import Unbound
@@ -34,12 +34,14 @@ from danesurvey.progress import Watch
 from danesurvey.resolvers import resolvers_of, running
 from danesurvey.settings import Settings
 from danesurvey.stopping import STOPPED, Stop, stoppable, unless_stopped
-from reports.publish import Published, publish, unassessed
 from storage import run as runs
 from storage.copy import Writer, writer
 from storage.database import Connection, Pool, patiently, pool
 from storage.migrate import upgrade
 from storage.run import Coordination, Run, RunKind
+
+if TYPE_CHECKING:  # with DuckDB it is no part of a crawl's memory
+    from reports.publish import Published
 
 __all__ = ["STAGES", "STOPPED", "Done", "Request", "survey"]
 
@@ -64,7 +66,7 @@ class Done:
     """What came of it."""
 
     run: Run | None
-    published: Published | None
+    published: "Published | None"
     zones: Sequence[Any] = ()
 
     def as_json(self) -> str:
@@ -303,13 +305,15 @@ class _Session:
 
 async def _publish(
     settings: Settings, request: Request, database: Pool, url: str, run: Run
-) -> Published:
+) -> "Published":
     """Export, verify, and mark the run published and finished.
 
     Until then it is unfinished, so that a publication which was cut off is gone on with. One
     that is refused ends the run all the same: the next survey is a new one, and this one can
     still be published by force. Raises Refused.
     """
+    from reports.publish import publish, unassessed
+
     complete = not await patiently(database, partial(unassessed, run=run))
     if complete:
         await patiently(database, partial(_count, run_id=run.run_id))

@@ -14,8 +14,9 @@ import ctypes
 import logging
 import re
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from dane.faults import LocalTrouble, UsageFault
 WORKERS_WAIT_S = 60
 _LOST_S = 5.0  # without a worker that its nanny should have started again
 _ADDRESS = re.compile(r"tls://[^/\s]+:\d{1,5}")
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 THREADS_PER_WORKER = 2  # the tail of one shard overlaps with the next one's start
 
@@ -57,16 +59,16 @@ NO_DASHBOARD: dict[str, Any] = {"dashboard": False, "dashboard_address": "127.0.
 class ScanNode(distributed.WorkerPlugin):
     """Makes a worker process fit for scans.
 
-    A worker does not end by SIGINT or SIGTERM (Ctrl-C reaches the whole process group):
-    the coordinator stops the scans, keeps what they have, and then ends the workers. When
-    the coordinator is gone the kernel ends them, also those that stand still.
+    A worker does not end by SIGINT, SIGTERM or SIGHUP (Ctrl-C and a closed terminal reach the
+    whole process group): the coordinator stops the scans, keeps what they have, and then ends
+    the workers. When it is gone the kernel ends them, also those that stand still.
     """
 
     name = "danesurvey-scan-node"
 
     def setup(self, worker: distributed.Worker) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for number in _STOPPING:
+            signal.signal(number, signal.SIG_IGN)
         # Of the thread that started this process: Dask keeps that one to watch it.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         # A heartbeat that meets a scheduler on its way out is no error, but Dask logs it as
@@ -116,19 +118,22 @@ async def workers(settings: SurveySettings, directory: Path) -> AsyncIterator[di
             return
         temporary = Security.temporary()
         count = settings.workers or dask.system.CPU_COUNT
+        cluster = distributed.LocalCluster(
+            n_workers=count,
+            threads_per_worker=THREADS_PER_WORKER,
+            processes=True,
+            protocol="tls",
+            host="127.0.0.1",
+            security=temporary,
+            scheduler_kwargs=NO_DASHBOARD,
+            local_directory=str(directory),
+            asynchronous=True,
+            silence_logs="CRITICAL",  # a lost worker is told by whoever sends shards
+        )
+        with _blocked(_STOPPING):
+            await cluster
         async with (
-            distributed.LocalCluster(
-                n_workers=count,
-                threads_per_worker=THREADS_PER_WORKER,
-                processes=True,
-                protocol="tls",
-                host="127.0.0.1",
-                security=temporary,
-                scheduler_kwargs=NO_DASHBOARD,
-                local_directory=str(directory),
-                asynchronous=True,
-                silence_logs="CRITICAL",  # a lost worker is told by whoever sends shards
-            ) as cluster,
+            cluster,
             distributed.Client(cluster, asynchronous=True, security=temporary) as client,
         ):
             await client.register_plugin(ScanNode())
@@ -137,6 +142,20 @@ async def workers(settings: SurveySettings, directory: Path) -> AsyncIterator[di
                 yield client
             finally:
                 keeping.cancel()
+
+
+@contextmanager
+def _blocked(signals: Iterable[signal.Signals]) -> Iterator[None]:
+    """Processes that begin meanwhile have these blocked; other threads of this one take them.
+
+    Python ends by Ctrl-C, with a traceback, while it is still importing what ScanNode is.
+    """
+    resource_tracker.ensure_running()  # it lifts the mask of the thread that starts it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 async def _keep(cluster: distributed.LocalCluster, count: int) -> None:
@@ -163,13 +182,14 @@ async def _remote(settings: SurveySettings) -> AsyncIterator[distributed.Client]
         ) from None
     try:
         await client.register_plugin(ScanNode())
-        await client.wait_for_workers(1, timeout=WORKERS_WAIT_S)
+        try:
+            await client.wait_for_workers(1, timeout=WORKERS_WAIT_S)
+        except TimeoutError:
+            raise LocalTrouble(
+                f"scheduler {address}: no worker in {WORKERS_WAIT_S} s; "
+                "`danesurvey worker` on a node starts some"
+            ) from None
         yield client
-    except TimeoutError:
-        raise LocalTrouble(
-            f"scheduler {address}: no worker in {WORKERS_WAIT_S} s; "
-            "`danesurvey worker` on a node starts some"
-        ) from None
     finally:
         await client.close()
 

@@ -248,7 +248,7 @@ class Engine:
                 progress.questions += pc.sum(rows.column("questions")).as_py() or 0
             counted = Counter(progress.outcomes)
             for one in pc.value_counts(rows.column(work.counted)).to_pylist():
-                counted[one["values"] or "-"] += one["counts"]
+                counted[one["values"] or "probe"] += one["counts"]  # hosts: not settled yet
             progress.outcomes = dict(counted)
             node.give_back_memory()
 

@@ -28,9 +28,10 @@ def status(
     if found["passes"]:
         from rich.console import Console
 
-        from danesurvey.display import table
+        from danesurvey.display import sentence, table
 
-        Console().print(table(found["passes"], found["now"]))
+        Console().print(table(found["passes"]))
+        typer.echo(sentence(found["now"]) if found["running"] else _counts(found))
 
 
 def runs(
@@ -46,5 +47,25 @@ def runs(
 
 def _line(run: dict[str, Any]) -> str:
     ended = f", finished {run['finished']}" if run["finished"] else ""
+    dropped = ", rows dropped" if run["dropped"] else ""
     state = f"{run['state']}, at work now" if run.get("running") else run["state"]
-    return f"run {run['run']} ({run['kind']}): {state}, started {run['started']}{ended}"
+    return f"run {run['run']} ({run['kind']}): {state}, started {run['started']}{ended}{dropped}"
+
+
+def _counts(run: dict[str, Any]) -> str:
+    """What a run counted, for one that nobody works on; less if it is unfinished."""
+    said = [f"processes that worked on it: {run['sessions']} (the table: the last)"]
+    if run["questions"]:
+        said.append(
+            f"{run['questions']['all']:,} questions, {run['questions']['a_domain']} a domain"
+        )
+    if run["local"]:
+        said.append(f"outcomes of our own: {sum(run['local'].values()):,}")
+    if run["quarantined"]:
+        said.append(f"quarantined: {run['quarantined']:,}")
+    if run["canaries"]:
+        said.append(
+            "rounds of canaries: "
+            + ", ".join(f"{n:,} {w}" for w, n in run["canaries"]["rounds"].items())
+        )
+    return "; ".join(said)

@@ -84,7 +84,8 @@ def kill_at_random(
                 if survey.poll() != -signal.SIGKILL:
                     break
             finish(survey)
-            assert not differences(read(state), undisturbed)
+            wrong = differences(read(state), undisturbed)
+            assert not wrong, "\n".join(wrong)
 
 
 def strike(

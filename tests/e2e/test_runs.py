@@ -132,4 +132,7 @@ def test_status_of_the_last_run(quick_lab: Lab, state: Path) -> None:
     assert found["questions"]["a_domain"] > 1
     text = said(quick_lab, state, "status")
     assert "assess domains" in text
-    assert "canaries good" in text
+    assert "processes that worked on it: 1" in text
+    assert "outcomes of our own: 0" in text
+    assert "run 1 (full): published" in (lines := said(quick_lab, state, "runs"))
+    assert lines.rstrip().endswith(", rows dropped")

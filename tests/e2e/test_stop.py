@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: partial results stored, everything gone, and the same tables in the end."""
+"""Stopped by a signal: partial results stored, everything gone, and the same tables in the end."""
 
 import os
 import signal
@@ -31,16 +31,19 @@ MOMENTS = (
 
 
 def test_stopped_at_every_moment(quick_lab: Lab, undisturbed: Tables) -> None:
-    """By turns Ctrl-C, which the whole process group gets, and SIGTERM to the survey alone."""
+    """By turns Ctrl-C and a closed terminal, which the whole process group gets, and SIGTERM."""
     with reachable_directory() as directory:
         state = directory / "state"
         for turn, (stage, doing) in enumerate(MOMENTS):
             process = start(quick_lab, state)
             wait_for(process, stage, doing)
-            if turn % 2:
-                process.send_signal(signal.SIGTERM)
-            else:
-                os.killpg(process.pid, signal.SIGINT)
+            match turn % 3:
+                case 0:
+                    os.killpg(process.pid, signal.SIGINT)
+                case 1:
+                    process.send_signal(signal.SIGTERM)
+                case 2:
+                    os.killpg(process.pid, signal.SIGHUP)
             _, said = process.communicate(timeout=GONE_WITHIN_S)
             if doing != "done":  # it may have been just too late
                 assert process.returncode == STOPPED, (stage, doing, said)
