@@ -41,6 +41,9 @@ SEVERITY: dict[DomainStatus, Severity] = {
     DomainStatus.INDETERMINATE: Severity.UNKNOWN,
 }
 
+UNUSUAL = frozenset({NoMailReason.NXDOMAIN, NoMailReason.NO_ADDRESS})
+"""Reasons for taking no mail that nobody who asks for the domain will have meant: a warning."""
+
 EXIT_CODE: dict[Severity, int] = {
     Severity.OK: 0,
     Severity.WARNING: 0,
@@ -220,7 +223,8 @@ REPAIR_HOST: dict[HostStatus, str] = {
     HostStatus.UNUSABLE: "Replace the records of {host} by one that senders can use:",
     HostStatus.TLSA_FAILED: "Have every name server of {tlsa_name} answer TLSA questions, with "
     "records or a denial whose signatures hold.",
-    HostStatus.ADDRESS_FAILED: "Have the name servers of {host} answer for its addresses.",
+    HostStatus.ADDRESS_FAILED: "Have the name servers of {host} answer for its addresses, "
+    "with signatures that hold.",
     HostStatus.ABSENT: "To protect mail to {host}, publish `3 1 1` and the SHA-256 digest of its "
     "key: openssl x509 -in CERTIFICATE -noout -pubkey | openssl pkey -pubin -outform DER | "
     "openssl dgst -sha256",

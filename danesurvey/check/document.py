@@ -26,6 +26,7 @@ from danesurvey.check.advice import (
     SENDER_FAILING,
     SENTENCE,
     SEVERITY,
+    UNUSUAL,
     Severity,
 )
 from danesurvey.check.explanation import (
@@ -82,7 +83,8 @@ def document(measured: Measured, at: datetime | None) -> Document:
 
 def _severity(verdict: Row) -> Severity:
     severity = SEVERITY[DomainStatus(verdict["status"])]
-    if severity is Severity.OK and set(map(Defect, verdict["defects"])) - INFORMATION:
+    odd = verdict["reason"] in UNUSUAL or set(map(Defect, verdict["defects"])) - INFORMATION
+    if severity is Severity.OK and odd:
         return Severity.WARNING
     return severity
 

@@ -45,9 +45,12 @@ def lookup_causes(measured: Measured) -> list[str]:
     for name, row in measured.hosts.items():
         asked += [(name, "A", row["a_outcome"], row), (name, "AAAA", row["aaaa_outcome"], row)]
         asked += [(tlsa_name(row, measured.authority), "TLSA", row["tlsa_outcome"], row)]
+    told: set[str | None] = set()  # a row has the error of its first failing question
     for name, rrtype, outcome, row in asked:
         if outcome in FAILED:
-            said = f" ({printable(row['ede_text'])})" if row["ede_text"] else ""
+            text = row["ede_text"] and printable(row["ede_text"])
+            said = f" ({text})" if text and text not in told else ""
+            told.add(text)
             lines[f"{name} {rrtype}: {FAILED_LOOKUP[LookupOutcome(outcome)]}{said}"] = None
     for row in measured.authority:
         about = f"{row['name']} {row['rrtype']}"
@@ -58,7 +61,7 @@ def lookup_causes(measured: Measured) -> list[str]:
             if question == row["rrtype"] and result != AuthorityResult.ANSWER:
                 bad.setdefault(result, {})[server] = None
         for result, servers in bad.items():
-            lines[f"{about}: {listed(list(servers))} {AUTHORITY[AuthorityResult(result)]}"] = None
+            lines[f"{about}: {listed(list(servers))}: {AUTHORITY[AuthorityResult(result)]}"] = None
         if row["note"]:
             lines[f"{about}: {printable(row['note'])}"] = None
     return list(lines)
@@ -66,6 +69,8 @@ def lookup_causes(measured: Measured) -> list[str]:
 
 def host_causes(host: Document, at: str | None) -> list[str]:
     """Why a host fails, address by address where they differ."""
+    if host["status"] == HostStatus.UNPROBED and not host["addresses"]:
+        return [f"{host['host']}: it has no address of the kind that was asked for"]
     if host["class"] != HostClass.F:
         return []
     lines: dict[str, None] = {}

@@ -167,6 +167,8 @@ def _names(arguments: Iterable[str]) -> Iterator[str]:
 
 def _name(text: str) -> str:
     """The key of a domain name; one in Unicode by Python's codec (IDNA 2003)."""
+    if "@" in text:
+        raise UsageFault(f"{text!r} is not a domain name, but a mail address")
     try:
         if not text.isascii():
             text = text.encode("idna").decode("ascii")

@@ -135,7 +135,13 @@ def test_a_certificate_for_the_domain_passes_at_its_host(
         (("--nagios", "ee-spki.plain"), 0, "DANE OK - ee-spki.plain: "),
         (("--nagios", "no-tlsa.plain"), 1, "DANE WARNING - no-tlsa.plain: "),
         (("--nagios", "ee-stranger.plain"), 2, "DANE CRITICAL - ee-stranger.plain: "),
+        (
+            ("--nagios", "no-such-domain.plain"),
+            1,
+            "DANE WARNING - no-such-domain.plain: There is no",
+        ),
         (("--quiet", "ee-stranger.plain"), 1, ""),
+        (("--6", "ee-spki.plain"), 3, "ee-spki.plain: Not known"),
         (("--mx", "mx1.provider.plain", "no-tlsa.plain"), 0, "no-tlsa.plain: DANE works"),
         (("--at", "2099-01-01", "ta-spki.hashed"), 1, "ta-spki.hashed: DANE is broken"),
         (("--4", "EE-SPKI.plain."), 0, "ee-spki.plain: DANE works"),
@@ -197,6 +203,7 @@ def test_what_is_good_is_told_before_what_is_broken_and_a_signal_ends_it(
     ("arguments", "code", "error"),
     [
         (("a..b",), 2, "not a domain name"),
+        (("me@ee-spki.plain",), 2, "a mail address"),
         (("x" * 64 + ".plain",), 2, "over 63"),
         (("--4", "--6", "ee-spki.plain"), 2, "exclude each other"),
         (("--at", "yesterday", "ee-spki.plain"), 2, "--at yesterday"),
