@@ -222,10 +222,7 @@ class Czds:
                 if response.status not in (301, 302, 303, 307, 308) or place is None:
                     yield response
                     return
-            try:
-                url = urljoin(url, place)
-            except ValueError:
-                raise Refused("CZDS: a redirect to nowhere") from None
+            url = _target(url, place)
         raise Refused("CZDS: too many redirects")
 
     async def _token_after(self, refused: str | None) -> str:
@@ -254,7 +251,7 @@ class Czds:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise LocalTrouble(f"CZDS cannot be reached: {type(error).__name__}") from None
         token = found.get("accessToken") if isinstance(found, dict) else None
-        if not isinstance(token, str):
+        if not isinstance(token, str) or not token.isascii() or not token.isprintable():
             raise Refused("CZDS: a log-in without a token")
         return token
 
@@ -274,9 +271,20 @@ async def session(
         yield Czds(http, source, settings, directory)
 
 
+def _target(url: str, place: str) -> str:
+    """Where a redirect leads. Raises Refused."""
+    try:
+        return urljoin(url, place)
+    except ValueError:
+        raise Refused("CZDS: a redirect to no URL") from None
+
+
 def _host(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port
+    try:
+        parts = urlsplit(url)
+        return parts.scheme, parts.hostname, parts.port
+    except ValueError:
+        raise Refused("CZDS: a link to no URL") from None
 
 
 def _json(text: bytes) -> object:

@@ -227,7 +227,9 @@ async def test_several_at_a_time(tmp_path: Path, password_file: Path) -> None:
     assert service.most_downloading == SETTINGS.downloads
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"\xff", b"[" * 100_000, b"null", b'{"a": 1}'])
+@pytest.mark.parametrize(
+    "body", [b"<html>", b"\xff", b"[" * 100_000, b"null", b'{"accessToken": "a\\n"}']
+)
 async def test_answers_that_are_none(tmp_path: Path, password_file: Path, body: bytes) -> None:
     async with serving({"example": Zone(DATA)}) as service:
         service.links_body = body
@@ -252,10 +254,11 @@ async def test_links_that_are_none(tmp_path: Path, password_file: Path) -> None:
     assert found.zone == "example"
 
 
-async def test_a_redirect_to_nowhere(tmp_path: Path, password_file: Path) -> None:
-    async with serving({"example": Zone(DATA, redirect="http://[/")}) as service:
+@pytest.mark.parametrize("place", ["http://[/", "http://h:99999/", "http://h:x/"])
+async def test_a_redirect_to_nowhere(tmp_path: Path, password_file: Path, place: str) -> None:
+    async with serving({"example": Zone(DATA, redirect=place)}) as service:
         found = await Client(service, tmp_path, password_file).one()
-    assert "a redirect to nowhere" in str(found.fault)
+    assert "to no URL" in str(found.fault)
 
 
 async def test_a_password_in_a_url(password_file: Path) -> None:
