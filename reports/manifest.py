@@ -54,7 +54,14 @@ _SETTINGS: Mapping[str, bool | tuple[str, ...]] = {
     ),
     "intake": True,
     "survey": ("workers", "shard_rows", "shard_deadline_s"),
-    "publish": ("vantage", "max_local_share", "min_coverage", "confirmation"),
+    "publish": (
+        "vantage",
+        "max_local_share",
+        "min_coverage",
+        "max_unreachable_rise",
+        "usual_unreachable_share",
+        "confirmation",
+    ),
 }
 _USERINFO = re.compile(r"(?<=://)[^/@\s]*@")
 

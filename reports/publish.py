@@ -85,7 +85,27 @@ async def objections(
             reasons.append(
                 f"it covers {looked_up} domains, run {last.key.run_id} covered {expected}"
             )
+        reasons += await _port_25_objection(connection, run, last.key.run_id, settings)
     return reasons
+
+
+async def _port_25_objection(
+    connection: Connection, run: Run, last_id: int, settings: PublishSettings
+) -> list[str]:
+    """Canaries watch DNS; that port 25 is blocked at our side shows in the whole alone."""
+    shares = []
+    for run_id in (run.run_id, last_id):
+        targets, unreachable = await connection.fetchrow(statement("unreachable"), run_id) or (0, 0)
+        if not targets:  # the last run's rows may have been dropped
+            return []
+        shares.append(unreachable / targets)
+    share, before = shares
+    if share <= max(settings.usual_unreachable_share, settings.max_unreachable_rise * before):
+        return []
+    return [
+        f"{100 * share:.2f} % of the MX hosts could not be connected to, {100 * before:.2f} % in "
+        f"run {last_id}: is port 25 open from here?"
+    ]
 
 
 async def unassessed(connection: Connection, run: Run) -> int:

@@ -23,5 +23,7 @@ class PublishSettings:
     memory_limit: str = "1.5GB"  # of DuckDB
     max_local_share: float = 0.005  # of a stage's targets; above: not published
     min_coverage: float = 0.99  # of the last run's domains; below: not published
+    max_unreachable_rise: float = 3.0  # times the last run's share of MX hosts; above that,
+    usual_unreachable_share: float = 0.05  # and above this: not published
     max_exception_days: int = 14
     confirmation: ConfirmationSettings = field(default_factory=ConfirmationSettings)

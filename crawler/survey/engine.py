@@ -304,6 +304,35 @@ class Engine:
             for part in cut(rows, self.shard_rows(progress)):
                 yield Shard(part)
 
+    async def side_by_side(
+        self, ask: Callable[[range, Connection], Awaitable[pa.RecordBatch]], state: StagePass
+    ) -> AsyncIterator[Shard]:
+        """Shards of what `ask` finds, for rows that wait longer than they work.
+
+        What fails mostly waits for servers that are silent, minutes in a last pass, and a scan
+        waits for a whole window of rows at once: two shards one after the other take twice as
+        long as one, and how long the last one took says nothing of how many rows to take next.
+        So every scan gets one shard, of two windows at most: slow questions leave their place.
+        """
+        most = 2 * self.client.window
+        held: list[pa.RecordBatch] = []
+        async for rows in self.bucket_ranges(ask, lambda one: one.num_rows, state.progress):
+            held.append(rows)
+            if sum(one.num_rows for one in held) >= most * self.parallel:
+                for part in self._spread(held, most):
+                    yield Shard(part)
+                held = []
+        for part in self._spread(held, most):
+            yield Shard(part)
+
+    def _spread(self, batches: Sequence[pa.RecordBatch], most: int) -> list[pa.RecordBatch]:
+        whole = pa.Table.from_batches(batches) if batches else None
+        return [
+            part
+            for one in (whole.combine_chunks().to_batches() if whole else ())
+            for part in cut(one, min(most, self.fair_rows(one.num_rows, shards_per_scan=1)))
+        ]
+
     def shard_rows(self, progress: Progress) -> int:
         """Rows of a shard that takes about `survey.shard_s`, by what the last ones took."""
         survey = self.settings.survey

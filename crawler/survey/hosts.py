@@ -49,7 +49,7 @@ async def hosts(engine: Engine, resolvers: Resolvers, *, scan: Scan = hosts_scan
                     yield Shard(part)
 
     def later(passes: int, state: StagePass) -> AsyncIterator[Shard]:
-        return engine.by_bucket(
+        return engine.side_by_side(
             lambda buckets, connection: missing.failing_hosts(connection, run, buckets, passes),
             state,
         )

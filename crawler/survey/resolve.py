@@ -1,9 +1,7 @@
 """Stage resolve: every signed domain of the run gets its row of MX and DNSSEC facts."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
-
-import pyarrow as pa
 
 from crawler.dns.client import Resolvers
 from crawler.scan import resolve as resolve_scan
@@ -13,7 +11,6 @@ from crawler.survey.node import Scan
 from crawler.survey.opted_out import without_opted_out
 from crawler.survey.shards import Shard
 from storage import missing
-from storage.database import Connection
 from storage.schemas import DOMAIN_MX
 
 
@@ -30,20 +27,25 @@ async def resolve(engine: Engine, resolvers: Resolvers, *, scan: Scan = resolve_
         )
 
     run = engine.run
-    listed = engine.settings.probe.opt_out
 
-    def asked(
-        ask: Callable[[range, Connection], Awaitable[pa.RecordBatch]], state: StagePass
-    ) -> AsyncIterator[Shard]:
-        return without_opted_out(engine.by_bucket(ask, state), "domain", listed)
+    def left(shards: AsyncIterator[Shard]) -> AsyncIterator[Shard]:
+        return without_opted_out(shards, "domain", engine.settings.probe.opt_out)
 
     def first(state: StagePass) -> AsyncIterator[Shard]:
-        return asked(lambda buckets, connection: missing.domains(connection, run, buckets), state)
+        return left(
+            engine.by_bucket(
+                lambda buckets, connection: missing.domains(connection, run, buckets), state
+            )
+        )
 
     def later(passes: int, state: StagePass) -> AsyncIterator[Shard]:
-        return asked(
-            lambda buckets, connection: missing.failing_domains(connection, run, buckets, passes),
-            state,
+        return left(
+            engine.side_by_side(
+                lambda buckets, connection: missing.failing_domains(
+                    connection, run, buckets, passes
+                ),
+                state,
+            )
         )
 
     await lookup_passes(engine, work, first, later)

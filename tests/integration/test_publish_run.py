@@ -21,8 +21,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from dane.faults import LocalTrouble, Refused
+from reports import manifest
 from reports.columns import Access
-from reports.dataset import PART_ROWS, RunKey
+from reports.dataset import PART_ROWS, Dataset, RunKey
 from reports.dictionary import (
     CERTIFICATES,
     DOMAINS,
@@ -435,6 +436,32 @@ async def test_a_run_that_lost_coverage_is_not_published(
     short = await a_run(connection, database_url, domains=195)
     with pytest.raises(Refused, match="covers 195 domains"):
         await published(connection, database_url, short, tmp_path)
+
+
+async def test_a_blocked_port_25_is_not_published(
+    connection: Connection, database_url: str, tmp_path: Path
+) -> None:
+    unreachable = "UPDATE host_verdict SET status = 'unreachable', class = 'Q' WHERE run_id = $1"
+    first = await a_run(connection, database_url)
+    await connection.execute(f"{unreachable} AND host = 'mx.bad.example'", first.run_id)
+    # what a first run finds cannot be compared with anything
+    await published(connection, database_url, first, tmp_path)
+    as_many = await a_run(connection, database_url)
+    await connection.execute(f"{unreachable} AND host = 'mx.good.example'", as_many.run_id)
+    await published(connection, database_url, as_many, tmp_path)
+    good = await a_run(connection, database_url)
+    await published(connection, database_url, good, tmp_path)
+    blocked = await a_run(connection, database_url)
+    await connection.execute(unreachable, blocked.run_id)
+    with pytest.raises(Refused, match=r"100\.00 % of the MX hosts .* 0\.00 % in run 3: is port 25"):
+        await published(connection, database_url, blocked, tmp_path)
+    await connection.execute("DELETE FROM host_verdict WHERE run_id = $1", good.run_id)
+    assert (
+        await objections(
+            connection, blocked, SETTINGS, manifest.runs(Dataset(tmp_path / "dataset"))
+        )
+        == []
+    )
 
 
 async def test_a_run_without_verdicts_is_never_published(

@@ -2,8 +2,11 @@
 
 import asyncio
 import dataclasses
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from crawler.dns.configuration import CONTROL
@@ -11,12 +14,13 @@ from crawler.dns.settings import CanarySettings, ClientSettings, ResolverSetting
 from crawler.dns.unbound import Unbound, home
 from crawler.smtp.settings import ProbeSettings
 from crawler.survey.cluster import workers
-from crawler.survey.engine import CrawlSettings, Engine, Stopped
+from crawler.survey.engine import CrawlSettings, Engine, StagePass, Stopped
 from crawler.survey.settings import SurveySettings
 from dane.faults import LocalTrouble
+from dane.names import BUCKETS
 from storage import run as runs
 from storage.copy import writer
-from storage.database import connection, pool
+from storage.database import Connection, connection, pool
 from storage.run import RunKind
 from tests.integration.dns_world import free_port
 
@@ -74,30 +78,59 @@ async def test_waits_for_a_resolver_then_gives_up_or_stops(
             await asyncio.wait_for(flushing, 30)
 
 
-@pytest.mark.asyncio
-async def test_scans_share_the_questions_a_second_whoever_joins(
-    database_url: str, tmp_path: Path
-) -> None:
-    alone = CrawlSettings(
-        resolver=ResolverSettings(),
-        client=ClientSettings(questions_per_s_per_name_server_set=60.0),
-        canaries=CanarySettings(),
-        probe=ProbeSettings(),
-        survey=SurveySettings(workers=1),
-    )
-    joined = dataclasses.replace(alone.survey, scheduler="tls://survey.example.net:8786")
+@asynccontextmanager
+async def engine_of(url: str, directory: Path, settings: CrawlSettings) -> AsyncIterator[Engine]:
+    """An engine with one worker, of a new run."""
+    alone = dataclasses.replace(settings.survey, workers=1, scheduler=None)
     async with (
-        pool(database_url) as database,
-        connection(database_url) as held,
-        writer(database_url) as store,
-        workers(alone.survey, tmp_path / "workers") as client,
+        pool(url) as database,
+        connection(url) as held,
+        writer(url) as store,
+        workers(alone, directory / "workers") as client,
     ):
         run = await runs.create(held, RunKind.FULL, {})
-        for survey in (alone.survey, joined):
-            settings = dataclasses.replace(alone, survey=survey)
-            engine = Engine(database, store, run, client, settings, (), asyncio.Event(), {})
-            # one worker: two scans, and two shards more in flight for whom joins
-            engine.parallel = 2
-            at_once = 2 if survey is alone.survey else engine.in_flight
-            assert engine.client.questions_per_s_per_name_server_set * at_once == 60.0
-        assert engine.in_flight == 4
+        yield Engine(database, store, run, client, settings, (), asyncio.Event(), {})
+
+
+def crawl_settings(client: ClientSettings, scheduler: str | None = None) -> CrawlSettings:
+    return CrawlSettings(
+        resolver=ResolverSettings(),
+        client=client,
+        canaries=CanarySettings(),
+        probe=ProbeSettings(),
+        survey=SurveySettings(scheduler=scheduler),
+    )
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("scheduler", "at_once"), [(None, 2), ("tls://survey.example.net:8786", 4)]
+)
+async def test_scans_share_the_questions_a_second_whoever_joins(
+    database_url: str, tmp_path: Path, scheduler: str | None, at_once: int
+) -> None:
+    settings = crawl_settings(ClientSettings(questions_per_s_per_name_server_set=60.0), scheduler)
+    async with engine_of(database_url, tmp_path, settings) as engine:
+        # two scans, and in a cluster the two shards more in flight, for whom joins
+        assert engine.parallel == 2
+        assert engine.client.questions_per_s_per_name_server_set == 60.0 / at_once
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("window", "most"), [(1000, 205), (100, 100)])
+async def test_rows_that_wait_do_so_in_one_shard_a_scan(
+    database_url: str, tmp_path: Path, window: int, most: int
+) -> None:
+    async def every_tenth(buckets: range, _: Connection) -> pa.RecordBatch:
+        found = [one for one in buckets if one % 10 == 0]
+        return pa.record_batch({"bucket": pa.array(found, pa.int16())})
+
+    settings = crawl_settings(ClientSettings(window=window))
+    async with engine_of(database_url, tmp_path, settings) as engine:
+        state = StagePass("resolve", 2)
+        state.progress.took(300.0, 10)  # which says nothing: they waited beside each other
+        shards = [one.rows async for one in engine.side_by_side(every_tenth, state)]
+    assert max(one.num_rows for one in shards) <= most
+    assert len(shards) <= 410 / most + 2
+    asked = [bucket for one in shards for bucket in one.column("bucket").to_pylist()]
+    assert asked == list(range(0, BUCKETS, 10))
