@@ -139,7 +139,7 @@ def _unpacked(path: Path, max_ratio: float) -> Iterator[BinaryIO]:
                 yield cast(BinaryIO, _Measured(stream, file, max_ratio))
         except _FAULTS as error:
             raise Refused(f"cut or damaged: {_first_line(error)}") from None
-        except tarfile.TarError as error:
+        except (tarfile.TarError, ValueError) as error:  # ValueError: numbers in pax headers
             raise Refused(f"a damaged tar: {_first_line(error)}") from None
         except OSError as error:
             if error.errno is None:  # gzip.BadGzipFile: checksum, or something after the end

@@ -32,14 +32,18 @@ def of_zone(zone: str, names: Iterable[str] = ("a",), serial: int = 1) -> bytes:
     return zone_text(names, serial).replace(b"example.", f"{zone}.".encode())
 
 
-def tar_of(members: dict[str, bytes]) -> bytes:
+def tar_of(members: dict[str, bytes], **headers: str) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         for name, data in members.items():
             entry = tarfile.TarInfo(name)
             entry.size = len(data)
+            entry.pax_headers = headers
             tar.addfile(entry, io.BytesIO(data))
     return out.getvalue()
+
+
+SPARSE = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "one"}
 
 
 def every(path: Path) -> ZoneSource:
@@ -92,7 +96,7 @@ async def test_a_damaged_file_costs_only_itself(take: Intake, tmp_path: Path) ->
     assert await take.names() == {"a.three", "a.four"}
 
 
-@pytest.mark.parametrize("change", ["cut", "garbage", "checksum"])
+@pytest.mark.parametrize("change", ["cut", "garbage", "checksum", "header"])
 async def test_nothing_of_a_damaged_tar_is_taken(take: Intake, tmp_path: Path, change: str) -> None:
     """A tar that was cut between two members looks whole but for its end."""
     tar = tar_of({"one": of_zone("one"), "two": of_zone("two")})
@@ -102,6 +106,7 @@ async def test_nothing_of_a_damaged_tar_is_taken(take: Intake, tmp_path: Path, c
             "cut": tar[: tar.index(b"two") // 512 * 512],
             "garbage": tar + b"more",
             "checksum": gzip.compress(tar)[:-8] + bytes(8),
+            "header": tar_of({"one": of_zone("one")}, **SPARSE),
         }[change]
     )
     (row,) = await take.source(every(path))
