@@ -74,7 +74,7 @@ def _answer(
     named: dict[str, object],
 ) -> None:
     """In the new process."""
-    for one in (signal.SIGINT, signal.SIGTERM):
+    for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(one, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()
     try:

@@ -53,6 +53,10 @@ CLIENT_FAULTS = (
 )
 
 
+class ConnectionLost(LocalTrouble):
+    """The server went away in the midst of something that may be done again."""
+
+
 def whereabouts(url: str) -> str:
     """Host and database of a URL, for a message: never the password."""
     try:
@@ -81,7 +85,7 @@ def lost(fault: BaseException) -> bool:
         return is_lost(fault.sqlstate)
     if isinstance(fault, asyncpg.InterfaceError):
         return "connection" in str(fault) and "closed" in str(fault)
-    return isinstance(fault, (OSError, asyncpg.InternalClientError))
+    return isinstance(fault, (OSError, asyncpg.InternalClientError, ConnectionLost))
 
 
 @contextmanager
@@ -168,7 +172,7 @@ async def patiently(
         try:
             async with pool.acquire(timeout=_CONNECT_S) as held:
                 return await operation(held)  # type: ignore[arg-type]
-        except CLIENT_FAULTS as fault:
+        except (*CLIENT_FAULTS, ConnectionLost) as fault:
             if not lost(fault) or time.monotonic() > deadline:
                 with trouble():
                     raise
@@ -184,7 +188,7 @@ def is_adbc_lost(fault: adbc_driver_manager.Error) -> bool:
 
 def adbc_trouble(fault: adbc_driver_manager.Error, url: str) -> Exception:
     """LocalTrouble for what is the world's; a bug of ours as it is."""
-    if not (is_adbc_lost(fault) or is_trouble(fault.sqlstate)):
-        return fault
-    reason = str(fault).splitlines()[0]
-    return LocalTrouble(f"database {whereabouts(url)}: {reason}")
+    reason = f"database {whereabouts(url)}: {str(fault).splitlines()[0]}"
+    if is_adbc_lost(fault):
+        return ConnectionLost(reason)
+    return LocalTrouble(reason) if is_trouble(fault.sqlstate) else fault

@@ -27,7 +27,15 @@ from tests.e2e.survey_run import (
 )
 from tests.postgres_fixture import reachable_directory
 
-STAGES = ("resolve", "hosts", "probe", "authority", "assess hosts", "assess domains")
+STAGES = (
+    ("resolve", None),
+    ("hosts", None),
+    ("probe", None),
+    ("authority", None),
+    ("assess hosts", None),
+    ("assess domains", None),
+    ("assess domains", "done"),  # that is: while it publishes
+)
 POSTGRES = ("postgres", "child of postgres", "postgres, told to stop")
 VICTIMS = ("coordinator", "worker", "unbound", *POSTGRES)
 MOST_LINES = 6  # of progress between two kills
@@ -37,12 +45,26 @@ def test_killed_in_each_stage(quick_lab: Lab, undisturbed: Tables) -> None:
     """One run, whose coordinator is killed as often as it has stages."""
     with reachable_directory() as directory:
         state = directory / "state"
-        for stage in STAGES:
+        for stage, doing in STAGES:
             killed = start(quick_lab, state)
-            wait_for(killed, stage)
+            wait_for(killed, stage, doing)
             kill(killed)
         assert '"stage": "assess domains"' in finish(start(quick_lab, state))
         assert not differences(read(state), undisturbed)
+
+
+def test_postgres_killed_while_it_publishes(quick_lab: Lab) -> None:
+    with reachable_directory() as directory:
+        state = directory / "state"
+        survey = start(quick_lab, state)
+        wait_for(survey, "assess domains", "done")
+        while not list(state.glob("dataset/.staging*")):
+            assert survey.poll() is None
+        server = postgres_pid(state)
+        assert server is not None
+        os.kill(server, signal.SIGKILL)
+        finish(survey)
+        assert not list(state.glob("dataset/.staging*"))
 
 
 def test_killed_at_random(quick_lab: Lab, undisturbed: Tables) -> None:
