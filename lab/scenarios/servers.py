@@ -79,6 +79,14 @@ SCENARIOS = (
         domain_mx={"outcome": "servfail", "secure": False},
     ),
     zone(
+        "silent-servers",
+        "neither of its two name servers answers",
+        "measurement 2: servfail; Unbound tries each of them for long",
+        Signing(servers=(Behaviour(action="drop", types=_ANY),) * 2),
+        MX_FAILED,
+        domain_mx={"outcome": "servfail", "secure": False},
+    ),
+    zone(
         "one-server-lame",
         "one of two name servers refuses the zone",
         "a resolver asks the other",

@@ -53,7 +53,7 @@ DNS_SETTLED = {
 """Scenarios of which delv says otherwise, and why they stand."""
 
 
-SILENT = ("silent-server", "tlsa-drop", "tlsa-truncate-and-stall")
+SILENT = ("silent-server", "silent-servers", "tlsa-drop", "tlsa-truncate-and-stall")
 """Scenarios in which nothing answers TLSA questions: through a resolver a witness would only wait
 for it to give up, so `dig` asks their name servers itself."""
 
@@ -218,7 +218,7 @@ POSTFIX_SETTLED = {
     "empty-data": "posttls-finger 3.7 panics (mymalloc of length 0), which says nothing",
     "null-mx-mixed": "Postfix bounces, as measurement 6 says; RFC 7505 3 has senders skip `.`",
     "starttls-every-other-time": "its first connection is the one without STARTTLS",
-    "slow-banner": "this test waits 5 s for a greeting, a survey of the lab 30 s",
+    "slow-banner": "this test waits 5 s for a greeting, a survey of the lab 25 s",
     "nsec3-151-no-mx": "Postfix takes an unproven denial of MX for one; measurement 3.1 does not "
     "(RFC 7672 2.2.1: the MX lookup must be secure)",
     "gone-opt-out": "both see NXDOMAIN; measurement 7 calls an unproven one insecure",
@@ -293,7 +293,7 @@ OPENSSL_SETTLED = {
     "starttls-every-other-time": "it depends on whose turn it is: s_client connects once",
     "one-address-down": "this test asks for all addresses; measurement 6: the host takes the "
     "first line that any has, and `pass` comes before `unreachable`",
-    "slow-banner": "this test waits 10 s for a greeting, a survey of the lab 30 s",
+    "slow-banner": "this test waits 10 s for a greeting, a survey of the lab 25 s",
 }
 """Scenarios of which `openssl s_client` says otherwise, and why they stand."""
 
