@@ -1,6 +1,6 @@
 """SIGINT, SIGTERM, SIGHUP: what was done is kept, and everything is gone within ten seconds.
 
-The first signal asks: scans return what they have, and it is stored. A second one, or
+The first signal asks: scans return what they have, and it is stored. Another one, or
 GRACE_S, ends the process on the spot, which is as safe as `kill -9`: the workers and the
 resolvers end with their parent, and PostgreSQL's keeper stops it.
 """
@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -22,6 +23,7 @@ T = TypeVar("T")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOPPED = 130  # exit code: everything that was done is kept
 GRACE_S = 8.0
+AGAIN_S = 1.0  # sooner it is the same request: timeout(1) signals the process, then its group
 
 
 class Stop:
@@ -29,6 +31,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.asked = False
+        self._asked_at = 0.0
         nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         self.signals = [one for one in SIGNALS if not (nohup and one is signal.SIGHUP)]
 
@@ -48,19 +51,23 @@ class Stop:
             loop.add_signal_handler(number, on_signal)
         return event
 
-    def on_signal(self, number: int, frame: FrameType | None) -> NoReturn:
-        """Outside of an event loop."""
-        self._ask()
-        raise Stopped
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Outside of an event loop; once, so that nothing interrupts the end."""
+        if self._ask():
+            raise Stopped
 
-    def _ask(self) -> None:
+    def _ask(self) -> bool:
+        """Is it for the first time?"""
         if self.asked:
-            _end_now("stopped at once")
-        self.asked = True
+            if time.monotonic() - self._asked_at > AGAIN_S:
+                _end_now("stopped at once")
+            return False
+        self.asked, self._asked_at = True, time.monotonic()
         _say("stopping; again to stop at once")
         last = threading.Timer(GRACE_S, _end_now, ("stopped",))
         last.daemon = True
         last.start()
+        return True
 
 
 @contextmanager

@@ -2,8 +2,11 @@
 
 import os
 import signal
+import subprocess
 
-from danesurvey.survey import STOPPED
+import pytest
+
+from danesurvey.stopping import AGAIN_S, STOPPED
 from lab.internet import Lab
 from tests.e2e.survey_run import (
     Tables,
@@ -54,7 +57,7 @@ def test_stopped_at_every_moment(quick_lab: Lab, undisturbed: Tables) -> None:
 
 
 def test_a_second_signal_does_not_wait(quick_lab: Lab) -> None:
-    """Here it would wait for workers that stand still."""
+    """Here it would wait for workers that stand still. The same one twice at once is one."""
     with reachable_directory() as directory:
         state = directory / "state"
         process = start(quick_lab, state)
@@ -64,6 +67,9 @@ def test_a_second_signal_does_not_wait(quick_lab: Lab) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.stderr is not None
         assert any("again to stop at once" in line for line in process.stderr)
+        process.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=AGAIN_S)
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=GONE_WITHIN_S)
         assert process.returncode == STOPPED
