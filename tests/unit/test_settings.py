@@ -1,5 +1,6 @@
 """Settings: which source wins, and what is refused in one line that names it."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,16 @@ def test_flags_over_environment_over_file(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("DANESURVEY_CLIENT_TRY_S", "2.0")
     client = load(flags=["client.try_s=3.0"]).client
     assert (client.window, client.sockets, client.try_s) == (1, 2, 3.0)
+
+
+def test_the_defaults_that_the_page_tells() -> None:
+    page = (Path(__file__).parents[2] / "docs/operations.md").read_text("utf-8")
+    told = re.findall(r"^\| `(\w+)\.(\w+)` \| (\S+) \|", page, re.MULTILINE)
+    assert len(told) > 10
+    settings = load()
+    for section, key, default in told:
+        value = getattr(getattr(settings, section), key)
+        assert default == ("none" if value in (None, "") else str(value)), (section, key)
 
 
 def test_lists_come_from_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
