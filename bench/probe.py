@@ -6,8 +6,9 @@ of a session is `openssl s_client -starttls smtp` against the same servers.
 
 The good servers have AT_ONCE places, with tarpits or without, so that connections come in no
 burst that loopback drops packets of: a lost SYN is a second. Tarpits are opened first and held
-while the good ones are visited; and once more all stand in one list, shuffled, so that opening
-the tarpits counts too.
+while the good ones are visited. A second time new connections have a rate, as they have in a
+survey, and every other one of a shuffled list is a tarpit: as many good ones a second are begun
+as without them.
 """
 
 import json
@@ -40,6 +41,7 @@ GOOD = 3000
 TARPITS = 1000
 AT_ONCE = 500
 ROUNDS = 5
+GOOD_A_SECOND = 200  # where connections have a rate: ten times a survey's
 SETTINGS = ProbeSettings(
     ehlo_name="bench.example",
     contact="bench@bench.example",
@@ -88,11 +90,11 @@ class Together(SMTP):
         await self._all_here.wait()
 
 
-def client(port: int, record: str, good: int, tarpits: int, *, shuffled: bool) -> None:
+def client(port: int, record: str, good: int, tarpits: int, new_per_s: float) -> None:
     """One scan; prints what it took as JSON."""
     digest = tlsa.rrset_digest([tlsa.parse_text(record)])
     numbers = [*range(GOOD, GOOD + tarpits), *range(good)]
-    if shuffled:
+    if new_per_s < SETTINGS.new_per_s:
         random.Random(1).shuffle(numbers)
     names = ("bucket", "address", "tlsa_digest", "operator", "sni", "host", "tlsa", "dns_asked")
     shard = pa.RecordBatch.from_pylist(
@@ -112,7 +114,7 @@ def client(port: int, record: str, good: int, tarpits: int, *, shuffled: bool) -
         schema=pa.schema([SMTP_PROBE.schema.field(name) for name in names]),
     )
     before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    settings = replace(SETTINGS, port=port, sessions=AT_ONCE + tarpits)
+    settings = replace(SETTINGS, port=port, sessions=AT_ONCE + tarpits, new_per_s=new_per_s)
     cpu = time.process_time()
     rows, _ = probe.scan(
         shard,
@@ -132,6 +134,7 @@ def client(port: int, record: str, good: int, tarpits: int, *, shuffled: bool) -
         json.dumps(
             {
                 "good_s": (last - first).total_seconds(),
+                "session_ms": statistics.mean(row["duration_ms"] for row in passed),
                 "cpu_s": cpu,
                 "mib": after_kib / 1024,
                 "mib_before": before_kib / 1024,
@@ -158,9 +161,9 @@ def servers(good: int, tarpits: int, hold: int = 0) -> Iterator[tuple[int, str]]
 
 
 def scan(
-    port: int, record: str, good: int, tarpits: int = 0, *, shuffled: bool = False
+    port: int, record: str, good: int, tarpits: int = 0, new_per_s: float = SETTINGS.new_per_s
 ) -> dict[str, float]:
-    arguments = map(str, (port, record, good, tarpits, int(shuffled)))
+    arguments = map(str, (port, record, good, tarpits, new_per_s))
     done = subprocess.run(
         [sys.executable, "-m", "bench.probe", "client", *arguments],
         stdout=subprocess.PIPE,
@@ -194,15 +197,10 @@ def openssl_cpu_ms(port: int, count: int = 20) -> float:
 def main() -> None:
     with servers(GOOD, TARPITS) as (port, record):
         # in turns, since other work on the machine comes and goes
-        runs = [
-            (
-                scan(port, record, GOOD),
-                scan(port, record, GOOD, TARPITS),
-                scan(port, record, GOOD, TARPITS, shuffled=True),
-            )
-            for _ in range(ROUNDS)
-        ]
-        alone, beside, among = (median(part) for part in zip(*runs, strict=True))
+        runs = [[scan(port, record, GOOD, n) for n in (0, TARPITS)] for _ in range(ROUNDS)]
+        alone, beside = (median(part) for part in zip(*runs, strict=True))
+        paced = scan(port, record, TARPITS, 0, GOOD_A_SECOND)
+        among = scan(port, record, TARPITS, TARPITS, 2 * GOOD_A_SECOND)
         reference_ms = openssl_cpu_ms(port)
     with servers(AT_ONCE, 0, AT_ONCE) as (port, record):
         together = scan(port, record, AT_ONCE)
@@ -210,10 +208,16 @@ def main() -> None:
     tarpit_ms = 1e3 * (beside["cpu_s"] - alone["cpu_s"]) / TARPITS
     added = together["mib"] - together["mib_before"]
     print(f"good servers            {GOOD / alone['good_s']:8.0f} sessions/s, one process")
-    for where, figures in (("beside", beside), ("among ", among)):
-        slower = figures["good_s"] / alone["good_s"]
-        rate = GOOD / figures["good_s"]
-        print(f"{where} {TARPITS} tarpits    {rate:8.0f} sessions/s  ratio {slower:.2f}")
+    slower = beside["good_s"] / alone["good_s"]
+    print(
+        f"beside {TARPITS} tarpits    {GOOD / beside['good_s']:8.0f} sessions/s  ratio {slower:.2f}"
+    )
+    slower = among["good_s"] / paced["good_s"]
+    longer_ms = among["session_ms"] - paced["session_ms"]
+    print(
+        f"at {GOOD_A_SECOND} a second         {paced['good_s']:8.2f} s; among {TARPITS} tarpits "
+        f"{among['good_s']:.2f} s  ratio {slower:.2f}; a session {longer_ms:+.1f} ms"
+    )
     print(f"CPU a session           {cpu_ms:8.2f} ms, a tarpit {tarpit_ms:.2f} ms")
     print(f"openssl s_client        {reference_ms:8.2f} ms  ratio {cpu_ms / reference_ms:.2f}")
     print(
@@ -225,7 +229,7 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["serve", *numbers]:
             serve(*map(int, numbers))
-        case ["client", port, record, good, tarpits, shuffled]:
-            client(int(port), record, int(good), int(tarpits), shuffled=shuffled == "1")
+        case ["client", port, record, good, tarpits, new_per_s]:
+            client(int(port), record, int(good), int(tarpits), float(new_per_s))
         case _:
             main()

@@ -5,6 +5,7 @@ up; two stand for them) and servers whose behaviour changes from one connection 
 """
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 from dane.outcomes import DomainStatus
 from lab.internet import Lab
 from lab.scenarios.scenario import Scenario
+from tests.e2e.check_page import PAGE
 
 LOOKUPS = frozenset({"expired"})
 """Failing lookups that end at once."""
@@ -92,6 +94,20 @@ def test_verdicts_are_those_of_the_survey(lab: Lab, documents: dict[str, dict[st
                     differences.append((scenario.name, place, cell.value, found[place]))
     assert differences == []
     assert compared > 1000
+
+
+def keys(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from value
+        value = list(value.values())
+    if isinstance(value, list):
+        for one in value:
+            yield from keys(one)
+
+
+def test_the_page_has_every_key_of_a_document(documents: dict[str, dict[str, Any]]) -> None:
+    _, _, page = PAGE.read_text("utf-8").partition("## `--json`")
+    assert set(keys(list(documents.values()))) - set(re.findall(r"`(\w+)`", page)) == set()
 
 
 def test_every_broken_domain_is_told_a_cause_and_a_repair(
