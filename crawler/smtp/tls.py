@@ -30,9 +30,10 @@ class Offer(StrEnum):
     ECDSA = "ecdsa"  # TLS 1.2 with ciphers that need an ECDSA certificate
 
 
-# TLS 1.3 ciphers say nothing of the certificate's key, and this ssl module cannot set the
-# signature algorithms that do: the key is chosen by TLS 1.2 ciphers. So the second key of
-# a server that speaks TLS 1.3 only is never seen.
+# TLS 1.3 ciphers say nothing of the certificate's key, and `ssl` can set the signature
+# algorithms that do from Python 3.15 on only: the key is chosen by TLS 1.2 ciphers. So the
+# second key of a server that speaks TLS 1.3 only is never seen. An OpenSSL configuration file
+# could set them, but for every context of the process.
 _LIMITS: dict[Offer, tuple[ssl.TLSVersion, ssl.TLSVersion, str]] = {
     Offer.MODERN: (
         ssl.TLSVersion.TLSv1_2,
