@@ -96,6 +96,9 @@ SENTENCE: dict[tuple[DomainStatus, Detail], str] = {
     (DomainStatus.NO_MAIL, NoMailReason.NO_ADDRESS): "No MX host has an address: it takes no mail.",
 }
 
+OF_OTHER_FAMILY = "Not known: no MX host has an address of the kind that was asked for."
+"""In place of the sentence, where `--4` or `--6` leaves nothing to measure."""
+
 SENDER: dict[DomainStatus, str] = {
     DomainStatus.DANE: "delivers over TLS to servers that it has authenticated",
     DomainStatus.PARTIAL: "authenticates some hosts and delivers to the others unauthenticated",

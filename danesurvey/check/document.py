@@ -22,6 +22,7 @@ from dane.verify import verify
 from danesurvey.check.advice import (
     DEFECT,
     INFORMATION,
+    OF_OTHER_FAMILY,
     SENDER,
     SENDER_FAILING,
     SENTENCE,
@@ -96,6 +97,10 @@ def _sentence(verdict: Row, hosts: Sequence[Document]) -> str:
         DomainStatus.LOOKUP_FAILED: [one["host"] for one in hosts if one["class"] == HostClass.L],
         DomainStatus.PARTIAL: [one["host"] for one in hosts if not one["usable"]],
     }.get(status, [])
+    if hosts and all(
+        one["status"] == HostStatus.UNPROBED and not one["addresses"] for one in hosts
+    ):
+        return OF_OTHER_FAMILY
     unasked = any(one["status"] == HostStatus.OPTED_OUT and not one["addresses"] for one in hosts)
     unmeasured = [one["host"] for one in hosts if one["class"] == HostClass.Q]
     measured = "every server matches them"

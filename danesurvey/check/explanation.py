@@ -69,8 +69,6 @@ def lookup_causes(measured: Measured) -> list[str]:
 
 def host_causes(host: Document, at: str | None) -> list[str]:
     """Why a host fails, address by address where they differ."""
-    if host["status"] == HostStatus.UNPROBED and not host["addresses"]:
-        return [f"{host['host']}: it has no address of the kind that was asked for"]
     if host["class"] != HostClass.F:
         return []
     lines: dict[str, None] = {}
