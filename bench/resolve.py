@@ -151,13 +151,16 @@ def same_questions(domains: list[str], window: int) -> list[str]:
 def _peer(cold: Cold, domains: list[str], window: int, program: str) -> float:
     """Wall seconds of another program for the MX questions."""
     host, port = cold.resolvers.first[0]
-    argv = {
-        "massdns": ["massdns", "-r", "/dev/stdin", "-t", "MX", "-s", str(window), "-q"],
-        "zdns": ["zdns", "MX", "--name-servers", f"{host}:{port}", "--threads", str(window)],
-    }[program]
-    start = time.monotonic()
-    subprocess.run(argv, input="\n".join(domains), text=True, capture_output=True, check=True)
-    return time.monotonic() - start
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as resolvers:
+        resolvers.write(f"{host}:{port}\n")
+        resolvers.flush()
+        argv = {
+            "massdns": ["massdns", "-r", resolvers.name, "-t", "MX", "-s", str(window), "-q"],
+            "zdns": ["zdns", "MX", "--name-servers", f"{host}:{port}", "--threads", str(window)],
+        }[program]
+        start = time.monotonic()
+        subprocess.run(argv, input="\n".join(domains), text=True, capture_output=True, check=True)
+        return time.monotonic() - start
 
 
 def dead_names(directory: Path) -> set[str]:
