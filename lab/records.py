@@ -71,6 +71,7 @@ def address(text: str) -> Rdata:
     return aaaa(text) if ":" in text else a(text)
 
 
+@lru_cache(maxsize=1024)  # of few operators, for a hundred thousand domains
 def ns(host: str) -> Rdata:
     return Rdata(NS, absolute(host), wire_name(host))
 
@@ -79,6 +80,7 @@ def cname(target: str) -> Rdata:
     return Rdata(CNAME, absolute(target), wire_name(target))
 
 
+@lru_cache(maxsize=1024)  # likewise of few providers
 def mx(preference: int, host: str) -> Rdata:
     return Rdata(
         MX, f"{preference} {absolute(host)}", struct.pack("!H", preference) + wire_name(host)
