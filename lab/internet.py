@@ -7,6 +7,7 @@ As a context manager the lab lives no longer than the process that opened it; br
 `up(attached=False)` it stays until `down`.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -36,6 +37,7 @@ from lab.supervisor import PROCESS_FILE, AuthoritativeServer, Distance, Work
 NEAR = Distance()
 CONTENTS_FILE = "contents.json"  # every lab directory has it
 _GRACE_S = 10.0
+_LOOK_AGAIN_S = 0.02
 _RELOAD_S = 30.0
 _MEMORY, _MEMORY_NEEDED = Path("/dev/shm"), 1 << 30
 
@@ -129,18 +131,16 @@ class Lab:
     def down(self) -> None:
         """Stops the lab and waits until it is gone. Does nothing if there is none."""
         if self.is_up:
-            pid = self.supervisor_pid()
-            try:
-                supervisor = os.pidfd_open(pid)
-            except ProcessLookupError:
-                pass
-            else:
-                _stop(supervisor)
+            with contextlib.suppress(ProcessLookupError):  # killed before, and the rest just ends
+                _stop(os.pidfd_open(self._recorded_pid()))
         if self._supervisor is not None:
             assert self._supervisor.stdin is not None
             self._supervisor.stdin.close()
             self._supervisor.wait()
             self._supervisor = None
+        deadline = time.monotonic() + _GRACE_S
+        while self.is_up and time.monotonic() < deadline:  # unshare(1) ends after its child
+            time.sleep(_LOOK_AGAIN_S)
 
     def __enter__(self) -> Self:
         self.up()
@@ -167,6 +167,9 @@ class Lab:
         """
         if not self.is_up:
             raise Refused(f"no lab is up in {self.directory}; start one with: danesurvey lab up")
+        return self._recorded_pid()
+
+    def _recorded_pid(self) -> int:
         return int((self.directory / PROCESS_FILE).read_text(encoding="ascii"))
 
     def exec(self, argv: Sequence[str], **options: Any) -> subprocess.CompletedProcess[Any]:
