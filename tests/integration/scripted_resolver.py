@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from tests.integration.dns_world import free_port
+
 Script = Callable[[bytes, int], Sequence[bytes]]
 StreamScript = Callable[[bytes, int], Sequence[bytes] | None]
 
@@ -49,7 +51,7 @@ def scripted(
     """Serve in a thread until the block ends."""
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
-        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_server(("127.0.0.1", free_port())) as listener,
     ):
         datagrams.setsockopt(socket.SOL_SOCKET, 33, 8 << 20)  # SO_RCVBUFFORCE
         datagrams.bind(listener.getsockname())
