@@ -81,9 +81,7 @@ def test_zone_signed_of_a_pipe(tmp_path: Path) -> None:
     os.mkfifo(pipe := tmp_path / "pipe")
     writer = os.open(pipe, os.O_RDWR)
     try:
-        complains(
-            danesurvey("zone", "signed", pipe), 2, "zones are read more than once"
-        )
+        complains(danesurvey("zone", "signed", pipe), 2, "zones are read more than once")
     finally:
         os.close(writer)
 
