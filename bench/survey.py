@@ -61,7 +61,7 @@ def survey(lab: Lab, workers: int) -> dict[str, Any]:
     for line in done.stderr.splitlines():
         if line.startswith('{"stage"'):
             one = json.loads(line)
-            passes[one["stage"], one["pass"]] = one
+            passes[one["stage"], one["began"]] = one
             sizes = {"coordinator": one["memory"]["coordinator"], **one["memory"]["workers"]}
             for name, size in sizes.items():
                 memory[name] = max(size, memory.get(name, 0))

@@ -68,6 +68,7 @@ def describe(one: StagePass, now: float) -> dict[str, Any]:
     return {
         "stage": one.stage,
         "pass": one.number,
+        "began": round(one.began, 3),
         "state": "done" if one.ended else "resting" if one.resting_until else "running",
         "buckets": progress.buckets,
         "asked": progress.rows_out,

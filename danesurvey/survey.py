@@ -262,13 +262,21 @@ class _Session:
             for number, family in ((4, socket.AF_INET), (6, socket.AF_INET6))
             if settings.lab_addresses or has_route(family)
         )
+        probing = partial(probe, engine, resolvers, of, families)
+        # Probing takes hours: what fails is asked for the last time after it.
+        end_of_run = {"resolve", "hosts", "probe"} <= set(stages)
         for stage in stages:
             if stage == "resolve":
-                await resolve(engine, resolvers)
+                await resolve(engine, resolvers, to_the_end=not end_of_run)
             elif stage == "hosts":
-                await hosts(engine, resolvers)
+                await hosts(engine, resolvers, to_the_end=not end_of_run)
             elif stage == "probe":
-                await probe(engine, resolvers, of, families, partial(authority, engine, resolvers))
+                await probing()
+                if end_of_run:
+                    await resolve(engine, resolvers)
+                    await hosts(engine, resolvers)
+                    await probing()
+                await authority(engine, resolvers)
             elif stage == "assess":
                 await assess(engine)
 

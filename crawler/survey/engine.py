@@ -12,7 +12,7 @@ import dataclasses
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -297,7 +297,7 @@ class Engine:
 
     async def by_bucket(
         self, ask: Callable[[range, Connection], Awaitable[pa.RecordBatch]], state: StagePass
-    ) -> AsyncIterator[Shard]:
+    ) -> AsyncGenerator[Shard]:
         """Shards of what `ask` finds, bucket range by bucket range."""
         progress = state.progress
         async for rows in self.bucket_ranges(ask, lambda one: one.num_rows, progress):
@@ -306,7 +306,7 @@ class Engine:
 
     async def side_by_side(
         self, ask: Callable[[range, Connection], Awaitable[pa.RecordBatch]], state: StagePass
-    ) -> AsyncIterator[Shard]:
+    ) -> AsyncGenerator[Shard]:
         """Shards of what `ask` finds, for rows that wait longer than they work.
 
         What fails mostly waits for servers that are silent, minutes in a last pass, and a scan

@@ -3,7 +3,7 @@
 Hosts are few and shared: each is asked once a run, however many domains point at it.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from crawler.dns.client import Resolvers
@@ -18,7 +18,13 @@ from storage.schemas import MX_HOST
 FETCH_ROWS = 20_000
 
 
-async def hosts(engine: Engine, resolvers: Resolvers, *, scan: Scan = hosts_scan.scan) -> None:
+async def hosts(
+    engine: Engine,
+    resolvers: Resolvers,
+    *,
+    to_the_end: bool = True,
+    scan: Scan = hosts_scan.scan,
+) -> None:
     """All passes (measurement, section 3). Raises Stopped, LocalTrouble."""
 
     def work(options: Mapping[str, Any]) -> Work:
@@ -38,7 +44,7 @@ async def hosts(engine: Engine, resolvers: Resolvers, *, scan: Scan = hosts_scan
 
     run = engine.run
 
-    async def first(state: StagePass) -> AsyncIterator[Shard]:
+    async def first(state: StagePass) -> AsyncGenerator[Shard]:
         async with engine.connection() as connection:
             async for batch in missing.hosts(connection, run, FETCH_ROWS):
                 rows = engine.shard_rows(state.progress)
@@ -48,10 +54,10 @@ async def hosts(engine: Engine, resolvers: Resolvers, *, scan: Scan = hosts_scan
                 ):
                     yield Shard(part)
 
-    def later(passes: int, state: StagePass) -> AsyncIterator[Shard]:
+    def later(passes: int, state: StagePass) -> AsyncGenerator[Shard]:
         return engine.side_by_side(
             lambda buckets, connection: missing.failing_hosts(connection, run, buckets, passes),
             state,
         )
 
-    await lookup_passes(engine, work, first, later)
+    await lookup_passes(engine, work, first, later, to_the_end=to_the_end)

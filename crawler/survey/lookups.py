@@ -1,11 +1,13 @@
 """The passes of a stage that asks the resolver: resolve and hosts (measurement, section 2).
 
 What fails or goes unanswered is asked again 10 s, 90 s, 20 min later and at the end of the
-run, the same query each time: which rows fail and were asked fewer than n times.
+run, the same query each time: which rows fail and were asked fewer than n times. Only at the end
+is a name given the time that a resolver needs to give up, and its failure believed.
 """
 
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 
@@ -25,32 +27,35 @@ QUESTIONS_A_ROW = 3  # to the name servers of a domain: MX, DNSKEY, NSEC3PARAM
 async def lookup_passes(
     engine: Engine,
     work: Callable[[Mapping[str, Any]], Work],
-    first: Callable[[StagePass], AsyncIterator[Shard]],
-    later: Callable[[int, StagePass], AsyncIterator[Shard]],
+    first: Callable[[StagePass], AsyncGenerator[Shard]],
+    later: Callable[[int, StagePass], AsyncGenerator[Shard]],
+    *,
+    to_the_end: bool,
 ) -> None:
     """All passes of a stage. Raises Stopped, LocalTrouble.
 
-    work    made of the options that every DNS scan has
-    later   `later(n, …)` gives the rows that fail and were asked fewer than n times
+    work        made of the options that every DNS scan has
+    later       `later(n, …)` gives the rows that fail and were asked fewer than n times
+    to_the_end  the last pass, too; with what has turned up since, if the others are done
     """
-    rests = engine.settings.client.passes_s
-    for number, rest_s in enumerate((0.0, *rests), start=1):
+    rests = (0.0, *engine.settings.client.passes_s, 0.0)
+    last = len(rests)
+    for number, rest_s in enumerate(rests, start=1):
+        if number == last and not to_the_end:
+            break
         ask = first if number == 1 else partial(later, number)
+        made = partial(_work, engine, work, number, last_pass=number == last)
+        begun = number > 1 or any(one.stage == made().stage for one in engine.passes)
         # Not the end: where a run goes on, a later pass may have been cut short.
-        if number > 1 and not await _any(ask(StagePass("", number))):
+        if begun and not await _any(ask(StagePass("", number))):
             continue
-        await engine.finish_pass(
-            partial(_work, engine, work, number, last_pass=number == len(rests) + 1),
-            number,
-            ask,
-            replace=number > 1,
-            rest_s=rest_s,
-        )
+        await engine.finish_pass(made, number, ask, replace=number > 1, rest_s=rest_s)
 
 
-async def _any(shards: AsyncIterator[Shard]) -> bool:
-    async for _ in shards:
-        return True
+async def _any(shards: AsyncGenerator[Shard]) -> bool:
+    async with aclosing(shards):
+        async for _ in shards:
+            return True
     return False
 
 

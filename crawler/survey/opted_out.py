@@ -1,6 +1,6 @@
 """Names on the opt-out list are left out of what a stage asks for (docs/ethics.md)."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from crawler.survey.shards import Shard
 
 
 async def without_opted_out(
-    shards: AsyncIterator[Shard], column: str, listed: Path | None
-) -> AsyncIterator[Shard]:
+    shards: AsyncGenerator[Shard], column: str, listed: Path | None
+) -> AsyncGenerator[Shard]:
     """The shards without the rows whose `column` (names) is on the list, and without empty ones."""
     if listed is None:
         async for shard in shards:

@@ -6,7 +6,7 @@ as many lines of shards as scans at once, and of each line one shard after the o
 """
 
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 
 import pyarrow as pa
@@ -30,13 +30,11 @@ async def probe(
     resolvers: Resolvers,
     operator: Callable[[str], str],
     families: Iterable[int],
-    meanwhile: Callable[[], Awaitable[None]],
 ) -> None:
     """All attempts (measurement, sections 4 and 6). Raises Stopped, LocalTrouble.
 
     operator   names the operator of an MX host
     families   those that this machine has
-    meanwhile  done after the first attempt: half an hour passes before the second
     """
     settings = engine.settings.probe
     run = engine.run
@@ -85,15 +83,14 @@ async def probe(
             retry_wait_s=engine.settings.survey.worker_lost_wait_s,
         )
 
+    begun = any(one.stage == "probe" for one in engine.passes)
     for attempt, rest_s in enumerate((0.0, *settings.attempts_after_s), start=1):
         # Not the end: where a run goes on, a later attempt may have been cut short.
-        if attempt > 1 and not await _any_left(engine, attempt, operator):
+        if (begun or attempt > 1) and not await _any_left(engine, attempt, operator):
             continue
         await engine.finish_pass(
             partial(work, attempt), attempt, partial(targets, attempt), replace=False, rest_s=rest_s
         )
-        if attempt == 1:
-            await meanwhile()
 
 
 async def _any_left(engine: Engine, attempt: int, operator: Callable[[str], str]) -> bool:

@@ -1,6 +1,6 @@
 """Stage resolve: every signed domain of the run gets its row of MX and DNSSEC facts."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from crawler.dns.client import Resolvers
@@ -14,7 +14,13 @@ from storage import missing
 from storage.schemas import DOMAIN_MX
 
 
-async def resolve(engine: Engine, resolvers: Resolvers, *, scan: Scan = resolve_scan.scan) -> None:
+async def resolve(
+    engine: Engine,
+    resolvers: Resolvers,
+    *,
+    to_the_end: bool = True,
+    scan: Scan = resolve_scan.scan,
+) -> None:
     """All passes (measurement, sections 2 and 3). Raises Stopped, LocalTrouble."""
 
     def work(options: Mapping[str, Any]) -> Work:
@@ -28,17 +34,17 @@ async def resolve(engine: Engine, resolvers: Resolvers, *, scan: Scan = resolve_
 
     run = engine.run
 
-    def left(shards: AsyncIterator[Shard]) -> AsyncIterator[Shard]:
+    def left(shards: AsyncGenerator[Shard]) -> AsyncGenerator[Shard]:
         return without_opted_out(shards, "domain", engine.settings.probe.opt_out)
 
-    def first(state: StagePass) -> AsyncIterator[Shard]:
+    def first(state: StagePass) -> AsyncGenerator[Shard]:
         return left(
             engine.by_bucket(
                 lambda buckets, connection: missing.domains(connection, run, buckets), state
             )
         )
 
-    def later(passes: int, state: StagePass) -> AsyncIterator[Shard]:
+    def later(passes: int, state: StagePass) -> AsyncGenerator[Shard]:
         return left(
             engine.side_by_side(
                 lambda buckets, connection: missing.failing_domains(
@@ -48,4 +54,4 @@ async def resolve(engine: Engine, resolvers: Resolvers, *, scan: Scan = resolve_
             )
         )
 
-    await lookup_passes(engine, work, first, later)
+    await lookup_passes(engine, work, first, later, to_the_end=to_the_end)

@@ -5,24 +5,31 @@ import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from crawler.dns.client import Resolvers
 from crawler.dns.configuration import CONTROL
 from crawler.dns.settings import CanarySettings, ClientSettings, ResolverSettings
 from crawler.dns.unbound import Unbound, home
 from crawler.smtp.settings import ProbeSettings
 from crawler.survey.cluster import workers
 from crawler.survey.engine import CrawlSettings, Engine, StagePass, Stopped
+from crawler.survey.resolve import resolve
 from crawler.survey.settings import SurveySettings
 from dane.faults import LocalTrouble
 from dane.names import BUCKETS
+from dane.outcomes import LookupOutcome
 from storage import run as runs
 from storage.copy import writer
 from storage.database import Connection, connection, pool
 from storage.run import RunKind
+from storage.schemas import DOMAIN_MX
 from tests.integration.dns_world import free_port
+from tests.integration.test_storage_missing import delegate
+from tests.storage_rows import batch_of
 
 # nobody is asked anything here, and if somebody were, it would be this machine
 HINTS = ". 3600 IN NS a.\na. 3600 IN A 127.0.0.1\n"
@@ -134,3 +141,37 @@ async def test_rows_that_wait_do_so_in_one_shard_a_scan(
     assert len(shards) <= 410 / most + 2
     asked = [bucket for one in shards for bucket in one.column("bucket").to_pylist()]
     assert asked == list(range(0, BUCKETS, 10))
+
+
+def mended_at_last(
+    shard: pa.RecordBatch, *, run_id: int, passes: int, last_pass: bool, **_: Any
+) -> pa.RecordBatch:
+    """What `crawler.scan.resolve` gives of names whose servers are silent until the last pass."""
+    outcome = LookupOutcome.NXDOMAIN if last_pass else LookupOutcome.UNANSWERED
+    names = shard.column("domain").to_pylist()
+    rows = [{"domain": name, "outcome": outcome, "passes": passes} for name in names]
+    return batch_of(DOMAIN_MX, run_id, *rows)
+
+
+@pytest.mark.asyncio
+async def test_the_last_pass_is_that_of_the_end_of_the_run(
+    database_url: str, tmp_path: Path
+) -> None:
+    settings = crawl_settings(ClientSettings(passes_s=(0.0, 0.0, 0.0)))
+    nobody = Resolvers(first=(("127.0.0.1", 9),))
+    async with (
+        connection(database_url) as held,
+        engine_of(database_url, tmp_path, settings) as engine,
+    ):
+
+        async def rows() -> set[tuple[str, int]]:
+            return {tuple(row) for row in await held.fetch("SELECT outcome, passes FROM domain_mx")}
+
+        await delegate(held, "a.example", "b.example")
+        await resolve(engine, nobody, to_the_end=False, scan=mended_at_last)
+        assert await rows() == {("unanswered", 4)}
+        await resolve(engine, nobody, scan=mended_at_last)
+        assert await rows() == {("nxdomain", 5)}
+        assert [one.number for one in engine.passes] == [1, 2, 3, 4, 5]
+        await resolve(engine, nobody, scan=mended_at_last)
+        assert len(engine.passes) == 5
