@@ -31,6 +31,7 @@ PROCESS_FILE = "supervisor.pid"
 _ANSWER_S = 1.0
 _RETRY_S = 0.02
 _START_S = 180.0
+_SESSIONS = 500  # open files beside those that are listened on: connections of a survey
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +245,12 @@ def _prepare(work: Work) -> None:
     # thousands of mail servers and dead name servers, a socket each
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    needed = len(work.dead) + sum(len(one.addresses) for one in work.mail) + _SESSIONS
+    if most != resource.RLIM_INFINITY and needed > most:
+        raise LocalTrouble(
+            f"the lab's servers need {needed} open files, {most} are allowed (ulimit -Hn): "
+            "fewer domains, or a higher limit"
+        )
     if work.isolation is not namespace.Isolation.NONE:
         ipv6 = [
             address

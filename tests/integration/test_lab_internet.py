@@ -273,3 +273,10 @@ def test_without_nsd(tmp_path: Path) -> None:
     done = _danesurvey("--state-dir", str(tmp_path), "lab", "up", before=hidden)
     assert done.returncode == 3
     assert done.stderr == "danesurvey: nsd is not installed; the lab needs it (Debian: nsd)\n"
+
+
+def test_too_few_open_files_is_one_clear_line(tmp_path: Path) -> None:
+    up = ("--state-dir", str(tmp_path), "lab", "up")
+    done = _danesurvey(*up, before=("prlimit", "--nofile=600:600"))
+    assert done.returncode == LocalTrouble.exit_code
+    assert "open files, 600 are allowed (ulimit -Hn)" in done.stderr.splitlines()[-1]

@@ -16,9 +16,17 @@ from crawler.dns.settings import CanarySettings, ClientSettings, ResolverSetting
 from crawler.dns.unbound import Unbound, home
 from crawler.smtp.settings import ProbeSettings
 from crawler.survey.cluster import workers
-from crawler.survey.engine import CrawlSettings, Engine, StagePass, Stopped
+from crawler.survey.engine import (
+    FIRST_ROWS,
+    SMALLEST_SHARD,
+    CrawlSettings,
+    Engine,
+    StagePass,
+    Stopped,
+)
 from crawler.survey.resolve import resolve
 from crawler.survey.settings import SurveySettings
+from crawler.survey.shards import Progress
 from dane.faults import LocalTrouble
 from dane.names import BUCKETS
 from dane.outcomes import LookupOutcome
@@ -121,6 +129,26 @@ async def test_scans_share_the_questions_a_second_whoever_joins(
         # two scans, and in a cluster the two shards more in flight, for whom joins
         assert engine.parallel == 2
         assert engine.client.questions_per_s_per_name_server_set == 60.0 / at_once
+
+
+@pytest.mark.asyncio
+async def test_a_shard_takes_as_long_as_it_should_by_what_the_last_ones_took(
+    database_url: str, tmp_path: Path
+) -> None:
+    settings = crawl_settings(ClientSettings())
+    survey = settings.survey
+    async with engine_of(database_url, tmp_path, settings) as engine:
+        progress = Progress()
+        assert engine.shard_rows(progress) == FIRST_ROWS
+        progress.took(10.0, 1000)
+        assert engine.shard_rows(progress) == int(survey.shard_s / 0.01)
+        progress.took(30.0, 1000)  # the latest counts as much as all before it
+        assert engine.shard_rows(progress) == int(survey.shard_s / 0.02)
+        progress.took(1e6, 1)
+        assert engine.shard_rows(progress) == SMALLEST_SHARD
+        for _ in range(60):
+            progress.took(1e-6, 1000)
+        assert engine.shard_rows(progress) == survey.shard_rows
 
 
 @pytest.mark.asyncio
