@@ -4,7 +4,7 @@ import json
 import signal
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -119,11 +119,11 @@ def _check(
     listed = OptOut(settings.probe.opt_out)
     if left_alone := [name for name in wanted if listed.covers(names=(name,))]:
         raise UsageFault(f"{left_alone[0]} is on the opt-out list: it is not looked up")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))  # tidily, as after Ctrl-C
     worst = Severity.OK
     pause = f"{settings.probe.address_interval_s:g} s"
     # A sign of life on a terminal: what fails takes minutes.
     with (
+        _terminable(),
         Checker(settings, request) as checker,
         Console(stderr=True).status("") as status,
         closing(checker.measure(wanted)) as results,
@@ -136,6 +136,29 @@ def _check(
             _show(found, form)
             status.start()
     return (NAGIOS_CODE if form.nagios else EXIT_CODE)[worst]
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does, with another exit code.
+
+    Nothing is raised in the handler: trio takes SIGINT where its own state allows it, and any
+    other exception in the midst of its scheduler is a crash.
+    """
+    terminated = False
+
+    def terminate(*_: object) -> None:
+        nonlocal terminated
+        terminated = True
+        signal.raise_signal(signal.SIGINT)
+
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    except KeyboardInterrupt:
+        if terminated:
+            sys.exit(_TERMINATED)
+        raise
 
 
 def _show(found: dict[str, Any], form: Form) -> None:
