@@ -16,11 +16,11 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
+from crawler.survey.cluster import STOPPING
 from crawler.survey.engine import Stopped
 
 T = TypeVar("T")
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOPPED = 130  # exit code: everything that was done is kept
 GRACE_S = 8.0
 AGAIN_S = 1.0  # sooner it is the same request: timeout(1) signals the process, then its group
@@ -33,7 +33,7 @@ class Stop:
         self.asked = False
         self._asked_at = 0.0
         nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-        self.signals = [one for one in SIGNALS if not (nohup and one is signal.SIGHUP)]
+        self.signals = [one for one in STOPPING if not (nohup and one is signal.SIGHUP)]
 
     def in_loop(self) -> asyncio.Event:
         """From now on, in this event loop, the first signal sets the event.

@@ -31,7 +31,7 @@ from dane.faults import LocalTrouble, UsageFault
 WORKERS_WAIT_S = 60
 _LOST_S = 5.0  # without a worker that its nanny should have started again
 _ADDRESS = re.compile(r"tls://[^/\s]+:\d{1,5}")
-_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 THREADS_PER_WORKER = 2  # the tail of one shard overlaps with the next one's start
 
@@ -67,7 +67,7 @@ class ScanNode(distributed.WorkerPlugin):
     name = "danesurvey-scan-node"
 
     def setup(self, worker: distributed.Worker) -> None:
-        for number in _STOPPING:
+        for number in STOPPING:
             signal.signal(number, signal.SIG_IGN)
         # Of the thread that started this process: Dask keeps that one to watch it.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -130,7 +130,7 @@ async def workers(settings: SurveySettings, directory: Path) -> AsyncIterator[di
             asynchronous=True,
             silence_logs="CRITICAL",  # a lost worker is told by whoever sends shards
         )
-        with _blocked(_STOPPING):
+        with _blocked(STOPPING):
             await cluster
         async with (
             cluster,

@@ -230,6 +230,10 @@ class Engine:
             self.parallel = await parallel(self.workers) or self.parallel
             now = work()
 
+    def begun(self, stage: str) -> bool:
+        """Whether there was a pass of the stage since this process began."""
+        return any(one.stage == stage for one in self.passes)
+
     async def _rest(self, state: StagePass, wait_s: float) -> None:
         state.resting_until = time.time() + wait_s
         await self.rest(wait_s)
@@ -319,16 +323,17 @@ class Engine:
         async for rows in self.bucket_ranges(ask, lambda one: one.num_rows, state.progress):
             held.append(rows)
             if sum(one.num_rows for one in held) >= most * self.parallel:
-                for part in self._spread(held, most):
-                    yield Shard(part)
+                for shard in self.spread(held, most):
+                    yield shard
                 held = []
-        for part in self._spread(held, most):
-            yield Shard(part)
+        for shard in self.spread(held, most):
+            yield shard
 
-    def _spread(self, batches: Sequence[pa.RecordBatch], most: int) -> list[pa.RecordBatch]:
+    def spread(self, batches: Sequence[pa.RecordBatch], most: int) -> list[Shard]:
+        """Their rows in one shard a scan, of at most so many: each waits once for its slowest."""
         whole = pa.Table.from_batches(batches) if batches else None
         return [
-            part
+            Shard(part)
             for one in (whole.combine_chunks().to_batches() if whole else ())
             for part in cut(one, min(most, self.fair_rows(one.num_rows, shards_per_scan=1)))
         ]

@@ -8,7 +8,7 @@ from typing import Any
 
 from crawler.dns.client import Resolvers
 from crawler.scan import hosts as hosts_scan
-from crawler.survey.engine import Engine, StagePass, Work, cut
+from crawler.survey.engine import Engine, StagePass, Work
 from crawler.survey.lookups import lookup_passes
 from crawler.survey.node import Scan
 from crawler.survey.shards import Shard
@@ -47,12 +47,8 @@ async def hosts(
     async def first(state: StagePass) -> AsyncGenerator[Shard]:
         async with engine.connection() as connection:
             async for batch in missing.hosts(connection, run, FETCH_ROWS):
-                rows = engine.shard_rows(state.progress)
-                # One shard a scan: each waits once for its slowest host, beside the others.
-                for part in cut(
-                    batch, min(rows, engine.fair_rows(batch.num_rows, shards_per_scan=1))
-                ):
-                    yield Shard(part)
+                for shard in engine.spread([batch], engine.shard_rows(state.progress)):
+                    yield shard
 
     def later(passes: int, state: StagePass) -> AsyncGenerator[Shard]:
         return engine.side_by_side(

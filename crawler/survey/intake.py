@@ -7,7 +7,7 @@ is in the summary and in `zone_snapshot`.
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as _with
 from enum import StrEnum
@@ -199,7 +199,7 @@ class _Intake:
             )
         meter = Meter(self.progress, str(file), "scanned")
         scanned = scan(
-            lambda: _told(file.chunks(BLOCK), meter),
+            lambda: meter.over(file.chunks(BLOCK)),
             lambda: Stage(self.scratch),
             origin=None if obtained.zone == EVERY else obtained.zone,
             directory=file.path.parent if source.allow_include else None,
@@ -216,14 +216,6 @@ class _Intake:
             batches=scanned.batches,
             close=scanned.stage.close,
         )
-
-
-def _told(chunks: Iterator[bytes], meter: Meter) -> Iterator[bytes]:
-    size = 0
-    for chunk in chunks:
-        size += len(chunk)
-        meter.at(size)
-        yield chunk
 
 
 def _digest(path: Path) -> tuple[str, int]:

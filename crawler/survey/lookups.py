@@ -40,14 +40,14 @@ async def lookup_passes(
     """
     rests = (0.0, *engine.settings.client.passes_s, 0.0)
     last = len(rests)
+    begun = engine.begun(_work(engine, work, 1, last_pass=False).stage)
     for number, rest_s in enumerate(rests, start=1):
         if number == last and not to_the_end:
             break
         ask = first if number == 1 else partial(later, number)
         made = partial(_work, engine, work, number, last_pass=number == last)
-        begun = number > 1 or any(one.stage == made().stage for one in engine.passes)
         # Not the end: where a run goes on, a later pass may have been cut short.
-        if begun and not await _any(ask(StagePass("", number))):
+        if (begun or number > 1) and not await _any(ask(StagePass("", number))):
             continue
         await engine.finish_pass(made, number, ask, replace=number > 1, rest_s=rest_s)
 

@@ -83,7 +83,7 @@ async def probe(
             retry_wait_s=engine.settings.survey.worker_lost_wait_s,
         )
 
-    begun = any(one.stage == "probe" for one in engine.passes)
+    begun = engine.begun("probe")
     for attempt, rest_s in enumerate((0.0, *settings.attempts_after_s), start=1):
         # Not the end: where a run goes on, a later attempt may have been cut short.
         if (begun or attempt > 1) and not await _any_left(engine, attempt, operator):

@@ -74,8 +74,7 @@ def read_list(
     `form` is "plain" or "csv" (default: by the file's first line). Raises Refused,
     LocalTrouble.
     """
-    counted = _Counted(_chunks(file), meter)
-    lines = _text_lines(counted)
+    lines = _text_lines(meter.over(_chunks(file)))
     first = next(lines, "").removeprefix(_BOM)
     if what := foreign(first.encode()):
         raise Refused(what)
@@ -104,7 +103,7 @@ def read_list(
         raise Refused(f"{bad} of {count} lines are no names below {zone}")
     good.append(pa.array(batch, pa.string()))
     domains = pa.chunked_array([pa.chunked_array(good, pa.string()).unique()], pa.string())
-    return NameList(counted.size, count, domains)
+    return NameList(meter.size, count, domains)
 
 
 def _registrable(text: str) -> str | None:
@@ -153,21 +152,6 @@ def _column(first: str, lines: Iterable[str], column: str | None) -> Iterator[st
                 yield row[at].strip() if at < len(row) else ""
     except csv.Error as error:
         raise Refused(f"line {rows.line_num + 1}: {error}") from None
-
-
-class _Counted:
-    """Chunks, and how many bytes they were."""
-
-    def __init__(self, chunks: Iterator[bytes], meter: Meter) -> None:
-        self._chunks = chunks
-        self._meter = meter
-        self.size = 0
-
-    def __iter__(self) -> Iterator[bytes]:
-        for chunk in self._chunks:
-            self.size += len(chunk)
-            self._meter.at(self.size)
-            yield chunk
 
 
 def _text_lines(chunks: Iterable[bytes]) -> Iterator[str]:

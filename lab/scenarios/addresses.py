@@ -1,6 +1,8 @@
 """Scenarios about the addresses of MX hosts (measurement, sections 3.2 and 6; design 8)."""
 
 from lab.scenarios.scenario import (
+    EE,
+    GOOD_HOST,
     Behaviour,
     Chain,
     Host,
@@ -15,15 +17,12 @@ from lab.scenarios.verdicts import (
     UNREACHABLE,
 )
 
-_EE = ("3 1 1 leaf",)
-_GOOD = Host(tlsa=_EE)
-
 _FAMILIES = (
     Scenario(
         name="ipv6-only",
         what="AAAA only",
         why="measurement 3.2: either family secure suffices",
-        hosts=(Host(tlsa=_EE, addresses=("next6",)),),
+        hosts=(Host(tlsa=EE, addresses=("next6",)),),
         verdict=DANE,
         mx_host={"mx": {"a_outcome": "nodata", "aaaa_outcome": "secure"}},
         needs=frozenset({"ipv6"}),
@@ -34,7 +33,7 @@ _FAMILIES = (
         why="measurement 6 and 8: address_family_failed beside a working one",
         zones={"@": Signing(servers=(Behaviour(action="servfail", types=("A",)),))},
         # its own name server's A needs no lookup: it is glue
-        hosts=(Host(tlsa=_EE, addresses=("next6",)),),
+        hosts=(Host(tlsa=EE, addresses=("next6",)),),
         verdict=DANE,
         mx_host={"mx": {"a_outcome": "servfail", "defects": has("address_family_failed")}},
         needs=frozenset({"ipv6"}),
@@ -44,7 +43,7 @@ _FAMILIES = (
         what="the AAAA lookup fails, A is secure",
         why="measurement 6 and 8: address_family_failed beside a working one",
         zones={"@": Signing(servers=(Behaviour(action="servfail", types=("AAAA",)),))},
-        hosts=(_GOOD,),
+        hosts=(GOOD_HOST,),
         verdict=DANE,
         mx_host={"mx": {"aaaa_outcome": "servfail", "defects": has("address_family_failed")}},
         host_verdict={"mx": {"status": "pass"}},
@@ -53,7 +52,7 @@ _FAMILIES = (
         name="ipv6-broken",
         what="the server at the IPv6 address has another key",
         why="measurement 6: F anywhere wins; 8: divergent",
-        hosts=(_GOOD, Host(addresses=("next6",), chain=Chain(key="ecdsa-other"))),
+        hosts=(GOOD_HOST, Host(addresses=("next6",), chain=Chain(key="ecdsa-other"))),
         verdict=BROKEN,
         host_verdict={"mx": {"status": "mismatch", "defects": has("divergent")}},
         needs=frozenset({"ipv6"}),
@@ -86,7 +85,7 @@ _RESERVED = tuple(
         name=f"address-{kind}",
         what=f"the MX host's address is {address}",
         why="design 8: never connected to; measurement 6: reserved_address, Q",
-        hosts=(Host(tlsa=_EE, addresses=(address,), port=Port.ELSEWHERE),),
+        hosts=(Host(tlsa=EE, addresses=(address,), port=Port.ELSEWHERE),),
         verdict=UNREACHABLE,
         host_verdict={
             "mx": {

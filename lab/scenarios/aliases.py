@@ -1,8 +1,10 @@
 """Scenarios about MX hosts and TLSA RRsets that are aliases (measurement, section 3.3)."""
 
 from lab.scenarios.scenario import (
+    EE,
     RIGHT,
     UNSIGNED,
+    WRONG,
     Behaviour,
     Host,
     Port,
@@ -19,8 +21,6 @@ from lab.scenarios.verdicts import (
     TLSA_FAILED,
 )
 
-_EE = ("3 1 1 leaf",)
-_WRONG = ("3 1 1 stranger",)
 _TLSA_SERVFAIL = Signing(servers=(Behaviour(action="servfail"),))
 
 SCENARIOS = (
@@ -29,7 +29,7 @@ SCENARIOS = (
         what="the MX name is a CNAME, all secure, TLSA at the target",
         why="measurement 3.3: the expanded name first (RFC 7672 2.2.3); 8: mx_alias",
         records=("@ MX 10 mx", "mx CNAME real"),
-        hosts=(Host(name="real", tlsa=_EE),),
+        hosts=(Host(name="real", tlsa=EE),),
         verdict=DANE,
         mx_host={
             "mx": {
@@ -47,8 +47,8 @@ SCENARIOS = (
         why="measurement 3.3: the expanded name first",
         records=("@ MX 10 mx", "mx CNAME real"),
         hosts=(
-            Host(name="real", tlsa=_EE),
-            Host(name="mx", tlsa=_WRONG, addresses=(), port=Port.CLOSED),
+            Host(name="real", tlsa=EE),
+            Host(name="mx", tlsa=WRONG, addresses=(), port=Port.CLOSED),
         ),
         verdict=DANE,
         mx_host={"mx": {"tlsa_base": "real.alias-tlsa-at-both.plain"}},
@@ -59,8 +59,8 @@ SCENARIOS = (
         why="measurement 3.3: the first candidate with a secure TLSA RRset is the base",
         records=("@ MX 10 mx", "mx CNAME real"),
         hosts=(
-            Host(name="real", tlsa=_WRONG),
-            Host(name="spare", tlsa=_EE, tlsa_at="_25._tcp.mx", same_as="real"),
+            Host(name="real", tlsa=WRONG),
+            Host(name="spare", tlsa=EE, tlsa_at="_25._tcp.mx", same_as="real"),
         ),
         verdict=BROKEN,
         mx_host={"mx": {"tlsa_base": "real.alias-tlsa-wrong-at-target.plain"}},
@@ -73,7 +73,7 @@ SCENARIOS = (
         records=("@ MX 10 mx", "mx CNAME real"),
         hosts=(
             Host(name="real"),
-            Host(name="spare", tlsa=_EE, tlsa_at="_25._tcp.mx", same_as="real"),
+            Host(name="spare", tlsa=EE, tlsa_at="_25._tcp.mx", same_as="real"),
         ),
         verdict=DANE,
         mx_host={"mx": {"tlsa_base": "mx.alias-tlsa-at-original.plain"}},
@@ -87,8 +87,8 @@ SCENARIOS = (
         records=("@ MX 10 mx", "mx CNAME real"),
         zones={"@": RIGHT, "_tcp.real": UNSIGNED},
         hosts=(
-            Host(name="real", tlsa=_WRONG),
-            Host(name="spare", tlsa=_EE, tlsa_at="_25._tcp.mx", same_as="real"),
+            Host(name="real", tlsa=WRONG),
+            Host(name="spare", tlsa=EE, tlsa_at="_25._tcp.mx", same_as="real"),
         ),
         verdict=DANE,
         mx_host={
@@ -107,8 +107,8 @@ SCENARIOS = (
         records=("@ MX 10 mx", "mx CNAME real.{name}-host.plain."),
         zones={"@": RIGHT, "{name}-host.plain.": UNSIGNED},
         hosts=(
-            Host(name="real.{name}-host.plain.", tlsa=_WRONG),
-            Host(name="spare", tlsa=_EE, tlsa_at="_25._tcp.mx", same_as="real.{name}-host.plain."),
+            Host(name="real.{name}-host.plain.", tlsa=WRONG),
+            Host(name="spare", tlsa=EE, tlsa_at="_25._tcp.mx", same_as="real.{name}-host.plain."),
         ),
         verdict=DANE,
         mx_host={
@@ -126,7 +126,7 @@ SCENARIOS = (
         why="measurement 6: not `insecure`, for its first CNAME is secure: absent",
         records=("@ MX 10 mx", "mx CNAME real.{name}-host.plain."),
         zones={"@": RIGHT, "{name}-host.plain.": UNSIGNED},
-        hosts=(Host(name="real.{name}-host.plain.", tlsa=_EE),),
+        hosts=(Host(name="real.{name}-host.plain.", tlsa=EE),),
         verdict=NO_TLSA,
         mx_host={"mx": {"status": "absent"}},
     ),
@@ -146,8 +146,8 @@ SCENARIOS = (
         records=("@ MX 10 mx", "mx CNAME real.{name}-host.plain."),
         zones={"@": RIGHT, "{name}-host.plain.": _TLSA_SERVFAIL},
         hosts=(
-            Host(name="real.{name}-host.plain.", tlsa=_EE),
-            Host(name="spare", tlsa=_EE, tlsa_at="_25._tcp.mx", same_as="real.{name}-host.plain."),
+            Host(name="real.{name}-host.plain.", tlsa=EE),
+            Host(name="spare", tlsa=EE, tlsa_at="_25._tcp.mx", same_as="real.{name}-host.plain."),
         ),
         verdict=TLSA_FAILED,
         mx_host={"mx": {"status": "tlsa_failed", "tlsa_outcome": "servfail"}},
@@ -176,7 +176,7 @@ SCENARIOS = (
             "c13.{name}-other.plain. CNAME real",
         ),
         zones={"@": RIGHT, "{name}-other.plain.": RIGHT},
-        hosts=(Host(name="real", tlsa=_EE),),
+        hosts=(Host(name="real", tlsa=EE),),
         verdict={"status": one_of("lookup_failed", "dane")},
         mx_host={"mx": {"status": one_of("address_failed", None)}},
     ),
@@ -186,7 +186,7 @@ SCENARIOS = (
         why="measurement 3.3: a CNAME at _25._tcp does not change the base (RFC 7672 2.2.3)",
         records=("@ MX 10 mx", "_25._tcp.mx CNAME tlsa.{name}-keys.plain."),
         zones={"@": RIGHT, "{name}-keys.plain.": RIGHT},
-        hosts=(Host(tlsa=_EE, tlsa_at="tlsa.{name}-keys.plain."),),
+        hosts=(Host(tlsa=EE, tlsa_at="tlsa.{name}-keys.plain."),),
         verdict=DANE,
         mx_host={"mx": {"tlsa_base": "mx.tlsa-alias.plain", "tlsa_outcome": "secure"}},
     ),
@@ -196,7 +196,7 @@ SCENARIOS = (
         why="measurement 6: absent, defect tlsa_insecure",
         records=("@ MX 10 mx", "_25._tcp.mx CNAME tlsa.{name}-keys.plain."),
         zones={"@": RIGHT, "{name}-keys.plain.": UNSIGNED},
-        hosts=(Host(tlsa=_EE, tlsa_at="tlsa.{name}-keys.plain."),),
+        hosts=(Host(tlsa=EE, tlsa_at="tlsa.{name}-keys.plain."),),
         verdict=NO_TLSA,
         mx_host={"mx": {"status": "absent"}},
         host_verdict={"mx": {"defects": has("tlsa_insecure")}},

@@ -3,6 +3,10 @@
 from dataclasses import replace
 
 from lab.scenarios.scenario import (
+    EXPIRED_S,
+    LEAF_ONLY,
+    OTHER_NAME,
+    USUAL,
     Chain,
     Host,
     Scenario,
@@ -12,15 +16,9 @@ from lab.scenarios.scenario import (
     one_of,
 )
 from lab.scenarios.verdicts import DANE
-from lab.signer import DAY_S
 
-_USUAL = Chain()
-_EXPIRED = (-60 * DAY_S, -2 * DAY_S)
-_FUTURE = (2 * DAY_S, 60 * DAY_S)
-_LEAF_ONLY = Chain(send=("leaf",))
 _SELF_SIGNED = Chain(authority=None, send=("leaf",))
 _INTERMEDIATE = Chain(authority="intermediate", send=("leaf", "ca", "root"))
-_OTHER_NAME = Chain(names=("other.example",))
 
 
 def _stranger(n: int) -> str:
@@ -29,7 +27,7 @@ def _stranger(n: int) -> str:
 
 
 def _good(
-    name: str, what: str, why: str, *tlsa: str, chain: Chain = _USUAL, **columns: object
+    name: str, what: str, why: str, *tlsa: str, chain: Chain = USUAL, **columns: object
 ) -> Scenario:
     """One host whose TLSA matches; `columns` are of its host_verdict."""
     return Scenario(
@@ -112,7 +110,7 @@ SCENARIOS = (
         "2 0 0, the authority's certificate in DNS and not on the wire",
         "measurement 5.4: 2 0 0 need not be in the presented chain (RFC 7671 5.2.2)",
         "2 0 0 ca",
-        chain=_LEAF_ONLY,
+        chain=LEAF_ONLY,
         defects=has("full_data"),
     ),
     _good(
@@ -120,7 +118,7 @@ SCENARIOS = (
         "2 1 0, the authority's key in DNS and its certificate not on the wire",
         "measurement 5.4: 2 1 0 need not be in the presented chain (RFC 7671 5.2.2)",
         "2 1 0 ca",
-        chain=_LEAF_ONLY,
+        chain=LEAF_ONLY,
         defects=has("full_data", "ta_spki"),
     ),
     _good(
@@ -180,14 +178,14 @@ SCENARIOS = (
         "3 1 1, certificate expired",
         "measurement 5.4: no date under EE(3) (RFC 7671 5.1)",
         "3 1 1 leaf",
-        chain=Chain(valid_s=_EXPIRED),
+        chain=Chain(valid_s=EXPIRED_S),
     ),
     _good(
         "other-name-ee",
         "3 1 1, certificate for another name",
         "measurement 5.4: no name under EE(3) (RFC 7671 5.1)",
         "3 1 1 leaf",
-        chain=_OTHER_NAME,
+        chain=OTHER_NAME,
     ),
     _good(
         "self-signed",

@@ -6,6 +6,7 @@ EDE codes are sets: they differ between versions of a resolver (RFC 8914).
 from typing import Any
 
 from lab.scenarios.scenario import (
+    EE,
     HASHED,
     Behaviour,
     Host,
@@ -23,7 +24,7 @@ from lab.scenarios.verdicts import (
     NO_TLSA,
     TLSA_FAILED,
 )
-from lab.scenarios.zone import EE, zone
+from lab.scenarios.zone import zone
 from lab.signer import DAY_S, Nsec3
 
 _WITHOUT = (Host(),)

@@ -1,6 +1,8 @@
 """Scenarios of what an MX RRset says: none, null MX, odd names (measurement, 3.1 and 6)."""
 
 from lab.scenarios.scenario import (
+    EE,
+    GOOD_HOST,
     Behaviour,
     Host,
     Scenario,
@@ -14,16 +16,13 @@ from lab.scenarios.verdicts import (
     NULL_MX,
 )
 
-_EE = ("3 1 1 leaf",)
-_GOOD = Host(tlsa=_EE)
-
 SCENARIOS = (
     Scenario(
         name="implicit-mx",
         what="no MX, the domain's own address takes its mail",
         why="measurement 3.1: secure NODATA is implicit MX (RFC 5321 5.1)",
         records=(),
-        hosts=(Host(name="@", tlsa=_EE),),
+        hosts=(Host(name="@", tlsa=EE),),
         verdict=DANE,
         domain_mx={"outcome": "nodata", "secure": True, "mx_preference": [0]},
         host_verdict={"@": {"status": "pass", "class": "P"}},
@@ -33,7 +32,7 @@ SCENARIOS = (
         what="the domain itself is a CNAME to a host without MX",
         why="measurement 3.1: secure NODATA through a secure CNAME: the target is the implicit MX",
         records=(),
-        hosts=(Host(name="alias", tlsa=_EE),),
+        hosts=(Host(name="alias", tlsa=EE),),
         zones={"@": Signing(servers=(Behaviour(action="apex-alias", types=("*",)),))},
         verdict=DANE,
         domain_mx={
@@ -69,7 +68,7 @@ SCENARIOS = (
         what="MX 0 . beside a right MX",
         why="measurement 6: `.` is no_address and removed (RFC 7505 3); 8: null_mx_mixed",
         records=("@ MX 0 .", "@ MX 10 mx"),
-        hosts=(_GOOD,),
+        hosts=(GOOD_HOST,),
         verdict={**DANE, "defects": has("null_mx_mixed")},
     ),
     Scenario(
@@ -85,7 +84,7 @@ SCENARIOS = (
         what="the domain is its own MX host",
         why="measurement 7 row 11",
         records=("@ MX 10 @",),
-        hosts=(Host(name="@", tlsa=_EE),),
+        hosts=(Host(name="@", tlsa=EE),),
         verdict=DANE,
     ),
     Scenario(
@@ -129,7 +128,7 @@ SCENARIOS = (
         what="one MX host does not exist, the other is right",
         why="measurement 7: no_address hosts are removed",
         records=("@ MX 5 gone", "@ MX 10 mx"),
-        hosts=(_GOOD,),
+        hosts=(GOOD_HOST,),
         verdict=DANE,
     ),
 )

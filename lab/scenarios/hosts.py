@@ -1,8 +1,11 @@
 """Scenarios about MX hosts: which, where, and how signed (measurement, sections 3, 6 and 7)."""
 
 from lab.scenarios.scenario import (
+    EE,
+    GOOD_HOST,
     RIGHT,
     UNSIGNED,
+    WRONG,
     Behaviour,
     Chain,
     Host,
@@ -26,9 +29,6 @@ from lab.scenarios.verdicts import (
 )
 from lab.signer import DAY_S
 
-_EE = ("3 1 1 leaf",)
-_WRONG = ("3 1 1 stranger",)
-_GOOD = Host(tlsa=_EE)
 _TWO = ("@ MX 10 mx1", "@ MX 10 mx2")
 _PRIMARY_AND_BACKUP = ("@ MX 10 mx1", "@ MX 20 mx2")
 _EXPIRED = Signing(valid_s=(-30 * DAY_S, -3 * DAY_S))
@@ -41,7 +41,7 @@ _SEVERAL = (
         why="measurement 7 row 11",
         records=_TWO,
         hosts=(
-            Host(name="mx1", tlsa=_EE),
+            Host(name="mx1", tlsa=EE),
             Host(name="mx2", tlsa=("3 1 1 leaf", "2 1 1 ca")),
         ),
         verdict=DANE,
@@ -61,7 +61,7 @@ _SEVERAL = (
         what="two MX of one preference, one with a wrong TLSA",
         why="measurement 7 row 5: any F, here at the lowest preference; deliverable: a P",
         records=_TWO,
-        hosts=(Host(name="mx1", tlsa=_EE), Host(name="mx2", tlsa=_WRONG)),
+        hosts=(Host(name="mx1", tlsa=EE), Host(name="mx2", tlsa=WRONG)),
         verdict={**BROKEN, "deliverable": True},
         host_verdict={"mx1": {"status": "pass"}, "mx2": {"status": "mismatch"}},
     ),
@@ -70,7 +70,7 @@ _SEVERAL = (
         what="the backup MX has a wrong TLSA",
         why="measurement 7 row 5, level backup; dane_primary looks at the lowest preference only",
         records=_PRIMARY_AND_BACKUP,
-        hosts=(Host(name="mx1", tlsa=_EE), Host(name="mx2", tlsa=_WRONG)),
+        hosts=(Host(name="mx1", tlsa=EE), Host(name="mx2", tlsa=WRONG)),
         verdict=BACKUP_BROKEN,
         host_verdict={"mx1": {"status": "pass"}, "mx2": {"status": "mismatch"}},
     ),
@@ -79,7 +79,7 @@ _SEVERAL = (
         what="the primary MX has a wrong TLSA, the backup none",
         why="measurement 7 row 5; deliverable null: an N",
         records=_PRIMARY_AND_BACKUP,
-        hosts=(Host(name="mx1", tlsa=_WRONG), Host(name="mx2")),
+        hosts=(Host(name="mx1", tlsa=WRONG), Host(name="mx2")),
         verdict={**BROKEN, "deliverable": None},
         host_verdict={"mx1": {"status": "mismatch"}, "mx2": {"status": "absent"}},
     ),
@@ -88,7 +88,7 @@ _SEVERAL = (
         what="the primary MX has TLSA, the backup none",
         why="measurement 7 row 10; dane_primary: all of the lowest preference is P",
         records=_PRIMARY_AND_BACKUP,
-        hosts=(Host(name="mx1", tlsa=_EE), Host(name="mx2")),
+        hosts=(Host(name="mx1", tlsa=EE), Host(name="mx2")),
         verdict={**PARTIAL, "dane_primary": True},
         host_verdict={"mx1": {"status": "pass"}, "mx2": {"status": "absent"}},
     ),
@@ -97,7 +97,7 @@ _SEVERAL = (
         what="the backup MX has TLSA, the primary none",
         why="measurement 7 row 10; dane_primary false: the lowest preference is N",
         records=_PRIMARY_AND_BACKUP,
-        hosts=(Host(name="mx1"), Host(name="mx2", tlsa=_EE)),
+        hosts=(Host(name="mx1"), Host(name="mx2", tlsa=EE)),
         verdict=PARTIAL,
         host_verdict={"mx1": {"status": "absent"}, "mx2": {"status": "pass"}},
     ),
@@ -106,7 +106,7 @@ _SEVERAL = (
         what="one MX has TLSA, the other only unusable records",
         why="measurement 7 row 10: T without a usable record",
         records=_TWO,
-        hosts=(Host(name="mx1", tlsa=_EE), Host(name="mx2", tlsa=("1 1 1 leaf",))),
+        hosts=(Host(name="mx1", tlsa=EE), Host(name="mx2", tlsa=("1 1 1 leaf",))),
         verdict=PARTIAL,
         host_verdict={"mx1": {"status": "pass"}, "mx2": {"status": "unusable"}},
     ),
@@ -115,7 +115,7 @@ _SEVERAL = (
         what="one MX has TLSA, the other is in an unsigned zone",
         why="measurement 7 row 10: some host usable, another N",
         records=("@ MX 10 mx1", "@ MX 20 mx.{name}-host.plain."),
-        hosts=(Host(name="mx1", tlsa=_EE), Host(name="mx.{name}-host.plain.")),
+        hosts=(Host(name="mx1", tlsa=EE), Host(name="mx.{name}-host.plain.")),
         zones={"@": RIGHT, "{name}-host.plain.": UNSIGNED},
         verdict={**PARTIAL, "dane_primary": True},
         host_verdict={"mx1": {"status": "pass"}, "mx.{name}-host.plain.": {"status": "insecure"}},
@@ -126,7 +126,7 @@ _SEVERAL = (
         why="measurement 7 row 11: all hosts T and usable, one P; "
         "dane_primary: none of the lowest preference is P",
         records=_PRIMARY_AND_BACKUP,
-        hosts=(Host(name="mx1", tlsa=_EE, port=Port.CLOSED), Host(name="mx2", tlsa=_EE)),
+        hosts=(Host(name="mx1", tlsa=EE, port=Port.CLOSED), Host(name="mx2", tlsa=EE)),
         verdict={**DANE, "dane_primary": False},
         host_verdict={"mx1": {"status": "unreachable"}, "mx2": {"status": "pass"}},
     ),
@@ -134,7 +134,7 @@ _SEVERAL = (
         name="all-down",
         what="TLSA is there, nothing listens on port 25",
         why="measurement 6 and 7 row 12: TCP connect fails, only Q",
-        hosts=(Host(tlsa=_EE, port=Port.CLOSED),),
+        hosts=(Host(tlsa=EE, port=Port.CLOSED),),
         verdict=UNREACHABLE,
         host_verdict={"mx": {"status": "unreachable", "class": "Q", "usable": True}},
     ),
@@ -142,7 +142,7 @@ _SEVERAL = (
         name="dead-address",
         what="TLSA is there, connecting times out",
         why="measurement 6: TCP connect fails (time-out)",
-        hosts=(Host(tlsa=_EE, port=Port.DEAD),),
+        hosts=(Host(tlsa=EE, port=Port.DEAD),),
         verdict=UNREACHABLE,
         host_verdict={"mx": {"status": "unreachable", "class": "Q"}},
     ),
@@ -152,10 +152,8 @@ _SEVERAL = (
         why="measurement 4: per-tenant names on shared addresses are sampled",
         records=tuple(f"@ MX {n}0 customer-{n}.mx" for n in range(1, 4)),
         hosts=(
-            Host(
-                name="customer-1.mx", tlsa=_EE, chain=Chain(names=("*.mx.name-a-customer.plain",))
-            ),
-            *(Host(name=f"customer-{n}.mx", tlsa=_EE, same_as="customer-1.mx") for n in (2, 3)),
+            Host(name="customer-1.mx", tlsa=EE, chain=Chain(names=("*.mx.name-a-customer.plain",))),
+            *(Host(name=f"customer-{n}.mx", tlsa=EE, same_as="customer-1.mx") for n in (2, 3)),
         ),
         verdict=DANE,
         host_verdict={f"customer-{n}.mx": {"status": "pass"} for n in range(1, 4)},
@@ -168,7 +166,7 @@ _SEVERAL = (
         hosts=(
             Host(
                 name="*",
-                tlsa=_EE,
+                tlsa=EE,
                 tlsa_at="*",
                 chain=Chain(names=("*.three-hundred-mx.plain",)),
             ),
@@ -181,7 +179,7 @@ _SEVERAL = (
         name="one-address-broken",
         what="two addresses, the server at one has another key",
         why="measurement 6: F anywhere wins; 8: divergent",
-        hosts=(_GOOD, Host(chain=Chain(key="ecdsa-other"))),
+        hosts=(GOOD_HOST, Host(chain=Chain(key="ecdsa-other"))),
         verdict=BROKEN,
         host_verdict={"mx": {"status": "mismatch", "defects": has("divergent")}},
     ),
@@ -189,7 +187,7 @@ _SEVERAL = (
         name="one-address-down",
         what="two addresses, nothing listens at one",
         why="measurement 6: the host takes the first line that any address has, pass before Q",
-        hosts=(_GOOD, Host(port=Port.CLOSED)),
+        hosts=(GOOD_HOST, Host(port=Port.CLOSED)),
         verdict=DANE,
         host_verdict={"mx": {"status": "pass"}},
     ),
@@ -209,7 +207,7 @@ _SIGNING = (
         what="no DS: a zone scan leaves it out",
         why="design 2: signed delegations are surveyed; measurement 3.1: MX not secure",
         zones={"@": UNSIGNED},
-        hosts=(_GOOD,),
+        hosts=(GOOD_HOST,),
         surveyed=False,
         verdict=INSECURE,
     ),
@@ -219,7 +217,7 @@ _SIGNING = (
         why="measurement 3.2: no secure address, so TLSA is not asked (RFC 7672 2.2.2)",
         records=("@ MX 10 mx.{name}-host.plain.",),
         zones={"@": RIGHT, "{name}-host.plain.": UNSIGNED},
-        hosts=(Host(name="mx.{name}-host.plain.", tlsa=_EE),),
+        hosts=(Host(name="mx.{name}-host.plain.", tlsa=EE),),
         verdict=INSECURE_MX_HOST,
         mx_host={
             "mx.{name}-host.plain.": {
@@ -237,7 +235,7 @@ _SIGNING = (
         why="measurement 2: opt-out denial of DS is not secure and not a failure (RFC 5155 6)",
         records=("@ MX 10 mx.{name}-host.hashed.",),
         zones={"@": RIGHT, "{name}-host.hashed.": UNSIGNED},
-        hosts=(Host(name="mx.{name}-host.hashed.", tlsa=_EE),),
+        hosts=(Host(name="mx.{name}-host.hashed.", tlsa=EE),),
         verdict=INSECURE_MX_HOST,
         host_verdict={"mx.{name}-host.hashed.": {"status": "insecure"}},
     ),
@@ -246,7 +244,7 @@ _SIGNING = (
         what="_tcp below the MX host is delegated to an unsigned zone",
         why="measurement 6: absent, TLSA there but not secure: tlsa_insecure",
         zones={"@": RIGHT, "_tcp.mx": UNSIGNED},
-        hosts=(_GOOD,),
+        hosts=(GOOD_HOST,),
         verdict=NO_TLSA,
         mx_host={"mx": {"status": "absent", "tlsa_outcome": "insecure"}},
         host_verdict={"mx": {"status": "absent", "defects": has("tlsa_insecure")}},
@@ -257,7 +255,7 @@ _SIGNING = (
         why="measurement 6: address_failed; 7 row 6: all hosts A",
         records=("@ MX 10 mx.{name}-host.plain.",),
         zones={"@": RIGHT, "{name}-host.plain.": _EXPIRED},
-        hosts=(Host(name="mx.{name}-host.plain.", tlsa=_EE),),
+        hosts=(Host(name="mx.{name}-host.plain.", tlsa=EE),),
         verdict=ADDRESS_FAILED,
         mx_host={"mx.{name}-host.plain.": {"status": "address_failed", "a_outcome": "bogus"}},
     ),
@@ -267,7 +265,7 @@ _SIGNING = (
         why="measurement 7 row 6: from there on A hosts are ignored; dane_primary allows A",
         records=("@ MX 10 mx", "@ MX 10 mx.{name}-host.plain."),
         zones={"@": RIGHT, "{name}-host.plain.": _EXPIRED},
-        hosts=(_GOOD, Host(name="mx.{name}-host.plain.", tlsa=_EE)),
+        hosts=(GOOD_HOST, Host(name="mx.{name}-host.plain.", tlsa=EE)),
         verdict=DANE,
         host_verdict={
             "mx": {"status": "pass"},
@@ -280,7 +278,7 @@ _SIGNING = (
         why="measurement 7 row 6: any L; deliverable: a P",
         records=("@ MX 10 mx", "@ MX 10 mx.{name}-host.plain."),
         zones={"@": RIGHT, "{name}-host.plain.": _TLSA_SERVFAIL},
-        hosts=(_GOOD, Host(name="mx.{name}-host.plain.", tlsa=_EE)),
+        hosts=(GOOD_HOST, Host(name="mx.{name}-host.plain.", tlsa=EE)),
         verdict={**TLSA_FAILED, "deliverable": True},
         host_verdict={"mx": {"status": "pass"}, "mx.{name}-host.plain.": {"status": "tlsa_failed"}},
     ),
@@ -290,7 +288,7 @@ _SIGNING = (
         why="measurement 7: row 5 comes before row 6",
         records=("@ MX 10 mx", "@ MX 10 mx.{name}-host.plain."),
         zones={"@": RIGHT, "{name}-host.plain.": _TLSA_SERVFAIL},
-        hosts=(Host(tlsa=_WRONG), Host(name="mx.{name}-host.plain.", tlsa=_EE)),
+        hosts=(Host(tlsa=WRONG), Host(name="mx.{name}-host.plain.", tlsa=EE)),
         verdict=BROKEN,
         host_verdict={
             "mx": {"status": "mismatch"},

@@ -3,6 +3,11 @@
 from dataclasses import replace
 
 from lab.scenarios.scenario import (
+    EXPIRED_S,
+    LEAF_ONLY,
+    NOT_YET_S,
+    OTHER_NAME,
+    USUAL,
     Behaviour,
     Chain,
     Host,
@@ -12,13 +17,6 @@ from lab.scenarios.scenario import (
     one_of,
 )
 from lab.scenarios.verdicts import BROKEN, UNUSABLE
-from lab.signer import DAY_S
-
-_USUAL = Chain()
-_EXPIRED = (-60 * DAY_S, -2 * DAY_S)
-_FUTURE = (2 * DAY_S, 60 * DAY_S)
-_LEAF_ONLY = Chain(send=("leaf",))
-_OTHER_NAME = Chain(names=("other.example",))
 
 
 def _broken(
@@ -26,7 +24,7 @@ def _broken(
     what: str,
     why: str,
     *tlsa: str,
-    chain: Chain = _USUAL,
+    chain: Chain = USUAL,
     status: str = "mismatch",
     **columns: object,
 ) -> Scenario:
@@ -130,7 +128,7 @@ _MISMATCHES = (
         "2 1 1, the authority's certificate not sent",
         "measurement 5.4: digest anchors must be in the presented chain (RFC 7671 5.2.2)",
         "2 1 1 ca",
-        chain=_LEAF_ONLY,
+        chain=LEAF_ONLY,
         causes=["ta_not_sent"],
     ),
     _broken(
@@ -168,7 +166,7 @@ _MISMATCHES = (
         "2 1 1, the leaf expired",
         "measurement 6: from leaf to anchor",
         "2 1 1 ca",
-        chain=Chain(valid_s=_EXPIRED),
+        chain=Chain(valid_s=EXPIRED_S),
         status="ta_expired",
     ),
     _broken(
@@ -176,7 +174,7 @@ _MISMATCHES = (
         "2 1 1, the leaf not yet valid",
         "measurement 6: outside its dates, at either end",
         "2 1 1 ca",
-        chain=Chain(valid_s=_FUTURE),
+        chain=Chain(valid_s=NOT_YET_S),
         status="ta_expired",
     ),
     _broken(
@@ -184,7 +182,7 @@ _MISMATCHES = (
         "2 1 1, the leaf expired and for another name",
         "measurement 6: ta_expired even if the name is wrong too",
         "2 1 1 ca",
-        chain=replace(_OTHER_NAME, valid_s=_EXPIRED),
+        chain=replace(OTHER_NAME, valid_s=EXPIRED_S),
         status="ta_expired",
     ),
     _broken(
@@ -192,7 +190,7 @@ _MISMATCHES = (
         "2 1 1, certificate for another name",
         "measurement 6: path and dates right, no reference name (RFC 7672 3.2.2)",
         "2 1 1 ca",
-        chain=_OTHER_NAME,
+        chain=OTHER_NAME,
         status="name_mismatch",
     ),
     _broken(
@@ -200,7 +198,7 @@ _MISMATCHES = (
         "2 1 1, right CN beside a DNS-ID of another name",
         "measurement 5.4: CN only if there is no DNS-ID",
         "2 1 1 ca",
-        chain=replace(_OTHER_NAME, common_name="mx.common-name-ignored.plain"),
+        chain=replace(OTHER_NAME, common_name="mx.common-name-ignored.plain"),
         status="name_mismatch",
     ),
     _broken(

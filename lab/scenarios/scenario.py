@@ -38,6 +38,14 @@ class Chain:
     send: tuple[str, ...] = ("leaf", "ca")
 
 
+USUAL = Chain()
+LEAF_ONLY = Chain(send=("leaf",))
+OTHER_NAME = Chain(names=("other.example",))
+EXPIRED_S = (-60 * DAY_S, -2 * DAY_S)
+NOT_YET_S = (2 * DAY_S, 60 * DAY_S)
+"""When a certificate is valid, as `Chain.valid_s`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
     """How a mail server talks. Replies may have several lines; `{host}` is its name.
@@ -76,12 +84,17 @@ class Host:
     name: str = "mx"
     tlsa: tuple[str, ...] = ()
     tlsa_at: str | None = None  # the TLSA records' owner; default: _25._tcp before the name
-    chain: Chain = Chain()
+    chain: Chain = USUAL
     session: Session = Session()
     port: Port = Port.OPEN
     # `next`: a free address; `next6`: the IPv6 one beside it; else the address itself
     addresses: tuple[str, ...] = ("next",)
     same_as: str | None = None  # a host before it in the scenario: its server, address and key
+
+
+EE = ("3 1 1 leaf",)
+WRONG = ("3 1 1 stranger",)
+GOOD_HOST = Host(tlsa=EE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Scenarios about name servers (measurement, section 2)."""
 
 from lab.scenarios.scenario import (
+    EE,
     GOOD,
     Behaviour,
     Host,
@@ -14,7 +15,7 @@ from lab.scenarios.verdicts import (
     MX_FAILED,
     TLSA_FAILED,
 )
-from lab.scenarios.zone import EE, zone
+from lab.scenarios.zone import zone
 
 _ANY = ("*",)
 _FAILED_TLSA = {"status": "tlsa_failed", "class": "L"}

@@ -1,9 +1,8 @@
 """Scenarios about SMTP and STARTTLS (measurement, sections 4 and 6)."""
 
-from lab.scenarios.scenario import Host, Port, Scenario, Session, has, one_of
+from lab.scenarios.scenario import EE, Host, Port, Scenario, Session, has, one_of
 from lab.scenarios.verdicts import BROKEN, DANE, UNREACHABLE
 
-_EE = ("3 1 1 leaf",)
 _UNUSABLE_SET = ("1 1 1 leaf",)
 _PLAIN = Session(ehlo="250-{host}\n250 8BITMIME")
 _CLASS = {
@@ -23,7 +22,7 @@ def _scenario(
     why: str,
     *faults: str,
     session: Session | None = None,
-    tlsa: tuple[str, ...] = _EE,
+    tlsa: tuple[str, ...] = EE,
     **columns: object,
 ) -> Scenario:
     """One host that talks so, and the line of measurement 6 that it comes to."""
@@ -59,7 +58,7 @@ _STARTTLS = (
         name="starttls-every-other-time",
         what="STARTTLS is offered on every other connection",
         why="measurement 6: F needs two agreeing attempts, else the better one stands",
-        hosts=(Host(tlsa=_EE, session=Session(faults=("every-other-starttls",))),),
+        hosts=(Host(tlsa=EE, session=Session(faults=("every-other-starttls",))),),
         verdict=DANE,
         host_verdict={"mx": {"status": "pass"}},
     ),
@@ -241,7 +240,7 @@ _BEFORE_STARTTLS = (
         name="long-line",
         what="a greeting line of 200 kB",
         why="RFC 5321 4.5.3.1.5 allows 512 bytes; to read on or to give up are both right",
-        hosts=(Host(tlsa=_EE, session=Session(faults=("long-line",))),),
+        hosts=(Host(tlsa=EE, session=Session(faults=("long-line",))),),
         verdict={"status": one_of("dane", "unreachable")},
         host_verdict={"mx": {"status": one_of("pass", "tempfail", "refused")}},
     ),

@@ -3,10 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lab.scenarios.scenario import Host, Scenario, Signing
-
-EE = ("3 1 1 leaf",)
-GOOD_HOST = (Host(tlsa=EE),)
+from lab.scenarios.scenario import GOOD_HOST, Host, Scenario, Signing
 
 
 def zone(
@@ -16,7 +13,7 @@ def zone(
     signing: Signing,
     verdict: Mapping[str, Any],
     *,
-    hosts: tuple[Host, ...] = GOOD_HOST,
+    hosts: tuple[Host, ...] = (GOOD_HOST,),
     tld: str = "plain",
     domain_mx: Mapping[str, Any] | None = None,
     mx: Mapping[str, Any] | None = None,

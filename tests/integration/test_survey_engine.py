@@ -53,13 +53,7 @@ async def test_waits_for_a_resolver_then_gives_up_or_stops(
     control = home(tmp_path, second_look=False) / CONTROL
     given = ResolverSettings(address=f"127.0.0.1:{started.port}", control=control)
     survey = SurveySettings(workers=1)
-    settings = CrawlSettings(
-        resolver=given,
-        client=ClientSettings(),
-        canaries=CanarySettings(),
-        probe=ProbeSettings(),
-        survey=survey,
-    )
+    settings = dataclasses.replace(crawl_settings(), resolver=given, survey=survey)
     impatient = dataclasses.replace(settings, survey=dataclasses.replace(survey, patience_s=0.0))
     async with (
         pool(database_url) as database,
@@ -107,10 +101,12 @@ async def engine_of(url: str, directory: Path, settings: CrawlSettings) -> Async
         yield Engine(database, store, run, client, settings, (), asyncio.Event(), {})
 
 
-def crawl_settings(client: ClientSettings, scheduler: str | None = None) -> CrawlSettings:
+def crawl_settings(
+    client: ClientSettings | None = None, scheduler: str | None = None
+) -> CrawlSettings:
     return CrawlSettings(
         resolver=ResolverSettings(),
-        client=client,
+        client=client or ClientSettings(),
         canaries=CanarySettings(),
         probe=ProbeSettings(),
         survey=SurveySettings(scheduler=scheduler),
@@ -135,7 +131,7 @@ async def test_scans_share_the_questions_a_second_whoever_joins(
 async def test_a_shard_takes_as_long_as_it_should_by_what_the_last_ones_took(
     database_url: str, tmp_path: Path
 ) -> None:
-    settings = crawl_settings(ClientSettings())
+    settings = crawl_settings()
     survey = settings.survey
     async with engine_of(database_url, tmp_path, settings) as engine:
         progress = Progress()
