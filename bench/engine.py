@@ -24,15 +24,15 @@ import pyarrow as pa
 
 from bench.copy import shards
 from bench.missing import delegate
+from crawler.coordinator.assess import assess
+from crawler.coordinator.cluster import memory, workers
+from crawler.coordinator.engine import CrawlSettings, Engine
+from crawler.coordinator.hosts import hosts
+from crawler.coordinator.resolve import resolve
+from crawler.coordinator.settings import SurveySettings
 from crawler.dns.client import Resolvers
 from crawler.dns.settings import CanarySettings, ClientSettings, ResolverSettings
 from crawler.smtp.settings import ProbeSettings
-from crawler.survey.assess import assess
-from crawler.survey.cluster import memory, workers
-from crawler.survey.engine import CrawlSettings, Engine
-from crawler.survey.hosts import hosts
-from crawler.survey.resolve import resolve
-from crawler.survey.settings import SurveySettings
 from danesurvey.embedded import running
 from danesurvey.progress import resident
 from storage import run as runs

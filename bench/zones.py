@@ -32,7 +32,7 @@ from pathlib import Path
 
 from isal import igzip
 
-from crawler.survey.intake import intake
+from crawler.coordinator.intake import intake
 from crawler.zones.assembly import Stage
 from crawler.zones.files import ZoneFile
 from crawler.zones.scanner import BLOCK, scan

@@ -18,15 +18,15 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from crawler.dns.unbound import Unbound
-from crawler.survey.cluster import (
+from crawler.coordinator.cluster import (
     NO_DASHBOARD,
     THREADS_PER_WORKER,
     configuration,
     scheduler_address,
     security,
 )
-from crawler.survey.node import environment
+from crawler.coordinator.node import environment
+from crawler.dns.unbound import Unbound
 from dane.faults import LocalTrouble, Refused
 from danesurvey.resolvers import resolvers_of, running
 from danesurvey.settings import Settings

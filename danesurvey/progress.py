@@ -5,8 +5,8 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from crawler.survey.cluster import memory
-from crawler.survey.engine import Engine, StagePass
+from crawler.coordinator.cluster import memory
+from crawler.coordinator.engine import Engine, StagePass
 from dane.names import BUCKETS
 
 _RATE_OVER_S = 10.0

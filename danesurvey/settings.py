@@ -23,9 +23,9 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from crawler.coordinator.settings import SurveySettings
 from crawler.dns.settings import CanarySettings, ClientSettings, ResolverSettings
 from crawler.smtp.settings import ProbeSettings
-from crawler.survey.settings import SurveySettings
 from crawler.zones.settings import IntakeSettings, ZoneSource
 from dane.faults import UsageFault
 from reports.settings import PublishSettings

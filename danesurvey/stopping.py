@@ -16,8 +16,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
-from crawler.survey.cluster import STOPPING
-from crawler.survey.engine import Stopped
+from crawler.coordinator.cluster import STOPPING
+from crawler.coordinator.engine import Stopped
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ import typer
 from danesurvey.cli.context import settings_with_zones
 
 if TYPE_CHECKING:
-    from crawler.survey.intake import ZoneRow
+    from crawler.coordinator.intake import ZoneRow
 
 _EXAMPLE = "Example: danesurvey intake --accept-shrink"
 _NUMBERS = ("serial", "bytes", "records", "delegations", "signed", "added", "removed")
@@ -31,9 +31,9 @@ def intake(
 
     A zone that is refused keeps its last good names; the exit code is 1 then.
     """
-    from crawler.survey.engine import Stopped
-    from crawler.survey.intake import Verdict
-    from danesurvey.survey import STOPPED, Request, survey
+    from crawler.coordinator.engine import Stopped
+    from crawler.coordinator.intake import Verdict
+    from danesurvey.run import STOPPED, Request, survey
 
     request = Request(stages=("intake",), accept_shrink=accept_shrink)
     try:

@@ -9,7 +9,7 @@ from danesurvey.cli.cluster import Scheduler, scheduler_flags
 from danesurvey.cli.context import settings_of
 
 if TYPE_CHECKING:
-    from danesurvey.survey import Request
+    from danesurvey.run import Request
 
 _STAGES = {
     "resolve": "MX and DNSSEC facts of every signed domain.",
@@ -43,7 +43,7 @@ def survey(
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")] = False,
 ) -> None:
     """Intake, resolve, hosts, probe, assess, publish; goes on with an unfinished run."""
-    from danesurvey.survey import Request
+    from danesurvey.run import Request
     from storage.run import RunKind
 
     kinds = {None: RunKind.FULL, "dane": RunKind.DANE, "suspects": RunKind.SUSPECTS}
@@ -59,7 +59,7 @@ def publish(
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")] = False,
 ) -> None:
     """Export the last run as Parquet, with statistics and manifest."""
-    from danesurvey.survey import Request
+    from danesurvey.run import Request
 
     _run(context, Request(stages=("publish",), force=force), as_json)
 
@@ -71,7 +71,7 @@ def _one_stage(stage: str) -> Callable[..., None]:
             bool, typer.Option("--json", help="The result as JSON on stdout.")
         ] = False,
     ) -> None:
-        from danesurvey.survey import Request
+        from danesurvey.run import Request
 
         _run(context, Request(stages=(stage,)), as_json)
 
@@ -79,8 +79,8 @@ def _one_stage(stage: str) -> Callable[..., None]:
 
 
 def _run(context: typer.Context, request: "Request", as_json: bool, *flags: str) -> None:
-    from crawler.survey.engine import Stopped
-    from danesurvey.survey import STOPPED, survey
+    from crawler.coordinator.engine import Stopped
+    from danesurvey.run import STOPPED, survey
 
     try:
         done = survey(settings_of(context, *flags), request)

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from crawler.survey.intake import ZoneRow, intake
+from crawler.coordinator.intake import ZoneRow, intake
 from crawler.zones.settings import IntakeSettings, ZoneSource
 from storage.database import Pool
 from storage.database import pool as opened_pool

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from crawler.survey.intake import Verdict
+from crawler.coordinator.intake import Verdict
 from storage.database import Connection
 from tests.integration.intake_run import intake_into, zone_text
 from tests.postgres_fixture import reachable_directory

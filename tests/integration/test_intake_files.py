@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 import zstandard
 
-from crawler.survey.intake import Verdict, intake
+from crawler.coordinator.intake import Verdict, intake
 from crawler.zones.settings import IntakeSettings, ZoneSource
 from dane.faults import UsageFault
 from dane.names import bucket

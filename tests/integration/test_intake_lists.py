@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from crawler.survey.intake import Verdict, ZoneRow, intake
+from crawler.coordinator.intake import Verdict, ZoneRow, intake
 from crawler.zones.settings import IntakeSettings, ZoneSource
 from storage.database import Connection, Pool
 from storage.database import pool as opened_pool

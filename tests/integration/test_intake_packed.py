@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 import zstandard
 
-from crawler.survey.intake import Verdict
+from crawler.coordinator.intake import Verdict
 from crawler.zones.settings import ZoneSource
 from dane.faults import LocalTrouble
 from storage.database import Connection

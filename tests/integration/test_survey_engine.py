@@ -10,13 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from crawler.dns.client import Resolvers
-from crawler.dns.configuration import CONTROL
-from crawler.dns.settings import CanarySettings, ClientSettings, ResolverSettings
-from crawler.dns.unbound import Unbound, home
-from crawler.smtp.settings import ProbeSettings
-from crawler.survey.cluster import workers
-from crawler.survey.engine import (
+from crawler.coordinator.cluster import workers
+from crawler.coordinator.engine import (
     FIRST_ROWS,
     SMALLEST_SHARD,
     CrawlSettings,
@@ -24,9 +19,14 @@ from crawler.survey.engine import (
     StagePass,
     Stopped,
 )
-from crawler.survey.resolve import resolve
-from crawler.survey.settings import SurveySettings
-from crawler.survey.shards import Progress
+from crawler.coordinator.resolve import resolve
+from crawler.coordinator.settings import SurveySettings
+from crawler.coordinator.shards import Progress
+from crawler.dns.client import Resolvers
+from crawler.dns.configuration import CONTROL
+from crawler.dns.settings import CanarySettings, ClientSettings, ResolverSettings
+from crawler.dns.unbound import Unbound, home
+from crawler.smtp.settings import ProbeSettings
 from dane.faults import LocalTrouble
 from dane.names import BUCKETS
 from dane.outcomes import LookupOutcome

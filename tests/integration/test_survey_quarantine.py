@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from crawler.survey.quarantine import set_aside
+from crawler.coordinator.quarantine import set_aside
 from storage import missing
 from storage import run as runs
 from storage.assessment import DOMAIN

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pytest
 import pytest_asyncio
 
-from crawler.survey.cluster import parallel, workers
-from crawler.survey.node import Scan
-from crawler.survey.settings import SurveySettings
-from crawler.survey.shards import Dispatcher, Progress, Shard
+from crawler.coordinator.cluster import parallel, workers
+from crawler.coordinator.node import Scan
+from crawler.coordinator.settings import SurveySettings
+from crawler.coordinator.shards import Dispatcher, Progress, Shard
 from tests.survey_scans import BUG, HANG, POISON, STALL, names, patient, scan
 
 WORKERS = 2

@@ -2,8 +2,8 @@
 
 import pyarrow as pa
 
+from crawler.coordinator.node import from_bytes, to_bytes
 from crawler.scan.looks import attach, looks_of
-from crawler.survey.node import from_bytes, to_bytes
 from storage.schemas import DOMAIN_MX
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from crawler.coordinator.canaries import MOST_LAPSES, CanaryHistory
 from crawler.dns.canaries import Health
-from crawler.survey.canaries import MOST_LAPSES, CanaryHistory
 
 GOOD, DOWN, WRONG = Health.GOOD, Health.NETWORK_DOWN, Health.VALIDATION_WRONG
 HOUR_S = 3600.0

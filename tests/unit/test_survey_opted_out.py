@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from crawler.survey.opted_out import without_opted_out
-from crawler.survey.shards import Shard
+from crawler.coordinator.opted_out import without_opted_out
+from crawler.coordinator.shards import Shard
 
 
 def left(listed: Path | None, *shards: list[str]) -> list[list[str]]:

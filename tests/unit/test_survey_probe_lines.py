@@ -6,8 +6,8 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crawler.survey.engine import cut
-from crawler.survey.probe import by_operator, in_turn, network
+from crawler.coordinator.engine import cut
+from crawler.coordinator.probe import by_operator, in_turn, network
 
 OPERATORS = st.sampled_from([f"operator-{number}.example" for number in range(12)])
 ADDRESSES = st.one_of(

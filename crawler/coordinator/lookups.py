@@ -14,9 +14,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute
 
+from crawler.coordinator.engine import Engine, StagePass, Work
+from crawler.coordinator.shards import Shard
 from crawler.dns.settings import ClientSettings
-from crawler.survey.engine import Engine, StagePass, Work
-from crawler.survey.shards import Shard
 
 pc: Any = pyarrow.compute  # the stubs lack some of the kernels
 

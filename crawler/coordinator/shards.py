@@ -24,8 +24,8 @@ import pyarrow as pa
 from distributed.client import FutureCancelledError
 from distributed.scheduler import KilledWorker
 
-from crawler.survey.node import Scan, from_bytes, run_scan, stop_scans, to_bytes
-from crawler.survey.settings import SurveySettings
+from crawler.coordinator.node import Scan, from_bytes, run_scan, stop_scans, to_bytes
+from crawler.coordinator.settings import SurveySettings
 from dane.faults import Fault, LocalTrouble
 
 log = logging.getLogger(__name__)

@@ -6,12 +6,12 @@ Hosts are few and shared: each is asked once a run, however many domains point a
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
+from crawler.coordinator.engine import Engine, StagePass, Work
+from crawler.coordinator.lookups import lookup_passes
+from crawler.coordinator.node import Scan
+from crawler.coordinator.shards import Shard
 from crawler.dns.client import Resolvers
 from crawler.scan import hosts as hosts_scan
-from crawler.survey.engine import Engine, StagePass, Work
-from crawler.survey.lookups import lookup_passes
-from crawler.survey.node import Scan
-from crawler.survey.shards import Shard
 from storage import missing
 from storage.schemas import MX_HOST
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from crawler.coordinator.shards import Shard
 from crawler.opt_out import OptOut
-from crawler.survey.shards import Shard
 
 
 async def without_opted_out(

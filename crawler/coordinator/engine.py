@@ -22,17 +22,17 @@ import distributed
 import pyarrow as pa
 import pyarrow.compute
 
+from crawler.coordinator import node
+from crawler.coordinator.canaries import CanaryHistory
+from crawler.coordinator.cluster import THREADS_PER_WORKER, parallel
+from crawler.coordinator.node import Scan
+from crawler.coordinator.quarantine import set_aside
+from crawler.coordinator.settings import SurveySettings
+from crawler.coordinator.shards import Dispatcher, Progress, Shard
 from crawler.dns.settings import CanarySettings, ClientSettings, ResolverSettings
 from crawler.dns.unbound import Unbound
 from crawler.scan.looks import looks_of
 from crawler.smtp.settings import ProbeSettings
-from crawler.survey import node
-from crawler.survey.canaries import CanaryHistory
-from crawler.survey.cluster import THREADS_PER_WORKER, parallel
-from crawler.survey.node import Scan
-from crawler.survey.quarantine import set_aside
-from crawler.survey.settings import SurveySettings
-from crawler.survey.shards import Dispatcher, Progress, Shard
 from dane.faults import LocalTrouble
 from dane.names import BUCKETS
 from storage.copy import Writer

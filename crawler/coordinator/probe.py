@@ -11,12 +11,12 @@ from functools import partial
 
 import pyarrow as pa
 
+from crawler.coordinator.engine import Engine, StagePass, Work
+from crawler.coordinator.shards import Shard
 from crawler.dns.client import Resolvers
 from crawler.scan import probe as probe_scan
 from crawler.smtp.etiquette import network
 from crawler.smtp.settings import ProbeSettings
-from crawler.survey.engine import Engine, StagePass, Work
-from crawler.survey.shards import Shard
 from storage import missing
 from storage.schemas import CERTIFICATE, SMTP_PROBE
 

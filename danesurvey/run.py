@@ -15,17 +15,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from crawler.coordinator.assess import assess
+from crawler.coordinator.authority import authority
+from crawler.coordinator.cluster import security, workers
+from crawler.coordinator.engine import CrawlSettings, Engine, Stopped
+from crawler.coordinator.hosts import hosts
+from crawler.coordinator.intake import intake
+from crawler.coordinator.probe import probe
+from crawler.coordinator.resolve import resolve
 from crawler.dns.configuration import has_route
 from crawler.dns.unbound import Unbound
 from crawler.operators import merges
-from crawler.survey.assess import assess
-from crawler.survey.authority import authority
-from crawler.survey.cluster import security, workers
-from crawler.survey.engine import CrawlSettings, Engine, Stopped
-from crawler.survey.hosts import hosts
-from crawler.survey.intake import intake
-from crawler.survey.probe import probe
-from crawler.survey.resolve import resolve
 from dane.faults import Refused, UsageFault
 from dane.names import operator
 from danesurvey import display, embedded, metrics, record

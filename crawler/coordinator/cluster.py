@@ -6,7 +6,7 @@ in PostgreSQL, so nothing here is ever saved: losing it all loses only work in f
 
 No pool, queue or supervisor of our own: Dask restarts dead workers. It does not re-run a
 dead worker's shards by itself (`allowed-failures: 0`): whether at once, later, or in
-halves depends on the stage (`crawler.survey.shards`), and a probe must not knock twice.
+halves depends on the stage (`crawler.coordinator.shards`), and a probe must not knock twice.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ import dask.system
 import distributed
 from distributed.security import Security
 
-from crawler.survey.settings import SurveySettings
+from crawler.coordinator.settings import SurveySettings
 from dane.faults import LocalTrouble, UsageFault
 
 WORKERS_WAIT_S = 60

@@ -5,9 +5,9 @@ from functools import partial
 
 import pyarrow as pa
 
+from crawler.coordinator.engine import Engine, StagePass, Work, cut
+from crawler.coordinator.shards import Shard
 from crawler.scan import assess as assess_scan
-from crawler.survey.engine import Engine, StagePass, Work, cut
-from crawler.survey.shards import Shard
 from storage import assessment
 from storage.database import Connection
 from storage.run import Run

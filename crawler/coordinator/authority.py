@@ -6,11 +6,11 @@ section 2): our resolver hides the cause behind SERVFAIL.
 
 from collections.abc import AsyncIterator
 
+from crawler.coordinator.engine import Engine, StagePass, Work
+from crawler.coordinator.opted_out import without_opted_out
+from crawler.coordinator.shards import Shard
 from crawler.dns.client import Resolvers
 from crawler.scan import authority as authority_scan
-from crawler.survey.engine import Engine, StagePass, Work
-from crawler.survey.opted_out import without_opted_out
-from crawler.survey.shards import Shard
 from storage import missing
 from storage.schemas import AUTHORITY
 

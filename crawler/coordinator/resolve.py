@@ -3,13 +3,13 @@
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
+from crawler.coordinator.engine import Engine, StagePass, Work
+from crawler.coordinator.lookups import lookup_passes
+from crawler.coordinator.node import Scan
+from crawler.coordinator.opted_out import without_opted_out
+from crawler.coordinator.shards import Shard
 from crawler.dns.client import Resolvers
 from crawler.scan import resolve as resolve_scan
-from crawler.survey.engine import Engine, StagePass, Work
-from crawler.survey.lookups import lookup_passes
-from crawler.survey.node import Scan
-from crawler.survey.opted_out import without_opted_out
-from crawler.survey.shards import Shard
 from storage import missing
 from storage.schemas import DOMAIN_MX
 
