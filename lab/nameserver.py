@@ -22,6 +22,7 @@ import dns.rdatatype
 import dns.rrset
 import trio
 
+from crawler.dns.opaque import read_message
 from dane.faults import LocalTrouble
 from lab import addresses, keys, records, signer
 from lab.plan import TTL_S, OddNameServer
@@ -133,7 +134,7 @@ def _changed(change: Callable[[dns.message.Message], None]) -> Action:
         wire = await ask()
         if wire is None:
             return None
-        reply = dns.message.from_wire(wire)
+        reply = read_message(wire)
         change(reply)
         return reply.to_wire(max_size=_DATAGRAM_MAX)
 
@@ -194,7 +195,7 @@ async def twice(question: Question, ask: Ask) -> bytes | None:
     wire = await ask()
     if wire is None:
         return None
-    reply = dns.message.from_wire(wire)
+    reply = read_message(wire)
     doubled = dns.message.from_wire(wire, one_rr_per_rrset=True)
     doubled.answer = [rrset for one in doubled.answer for rrset in (one, one)]
     doubled.flags = reply.flags

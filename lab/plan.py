@@ -161,8 +161,8 @@ class Builder:
         """What the parent has of a domain."""
         parent = self._zone_of(origin.partition(".")[2])
         parent.add(origin, *map(records.ns, servers))
-        if key is not None and (ds := _ds(origin, signing, key)) is not None:
-            parent.add(origin, ds)
+        if key is not None:
+            parent.add(origin, *_ds(origin, signing, key))
 
     def _name_servers(self, origin: str) -> tuple[str, ...]:
         """Those of the operator that has this domain, chosen by its name."""
@@ -312,18 +312,24 @@ def _apex(origin: str, servers: Sequence[str]) -> list[Rdata]:
     return [soa, *map(records.ns, servers)]
 
 
-def _ds(origin: str, signing: Signing, key: keys.ZoneKey) -> Rdata | None:
+def _ds(origin: str, signing: Signing, key: keys.ZoneKey) -> tuple[Rdata, ...]:
+    """The DS RRset at the parent."""
+    right = key.ds(origin)
     match signing.ds:
         case "right":
-            return key.ds(origin)
+            return (right,)
         case "wrong":
-            return records.ds(key.tag, key.algorithm, 2, hashlib.sha256(b"wrong").digest())
+            digest = hashlib.sha256(b"wrong").digest()
+            return (records.ds(key.tag, key.algorithm, 2, digest),)
         case "unknown-digest":
-            return records.ds(key.tag, key.algorithm, 250, hashlib.sha256(b"unknown").digest())
+            digest = hashlib.sha256(b"unknown").digest()
+            return (records.ds(key.tag, key.algorithm, 250, digest),)
         case "unknown-algorithm":
-            return records.ds(key.tag, 200, 2, hashlib.sha256(b"unknown").digest())
+            return (records.ds(key.tag, 200, 2, hashlib.sha256(b"unknown").digest()),)
+        case "right-and-short":
+            return right, records.ds(key.tag, key.algorithm, 2, right.wire[4:-1])
         case "none":
-            return None
+            return ()
     raise ValueError(f"no such DS: {signing.ds}")
 
 

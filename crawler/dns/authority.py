@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-import dns.asyncquery
 import dns.exception
 import dns.flags
 import dns.message
@@ -32,8 +31,9 @@ import trio
 from dns.rdatatype import RdataType
 
 from crawler.addresses import Addresses
-from crawler.dns import delegation, signatures
+from crawler.dns import delegation, direct, signatures
 from crawler.dns.delegation import Delegation, rrset_of
+from crawler.dns.opaque import read_message
 from crawler.dns.reply import Judged, Zone, chain_end, is_final, judge
 from crawler.dns.settings import ClientSettings
 from dane.outcomes import AuthorityResult
@@ -193,9 +193,9 @@ class Authorities:
         query.flags |= dns.flags.CD
         host, port = self._resolver
         try:
-            reply, _ = await dns.asyncquery.udp_with_fallback(
-                query, host, timeout=self._resolver_s, port=port, ignore_unexpected=True
-            )
+            reply = await _ask(query, host, port, tcp=False, timeout_s=self._resolver_s)
+            if reply.flags & dns.flags.TC:
+                reply = await _ask(query, host, port, tcp=True, timeout_s=self._resolver_s)
         except (dns.exception.DNSException, OSError, EOFError):
             return None
         return reply if reply.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN) else None
@@ -219,15 +219,23 @@ class Authorities:
         for remaining in reversed(range(1 if tcp else _TRIES)):
             await self._pace.turn(address)
             try:
-                if tcp:
-                    return await dns.asyncquery.tcp(query, address, self._tcp_s, self._port)
-                return await dns.asyncquery.udp(
-                    query, address, self._udp_s, self._port, ignore_unexpected=True
-                )
+                timeout_s = self._tcp_s if tcp else self._udp_s
+                return await _ask(query, address, self._port, tcp=tcp, timeout_s=timeout_s)
             except dns.exception.Timeout:
                 if not remaining:
                     raise
         raise AssertionError("unreachable: the last try returns or raises")
+
+
+async def _ask(
+    query: dns.message.Message, address: str, port: int, *, tcp: bool, timeout_s: float
+) -> dns.message.Message:
+    """The reply to a query. Raises DNSException, OSError, EOFError."""
+    wire = await direct.exchange(query.to_wire(), address, port, tcp=tcp, timeout_s=timeout_s)
+    reply = read_message(wire)
+    if not query.is_response(reply):
+        raise dns.query.BadResponse
+    return reply
 
 
 def _questions(

@@ -20,6 +20,8 @@ import dns.rrset
 import trio
 from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.NS import NS
+from dns.rdtypes.IN.A import A
+from dns.rdtypes.IN.AAAA import AAAA
 
 from dane.names import from_labels
 
@@ -131,7 +133,7 @@ async def _addresses(cut: _Cut, resolve: Resolve) -> dict[dns.name.Name, set[str
         reply = await resolve(name, rdtype)
         for rrset in reply.answer if reply else ():
             if rrset.rdtype == rdtype:
-                found[name].update(record.to_text() for record in rrset)
+                found[name].update(_texts(rrset))
 
     async with trio.open_nursery() as nursery:
         for name in found:
@@ -156,5 +158,9 @@ def _glue(reply: dns.message.Message, zone: dns.name.Name) -> dict[dns.name.Name
     for rrset in reply.additional:
         # out of its bailiwick a server's word counts for nothing
         if rrset.rdtype in (RdataType.A, RdataType.AAAA) and rrset.name.is_subdomain(zone):
-            found.setdefault(rrset.name, set()).update(record.to_text() for record in rrset)
+            found.setdefault(rrset.name, set()).update(_texts(rrset))
     return found
+
+
+def _texts(rrset: dns.rrset.RRset) -> set[str]:
+    return {record.address for record in rrset if isinstance(record, A | AAAA)}

@@ -18,6 +18,7 @@ import dns.name
 import dns.rdata
 import dns.rdatatype
 import dns.rrset
+from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.ANY.DS import DS
 from dns.rdtypes.ANY.RRSIG import RRSIG
 
@@ -80,7 +81,11 @@ def _signature_defect(
         return f"RRSIG of {kind} not valid before {_day(signature.inception)}"
     if keys is None:
         return None
-    makers = [key for key in keys if dns.dnssec.key_id(key) == signature.key_tag][:_MOST_KEYS]
+    makers = [
+        key
+        for key in keys
+        if isinstance(key, DNSKEY) and dns.dnssec.key_id(key) == signature.key_tag
+    ][:_MOST_KEYS]
     if not makers:
         return f"RRSIG of {kind} by key {signature.key_tag}, which is not in the DNSKEY RRset"
     candidates = dns.rrset.from_rdata_list(zone, keys.ttl, makers)
@@ -119,7 +124,7 @@ def keys_defect(
 
 
 def _fits(zone: dns.name.Name, key: dns.rdata.Rdata, ds: dns.rdata.Rdata) -> bool:
-    if not isinstance(ds, DS):
+    if not isinstance(ds, DS) or not isinstance(key, DNSKEY):
         return False
     try:
         return bool(dns.dnssec.make_ds(zone, key, ds.digest_type, validating=True) == ds)

@@ -31,6 +31,7 @@ from crawler.scan.signature import SIGNATURE, signature
 from dane import tlsa
 from dane.names import NameFault, operator, to_labels
 from dane.outcomes import FAILED, Defect, HostStatus, LookupOutcome
+from dane.special_use import is_special_use
 
 MOST_ADDRESSES = 32
 NEAR_EXPIRY_S = 72 * 3600
@@ -124,7 +125,8 @@ def _look_up(name: str, last_pass: bool, *, second_look: bool, opted_out: bool) 
     if opted_out:
         host.status = HostStatus.OPTED_OUT
         return host
-    if name == ".":  # beside other MX: no host, and nothing to ask (RFC 7505 section 3)
+    # "." beside other MX is no host (RFC 7505 section 3).
+    if name == "." or is_special_use(name):
         host.status = HostStatus.NO_ADDRESS
         return host
     host.a = yield from lookup(name, A, last_pass)
@@ -149,6 +151,8 @@ def _status(host: _Host, last_pass: bool, second_look: bool) -> Lookup[HostStatu
         return HostStatus.LOCAL_ERROR
     found = [one for one in families if one.records]
     failed = any(one.failed for one in families)
+    if any(map(is_special_use, _chain(host))):
+        return HostStatus.NO_ADDRESS
     if len(_addresses(host)) > MOST_ADDRESSES:
         return HostStatus.EXCESS
     if not found:
@@ -230,6 +234,8 @@ def _chain(host: _Host) -> tuple[str, ...]:
 
 def _addresses(host: _Host) -> list[str]:
     """All addresses as canonical text, sorted."""
+    if any(map(is_special_use, _chain(host))):
+        return []
     texts = {
         inet_ntop(AF_INET if len(record) == 4 else AF_INET6, record)
         for answer in (host.a, host.aaaa)

@@ -22,9 +22,11 @@ import dns.message
 import dns.name
 import dns.rcode
 import dns.rdatatype
+import dns.rrset
 import dns.tsig
 from isal import igzip
 
+from crawler.dns.opaque import read_message
 from crawler.zones.output import replacing
 from crawler.zones.progress import Meter, Progress
 from crawler.zones.settings import ZoneSource
@@ -32,6 +34,7 @@ from dane.faults import LocalTrouble, Refused, UsageFault
 
 _gzip_file: Any = igzip.IGzipFile  # untyped
 _PORT = "53"
+_DS_FIELDS = 4  # bytes before the digest (RFC 4034 section 5.1)
 _KEPT = (dns.rdatatype.SOA, dns.rdatatype.NS, dns.rdatatype.DS)
 _ALGORITHMS = dns.tsig.mac_sizes.keys() - {dns.tsig.GSS_TSIG}
 _SECRET = "DANESURVEY_TSIG_SECRET"
@@ -102,7 +105,7 @@ async def transfer(
     with replacing(path) as file, _packed(file) as out:
         async with aclosing(_answer(server, zone, timeout_s)) as messages:
             async for message in messages:
-                kept = [rrset for rrset in message.answer if rrset.rdtype in _KEPT]
+                kept = [rrset for rrset in message.answer if _is_kept(rrset)]
                 if soas == 0 and (not kept or kept[0].rdtype != dns.rdatatype.SOA):
                     raise Refused(f"{server}: a transfer that does not begin with the SOA")
                 soas += sum(rrset.rdtype == dns.rdatatype.SOA for rrset in kept)
@@ -113,6 +116,13 @@ async def transfer(
                         raise Refused(f"{server}: the last message is not signed")
                     return
         raise Refused(f"{server}: the transfer was cut")
+
+
+def _is_kept(rrset: dns.rrset.RRset) -> bool:
+    if rrset.rdtype == dns.rdatatype.DS:
+        # One without a digest delegates trust to no key (RFC 6840 section 5.2).
+        return len(rrset[0].to_wire()) > _DS_FIELDS
+    return rrset.rdtype in _KEPT
 
 
 def _packed(file: BinaryIO) -> Any:
@@ -141,7 +151,7 @@ async def _answer(
     try:
         writer.write(len(wire).to_bytes(2) + wire)
         while data := await _message(reader, timeout_s):
-            message = dns.message.from_wire(
+            message = read_message(
                 data,
                 keyring=query.keyring,
                 request_mac=query.mac,

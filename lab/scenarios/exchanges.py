@@ -72,6 +72,25 @@ SCENARIOS = (
         verdict={**DANE, "defects": has("null_mx_mixed")},
     ),
     Scenario(
+        name="localhost-mx",
+        what="MX 0 localhost",
+        why="measurement 3.1: no public DNS holds the name, whatever a built-in zone of a resolver "
+        "answers (RFC 6761 6.3): no_address",
+        records=("@ MX 0 localhost.",),
+        hosts=(),
+        verdict=NO_ADDRESS,
+        mx_host={"localhost.": {"status": "no_address", "addresses": []}},
+    ),
+    Scenario(
+        name="localhost-alias",
+        what="the MX name is a CNAME to localhost",
+        why="measurement 3.1: as localhost-mx",
+        records=("@ MX 0 mx", "mx CNAME localhost."),
+        hosts=(),
+        verdict=NO_ADDRESS,
+        mx_host={"mx": {"status": "no_address", "addresses": []}},
+    ),
+    Scenario(
         name="null-mx-preference",
         what="MX 10 . alone",
         why="measurement 3.1: null MX has preference 0 (RFC 7505 3); else `.` is no host",

@@ -116,9 +116,10 @@ class Signing:
     """How a zone is signed and served.
 
     `ds` is what the parent has: `right`, `none`, `wrong` (the digest of another key),
-    `unknown-digest` or `unknown-algorithm` (that no validator knows). `faults` are names in
-    `lab.spoil.FAULTS`, applied in order to the signed zone. `servers` empty: the zone is at one
-    of the lab's DNS operators; else it has a server of its own for each behaviour.
+    `unknown-digest` or `unknown-algorithm` (that no validator knows), `right-and-short` (a
+    second one whose digest is a byte too short). `faults` are names in `lab.spoil.FAULTS`,
+    applied in order to the signed zone. `servers` empty: the zone is at one of the lab's DNS
+    operators; else it has a server of its own for each behaviour.
     """
 
     signed: bool = True

@@ -14,7 +14,7 @@ from dane.faults import LocalTrouble
 from dane.outcomes import AuthorityResult
 from lab import records, spoil
 from lab.internet import Lab
-from lab.scenarios.scenario import UNSIGNED, Behaviour, Scenario, Signing
+from lab.scenarios.scenario import UNSIGNED, Behaviour, Host, Scenario, Signing
 from lab.signer import DAY_S, Line, Nsec3
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +51,9 @@ FAULTS: dict[str, Callable[[list[Line]], list[Line]]] = {
 
 def _of(name: str, *zone: str | Signing, **parts: Any) -> Scenario:
     signing = next((z for z in zone if isinstance(z, Signing)), Signing())
-    return Scenario(name=name, what="", why="", verdict={}, zones={"@": signing}, hosts=(), **parts)
+    return Scenario(
+        name=name, what="", why="", verdict={}, zones={"@": signing}, **{"hosts": ()} | parts
+    )
 
 
 def _behaving(action: str, *types: str) -> Signing:
@@ -80,12 +82,16 @@ SCENARIOS = [
     _of("auth-wild", Signing(nsec3=Nsec3()), records=("@ MX 10 mx", "\\042 MX 10 mx")),
     _of("auth-wild-nsec", records=("@ MX 10 mx", "\\042 MX 10 mx", "deep.ent MX 10 mx")),
     _of("auth-unsigned", UNSIGNED),
+    _of("auth-odd-tlsa", Signing(faults=("bad-tlsa-signature",)), records=(),
+        hosts=(Host(tlsa=("3 1 2 hex:" + "ab" * 32, "3 1 1 leaf")),)),
+    _of("auth-odd-ds", Signing(ds="right-and-short", faults=("bad-signatures",))),
 ]  # fmt: skip
 
 QUESTIONS = [
     *((one.domain, "MX") for one in SCENARIOS if one.name != "auth-loop"),
     ("auth-good.plain", "TLSA"),
     ("_25._tcp.mx.auth-good.plain", "TLSA"),
+    ("_25._tcp.mx.auth-odd-tlsa.plain", "TLSA"),
     ("loop.auth-loop.plain", "MX"),
     ("deep.ent.auth-wild-nsec.plain", "TLSA"),
     ("ent.auth-wild-nsec.plain", "TLSA"),
@@ -211,6 +217,20 @@ def test_garbage_is_no_dns_message(rows: dict[tuple[str, str], Row]) -> None:
     row = rows["auth-garbage.plain", "MX"]
     assert results(row)["udp", "MX"] == {"formerr"}
     assert "malformed answer" in row["note"]
+
+
+def test_a_tlsa_record_of_odd_length_is_no_malformed_answer(
+    rows: dict[tuple[str, str], Row],
+) -> None:
+    row = rows["_25._tcp.mx.auth-odd-tlsa.plain", "TLSA"]
+    assert results(row)["udp", "TLSA"] == {"answer"}
+    assert row["note"] == "RRSIG of TLSA does not verify"
+
+
+def test_a_zone_with_a_ds_of_odd_length_is_signed(rows: dict[tuple[str, str], Row]) -> None:
+    row = rows["auth-odd-ds.plain", "MX"]
+    assert results(row)["udp", "MX"] == {"answer"}
+    assert "RRSIG of MX does not verify" in row["note"]
 
 
 def test_a_truncated_answer_is_had_by_tcp(rows: dict[tuple[str, str], Row]) -> None:

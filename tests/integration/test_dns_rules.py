@@ -338,6 +338,30 @@ HALF_SECURE = {
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        *("localhost", "a.localhost", "invalid", "mx.test", "printer.local", "x.onion"),
+        *("home.arpa", "router.home.arpa", "mail.corp.internal"),
+    ],
+)
+def test_a_special_use_name_is_no_mail_host(name: str) -> None:
+    """RFC 6761 section 6: whatever a zone built into the resolver answers."""
+    (row,) = rows(hosts, name, {(name, "A"): secure(f"{name} A 127.0.0.1")})
+    assert (row["status"], row["addresses"], row["questions"]) == ("no_address", [], 0)
+
+
+@pytest.mark.parametrize("name", ["localhost.example", "arpa", "xlocal", "test-1.example"])
+def test_a_name_that_only_looks_like_one_is_asked_for(name: str) -> None:
+    (row,) = rows(hosts, name, {(name, "A"): secure(f"{name} A 192.0.2.1")})
+    assert row["addresses"] == ["192.0.2.1"]
+
+
+def test_an_alias_of_a_special_use_name_is_no_mail_host() -> None:
+    row = host({A_: secure("mx.example CNAME localhost.", "localhost A 127.0.0.1")})
+    assert (row["status"], row["addresses"], row["tlsa_outcome"]) == ("no_address", [], None)
+
+
+@pytest.mark.parametrize(
     ("answers", "expected"),
     [
         ({**PLAIN, **HOST_TLSA}, {"status": None, "tlsa_base": "mx.example", "questions": 3}),

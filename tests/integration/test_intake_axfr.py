@@ -25,6 +25,7 @@ from tests.integration.dns_world import free_port
 SECRET = base64.b64encode(b"a secret of thirty-two bytes....").decode()
 WAIT_S = 10.0
 SIGNED = 2000
+ODD, ODD_DIGEST = 1000, "ab" * 31  # a name whose DS has a digest of 31 bytes, not of SHA-256's 32
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ def zone_file() -> str:
     lines = ["$ORIGIN example.", "$TTL 900", "@ IN SOA ns host 7 1800 900 604800 86400", "@ NS ns"]
     lines += ["ns A 192.0.2.1", "ns AAAA 2001:db8::1"]
     for number in range(SIGNED):
-        lines.append(f"n{number} NS ns1.host.test.\nn{number} DS {number} 13 2 {number:064x}")
+        digest = f"{number:064x}" if number != ODD else ODD_DIGEST
+        lines.append(f"n{number} NS ns1.host.test.\nn{number} DS {number} 13 2 {digest}")
     return "\n".join(lines) + "\n"
 
 
@@ -139,6 +141,24 @@ def test_signed_transfer(keyed_server: Server, tmp_path: Path) -> None:
     path = tmp_path / "zone"
     transferred(keyed_server.source(tsig_name="transfer.key", tsig_secret_file=secret), path)
     assert_whole(path)
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+def test_a_ds_of_odd_length_is_transferred_as_it_is(
+    open_server: Server, keyed_server: Server, tmp_path: Path, keyed: bool
+) -> None:
+    (tmp_path / "secret").write_text(SECRET)
+    key = {"tsig_name": "transfer.key", "tsig_secret_file": tmp_path / "secret"}
+    source = keyed_server.source(**key) if keyed else open_server.source()
+    transferred(source, tmp_path / "zone")
+    result = scan(lambda: ZoneFile(tmp_path / "zone").chunks(BLOCK), Stage, origin="example")
+    with result.stage:
+        found = {
+            row["domain"]: row["ds"]
+            for batch in result.stage.batches()
+            for row in batch.to_pylist()
+        }
+    assert found[f"n{ODD}.example"] == [f"{ODD} 13 2 {ODD_DIGEST}"]
 
 
 def test_secret_from_the_environment(
