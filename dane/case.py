@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from dane import clock
 from dane.names import NameFault, canonical
 from dane.tlsa import TLSAFault, TLSARecord, parse_text
 from dane.verify import Verification, verify
@@ -50,7 +51,7 @@ def read_case(
         chain=tuple(der for text in chain for der in read_pem(text)),
         tlsa=tuple(map(_record, tlsa)),
         names=tuple(map(_name, names)),
-        at=datetime.now(UTC) if at is None else read_time(at),
+        at=clock.now() if at is None else read_time(at),
     )
 
 

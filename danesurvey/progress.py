@@ -7,6 +7,7 @@ from typing import Any
 
 from crawler.coordinator.cluster import memory
 from crawler.coordinator.engine import Engine, StagePass
+from dane import clock
 from dane.names import BUCKETS
 
 _RATE_OVER_S = 10.0
@@ -36,7 +37,7 @@ class Watch:
             self._counts.popleft()
 
     def passes(self) -> list[dict[str, Any]]:
-        now = time.time()
+        now = clock.seconds()
         return [describe(one, now) for one in self.engine.passes]
 
     def now(self) -> dict[str, Any]:

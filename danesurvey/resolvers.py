@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 
 from crawler.dns.client import Resolvers
 from crawler.dns.unbound import Unbound
+from dane import clock
 from danesurvey.settings import Settings
 
 
@@ -20,10 +21,14 @@ def running(settings: Settings) -> Iterator[list[Unbound]]:
     given = settings.resolver
     alone = given.address is not None and given.second_look_address is None
     with ExitStack() as stack:
-        yield [
+        unbounds = [
             stack.enter_context(Unbound(given, directory, second_look=second))
             for second in ((False,) if alone else (False, True))
         ]
+        if clock.days_ahead():
+            for unbound in unbounds:
+                unbound.judge_at(clock.now())
+        yield unbounds
 
 
 def resolvers_of(unbounds: Sequence[Unbound]) -> Resolvers:

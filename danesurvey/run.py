@@ -26,6 +26,7 @@ from crawler.coordinator.resolve import resolve
 from crawler.dns.configuration import has_route
 from crawler.dns.unbound import Unbound
 from crawler.operators import merges
+from dane import clock
 from dane.faults import Refused, UsageFault
 from dane.names import operator
 from danesurvey import display, embedded, metrics, record
@@ -201,7 +202,7 @@ class _Session:
         self._coordination = coordination
         self._run = run
         self._unbounds = unbounds
-        self._began = time.time()
+        self._began = clock.seconds()
 
     async def crawl(self, stages: Sequence[str], stopping: asyncio.Event) -> None:
         """The stages in order. Raises Stopped, LocalTrouble."""
@@ -295,7 +296,7 @@ class _Session:
         """What this session did so far, into the run's record."""
         session = {
             "began": self._began,
-            "until": time.time(),
+            "until": clock.seconds(),
             "passes": watch.passes(),
             "resolver": [
                 await asyncio.to_thread(one.statistics) for one in self._unbounds if ended

@@ -28,6 +28,7 @@ from crawler.dns.settings import CanarySettings, ClientSettings, ResolverSetting
 from crawler.smtp.settings import ProbeSettings
 from crawler.zones.settings import IntakeSettings, ZoneSource
 from dane.faults import UsageFault
+from danesurvey.simulation import LabSettings, objections
 from reports.settings import PublishSettings
 from storage.settings import DatabaseSettings
 
@@ -65,6 +66,7 @@ _MAY_BE_ZERO = frozenset(
         "publish.confirmation.span_s",
         "publish.confirmation.attempts_apart_s",
         "publish.confirmation.least_gap_s",
+        "lab.days_ahead",
     }
 )
 _LAST_PORT = 65535
@@ -79,6 +81,7 @@ _SECTIONS: tuple[type, ...] = (
     SurveySettings,
     DatabaseSettings,
     PublishSettings,
+    LabSettings,
 )
 for _section in _SECTIONS:
     # pydantic reads this attribute; set here so that the packages need not know pydantic
@@ -113,6 +116,7 @@ class Settings(BaseSettings):
     probe: ProbeSettings = ProbeSettings()
     survey: SurveySettings = SurveySettings()
     publish: PublishSettings = PublishSettings()
+    lab: LabSettings = LabSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -163,6 +167,7 @@ def _unworkable(settings: Settings) -> Iterator[str]:
                 yield f"{name}: {number} is below 0"
         elif not number > 0:
             yield f"{name}: {number} is not above 0"
+    yield from objections(settings.lab, settings.resolver, settings.probe)
     if not settings.canaries.zones:
         yield "canaries.zones: without any, an outage of ours would pass for everybody else's"
 

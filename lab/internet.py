@@ -23,6 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from dane import clock
 from dane.faults import LocalTrouble, Refused
 from lab import addresses, nsd, postfix, settings_file, signer
 from lab.contents import Contents
@@ -120,7 +121,7 @@ class Lab:
             raise Refused(f"the lab in {self.directory} is up already")
         try:
             # the plan is held by nobody once it is written: it is as large as what NSD then reads
-            now = time.time()
+            now = clock.seconds()
             work = self._write(*self._contents.plan(self.truth_file, now), attached=attached)
             self._start(lock, work)
         finally:
@@ -192,7 +193,7 @@ class Lab:
         contents = Contents.from_json(self._contents_file.read_text(encoding="ascii"))
         if contents.is_population:
             raise Refused("the zones of so many domains are not signed again")
-        now = int(time.time()) + ahead_s
+        now = int(clock.seconds()) + ahead_s
         plan, _ = contents.plan(self.truth_file, now)
         for name, listen, zones in by_name_server(plan):
             directory = self.directory / name

@@ -7,7 +7,6 @@ answer it wrongly or change the answer. UDP and TCP, port 53.
 
 import contextlib
 import struct
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +22,7 @@ import dns.rrset
 import trio
 
 from crawler.dns.opaque import read_message
+from dane import clock
 from dane.faults import LocalTrouble
 from lab import addresses, keys, records, signer
 from lab.plan import TTL_S, OddNameServer
@@ -161,7 +161,7 @@ async def apex_alias(question: Question, ask: Ask) -> bytes | None:
         return await ask()
     target = records.cname(f"alias.{zone}")
     key = keys.zone_key(question.server.seed, zone)
-    usual = Validity.around(time.time())
+    usual = Validity.around(clock.seconds())
     signature = signer.rrsig(key, zone, usual, zone, TTL_S, [target])
     reply = dns.message.make_response(question.message)
     reply.flags |= dns.flags.AA

@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from dane import clock
 from lab import addresses, plan
 
 _TEMPLATE = """\
@@ -68,6 +69,8 @@ def write(path: Path, directory: Path, zones: Mapping[str, str]) -> None:
         canary_broken=_quoted(plan.CANARY_BROKEN),
         probed=json.dumps(list(addresses.PROBED_NETWORKS)),
     )
+    if clock.days_ahead():
+        text += f"\n[lab]\ndays_ahead = {clock.days_ahead()}\n"
     for zone, file in zones.items():
         text += _ZONE.format(zone=_quoted(zone), path=_quoted(file))
     path.write_text(text, encoding="utf-8")

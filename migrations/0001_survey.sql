@@ -10,7 +10,7 @@ CREATE TABLE run (
     run_id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     kind text NOT NULL CHECK (kind IN ('full', 'dane', 'suspects')),
     base integer REFERENCES run,    -- whose verdicts chose the names; null: every delegation
-    started timestamptz NOT NULL DEFAULT now(),
+    started timestamptz NOT NULL,
     finished timestamptz,
     published timestamptz,          -- published and verified
     dropped timestamptz,            -- its observations are gone
@@ -201,5 +201,5 @@ CREATE TABLE quarantine (
     "table" text NOT NULL,
     key text NOT NULL,
     reason text NOT NULL,
-    at timestamptz NOT NULL DEFAULT now()
+    at timestamptz NOT NULL
 );

@@ -5,7 +5,7 @@ CREATE TABLE zone_snapshot (
     zone text COLLATE "C" NOT NULL,
     source text NOT NULL CHECK (source IN ('file', 'czds', 'axfr', 'list')),
     origin text NOT NULL,           -- file name, URL or server: where it came from
-    taken timestamptz NOT NULL DEFAULT now(),
+    taken timestamptz NOT NULL,
     accepted boolean NOT NULL,
     reason text,                    -- why it was refused
     serial bigint,                  -- of the SOA; null: a list has none

@@ -106,6 +106,7 @@ def run_entry(
         "kind": kind,
         "started": started.isoformat(),
         "vantage": vantage,
+        "simulated": bool(record.get("settings", {}).get("lab", {}).get("days_ahead")),
         "rows": dict(rows),
         "sources": [dict(one) for one in sources],
         "software": {

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute
 
+from dane import clock
 from dane.names import BUCKETS
 from storage.database import Connection
 
@@ -146,6 +147,7 @@ async def _insert(
         "zone": snapshot.zone,
         "source": snapshot.source,
         "origin": snapshot.origin,
+        "taken": clock.now(),
         "accepted": snapshot.reason is None,
         "reason": snapshot.reason,
         "serial": snapshot.serial,

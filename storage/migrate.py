@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
+from dane import clock
 from dane.faults import LocalTrouble, Refused
 from storage.database import Connection
 
@@ -22,7 +23,7 @@ CREATE TABLE IF NOT EXISTS schema_migration (
     number integer PRIMARY KEY,
     name text NOT NULL,
     sha256 text NOT NULL,
-    applied timestamptz NOT NULL DEFAULT now()
+    applied timestamptz NOT NULL
 )
 """
 
@@ -99,10 +100,12 @@ async def upgrade(connection: Connection) -> list[Migration]:
             async with connection.transaction():
                 await connection.execute(migration.sql)
                 await connection.execute(
-                    "INSERT INTO schema_migration (number, name, sha256) VALUES ($1, $2, $3)",
+                    "INSERT INTO schema_migration (number, name, sha256, applied)"
+                    " VALUES ($1, $2, $3, $4)",
                     migration.number,
                     migration.name,
                     migration.sha256,
+                    clock.now(),
                 )
         return missing
     finally:

@@ -14,6 +14,7 @@ from typing import Any
 
 import asyncpg
 
+from dane import clock
 from dane.faults import LocalTrouble
 from storage.database import (
     CLIENT_FAULTS,
@@ -115,9 +116,11 @@ async def create(connection: Connection, kind: RunKind, record: Mapping[str, Any
         base = await _base(connection, kind)
         try:
             run_id = await connection.fetchval(
-                "INSERT INTO run (kind, base, record) VALUES ($1, $2, $3) RETURNING run_id",
+                "INSERT INTO run (kind, base, started, record) VALUES ($1, $2, $3, $4)"
+                " RETURNING run_id",
                 kind.value,
                 base,
+                clock.now(),
                 json.dumps(record),
             )
         except asyncpg.UniqueViolationError:
@@ -188,14 +191,14 @@ async def note(connection: Connection, run_id: int, **parts: Any) -> None:
 
 async def finish(connection: Connection, run_id: int) -> None:
     await connection.execute(
-        "UPDATE run SET finished = now() WHERE run_id = $1 AND finished IS NULL", run_id
+        "UPDATE run SET finished = $2 WHERE run_id = $1 AND finished IS NULL", run_id, clock.now()
     )
 
 
 async def publish(connection: Connection, run_id: int) -> None:
     """Say that the run's data set was written and verified."""
     await connection.execute(
-        "UPDATE run SET published = now() WHERE run_id = $1 AND published IS NULL", run_id
+        "UPDATE run SET published = $2 WHERE run_id = $1 AND published IS NULL", run_id, clock.now()
     )
 
 
@@ -222,7 +225,7 @@ async def drop_old(connection: Connection, keep: Mapping[RunKind, int]) -> list[
                 for table in OBSERVATIONS:
                     await connection.execute(f"DROP TABLE {table.name}_{row['run_id']}")
                 await connection.execute(
-                    "UPDATE run SET dropped = now() WHERE run_id = $1", row["run_id"]
+                    "UPDATE run SET dropped = $2 WHERE run_id = $1", row["run_id"], clock.now()
                 )
             dropped.append(row["run_id"])
     return sorted(dropped)

@@ -33,6 +33,7 @@ from crawler.dns.settings import CanarySettings, ClientSettings, ResolverSetting
 from crawler.dns.unbound import Unbound
 from crawler.scan.looks import looks_of
 from crawler.smtp.settings import ProbeSettings
+from dane import clock
 from dane.faults import LocalTrouble
 from dane.names import BUCKETS
 from storage.copy import Writer
@@ -84,7 +85,7 @@ class StagePass:
 
     stage: str
     number: int
-    began: float = field(default_factory=time.time)
+    began: float = field(default_factory=clock.seconds)
     ended: float | None = None
     resting_until: float | None = None  # before a later pass, or after nothing came back
     progress: Progress = field(default_factory=Progress)
@@ -188,7 +189,7 @@ class Engine:
         self.passes.append(state)
         self.pass_began.set()
         if rest_s:
-            rested_s = time.time() - ends[-1] if ends else 0.0
+            rested_s = clock.seconds() - ends[-1] if ends else 0.0
             await self._rest(state, max(0.0, rest_s - rested_s))
         if number > 1:
             await self.flush()
@@ -210,7 +211,7 @@ class Engine:
                 raise Stopped
             came = progress.rows_in + progress.quarantined - settled
             if came >= progress.rows_out - out and not interrupted:
-                state.ended = time.time()
+                state.ended = clock.seconds()
                 return
             progress.rows_out = out + came  # the others are asked again, and counted again
             if came:
@@ -235,7 +236,7 @@ class Engine:
         return any(one.stage == stage for one in self.passes)
 
     async def _rest(self, state: StagePass, wait_s: float) -> None:
-        state.resting_until = time.time() + wait_s
+        state.resting_until = clock.seconds() + wait_s
         await self.rest(wait_s)
         state.resting_until = None
 

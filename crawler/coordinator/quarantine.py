@@ -4,11 +4,11 @@ The row gets its place in the observations (so that it is not missing and asked 
 with an outcome of class X, and a line in table `quarantine` for the developer to read.
 """
 
-from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 
+from dane import clock
 from dane.outcomes import HOST_CLASS, DomainStatus, HostStatus, LookupOutcome
 from storage.copy import Writer
 from storage.database import Connection, Pool, patiently
@@ -51,13 +51,14 @@ async def set_aside(
 
     async def record(connection: Connection) -> None:
         await connection.execute(
-            'INSERT INTO quarantine (run_id, "table", key, reason) SELECT $1, $2, $3, $4'
+            'INSERT INTO quarantine (run_id, "table", key, reason, at) SELECT $1, $2, $3, $4, $5'
             " WHERE NOT EXISTS (SELECT FROM quarantine"
             ' WHERE run_id = $1 AND "table" = $2 AND key = $3)',
             run.run_id,
             table.name,
             key,
             reason,
+            clock.now(),
         )
 
     await patiently(pool, record)
@@ -74,7 +75,7 @@ def _nothing(kind: pa.DataType) -> Any:
     if pa.types.is_list(kind):
         return []
     if pa.types.is_timestamp(kind):
-        return datetime.now(UTC)
+        return clock.now()
     if pa.types.is_boolean(kind):
         return False
     return 0 if pa.types.is_integer(kind) else ""

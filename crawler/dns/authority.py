@@ -14,10 +14,9 @@ entry, and a note.
 
 import errno
 import secrets
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 import dns.exception
 import dns.flags
@@ -36,6 +35,7 @@ from crawler.dns.delegation import Delegation, rrset_of
 from crawler.dns.opaque import read_message
 from crawler.dns.reply import Judged, Zone, chain_end, is_final, judge
 from crawler.dns.settings import ClientSettings
+from dane import clock
 from dane.outcomes import AuthorityResult
 
 _PAYLOAD = 1232
@@ -147,7 +147,7 @@ class Authorities:
     async def examine(self, name: str, rrtype: str) -> Findings:
         """Ask about a key of `dane.names` and a type such as "TLSA"."""
         wanted = dns.name.from_text(name)
-        findings = Findings(datetime.now(UTC))
+        findings = Findings(clock.now())
         found = await delegation.find(wanted, self._resolve, self._parent)
         if found is None:
             findings.remarks["no zone of this name can be found"] = []
@@ -317,7 +317,9 @@ class _Server:
             _raise_if_ours(error)
             how = "TCP" if tcp else "UDP"
             return AuthorityResult.TIMEOUT, f"{how}: {error.strerror or error}"
-        zone = self._zone or Zone(self._found.zone, self._found.ds is not None, None, time.time())
+        zone = self._zone or Zone(
+            self._found.zone, self._found.ds is not None, None, clock.seconds()
+        )
         return judge(reply, name, question.rdtype, zone)
 
     async def _reply(
@@ -347,7 +349,7 @@ class _Server:
 
     async def _judged_by(self) -> Zone:
         """This server's own keys, which its data is judged by; asked once."""
-        ds, name, at = self._found.ds, self._found.zone, time.time()
+        ds, name, at = self._found.ds, self._found.zone, clock.seconds()
         if ds is None:
             return Zone(name, False, None, at)
         try:

@@ -9,7 +9,6 @@ to do about a bad round is the scan's business (`crawler.scan.enclosure`).
 """
 
 import secrets
-import time
 from collections.abc import Callable
 from enum import StrEnum
 
@@ -20,6 +19,7 @@ from crawler.dns.codec import NOERROR, NXDOMAIN, SERVFAIL, Question, Response
 from crawler.dns.lookup import FIRST, SECOND_LOOK
 from crawler.dns.rdata import SOA, A
 from crawler.dns.settings import CanarySettings
+from dane import clock
 
 
 class Health(StrEnum):
@@ -40,7 +40,7 @@ class Canaries:
     async def look(self) -> Health:
         """One round; a second one at once if fewer than half of the fresh names answer."""
         health = await self._look()
-        self.looks.append((time.time(), health.value))
+        self.looks.append((clock.seconds(), health.value))
         return health
 
     async def _look(self) -> Health:
@@ -82,7 +82,7 @@ class Canaries:
         if response is None or not _secure(response):
             return False
         made = response.signature
-        age_s = 0.0 if made is None else time.time() - made.inception
+        age_s = 0.0 if made is None else clock.seconds() - made.inception
         return 0 <= age_s <= self._settings.root_signed_within_s
 
     async def _count(

@@ -22,7 +22,6 @@ Signs that the resolver sheds load, and what is done (`Client.has_room`):
 import os
 import random
 import select
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -37,6 +36,7 @@ from crawler.dns.codec import Question, Response, decode
 from crawler.dns.rdata import Flaw
 from crawler.dns.settings import ClientSettings
 from crawler.dns.stream import Stream
+from dane import clock
 from dane.faults import LocalTrouble
 
 TICK_S = 0.05  # how exact deadlines are
@@ -139,7 +139,7 @@ class Client:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["Client"]:
         """Serve until the block ends; what is open then is dropped without a word."""
-        self.now, self.now_us = trio.current_time(), time.time_ns() // 1000
+        self.now, self.now_us = trio.current_time(), clock.microseconds()
         self._period[0] = self.now  # nothing can have been received before
         try:
             async with trio.open_nursery() as nursery:
@@ -178,7 +178,7 @@ class Client:
         while True:
             before = self.received
             self.now = trio.current_time()
-            self.now_us = time.time_ns() // 1000
+            self.now_us = clock.microseconds()
             self._in_round = True
             for ready, _ in self._epoll.poll(0):
                 self._drain(self._by_descriptor[ready])

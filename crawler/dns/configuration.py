@@ -22,7 +22,9 @@ import dns.exception
 import dns.rdatatype
 import dns.zonefile
 
+from crawler.dns.control import override_date
 from crawler.dns.settings import ResolverSettings
+from dane import clock
 from dane.faults import LocalTrouble, UsageFault
 
 IANA_ANCHORS = (
@@ -139,6 +141,8 @@ def _options(
     yield "access-control", "127.0.0.0/8 allow"
     yield "do-ip6", _word(machine.ipv6 if settings.ipv6 is None else settings.ipv6)
     yield from _FIXED
+    if clock.days_ahead():  # also for one that dies and is started again
+        yield "val-override-date", f'"{override_date(clock.now())}"'
     yield "qname-minimisation", _word(second_look)
     if settings.query_localhost:
         yield "do-not-query-localhost", "no"

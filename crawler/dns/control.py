@@ -7,6 +7,7 @@ control, over TCP with certificates, are left to `unbound-control`.
 
 import os
 import socket
+from datetime import datetime
 from pathlib import Path
 
 from dane.faults import LocalTrouble
@@ -84,6 +85,14 @@ class Control:
         self.ask("flush_infra all")
         self.ask("flush_bogus")
 
+    def judge_at(self, at: datetime) -> None:
+        """Judge signatures as of `at` (UTC) from now on, and forget everything that was judged
+        before. The date stands still: Unbound has no clock that runs elsewhere.
+        """
+        self.ask(f"set_option val-override-date: {override_date(at)}")
+        self.ask("flush_zone .")
+        self.flush()
+
     def forget(self, name: str, rrtype: str) -> None:
         """Drop one RRset from the cache. `name` is a key of `dane.names`: plain ASCII."""
         self.ask(f"flush_type {name} {rrtype}")
@@ -102,3 +111,9 @@ class Control:
         pairs = (line.partition("=") for line in self.ask("stats_noreset").splitlines())
         values = {name: text for name, _, text in pairs}
         return {ours: float(values[its]) for ours, its in _STATISTICS.items() if its in values}
+
+
+def override_date(at: datetime) -> str:
+    """A time as `val-override-date` takes it, which is as RRSIG presents it (RFC 4034 section
+    3.2)."""
+    return at.strftime("%Y%m%d%H%M%S")

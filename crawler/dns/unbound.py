@@ -20,6 +20,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -159,6 +160,18 @@ class Unbound:
         """
         if self._control is not None:
             self._through_crashes(Control.flush)
+
+    def judge_at(self, at: datetime) -> None:
+        """Judge signatures as of `at`, with nothing left in the caches.
+
+        Raises LocalTrouble without a control socket.
+        """
+        if self._control is None:
+            raise LocalTrouble(
+                f"the resolver at {self.address[0]} has no control socket to be "
+                "told the date by: set [resolver] control"
+            )
+        self._through_crashes(lambda control: control.judge_at(at))
 
     def forget(self, name: str, rrtype: str) -> None:
         """Drop one RRset from the cache, if there is a control socket. `name`: a key of

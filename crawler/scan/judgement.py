@@ -6,10 +6,11 @@ and addresses combine is `dane.assess`. Pure: conversations and records in, a st
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from crawler.smtp.probe import Conversation
 from crawler.smtp.tls import Offer
+from dane import clock
 from dane.certificate import read_certificate
 from dane.identity import any_name_matches
 from dane.outcomes import HOST_CLASS, Defect, HostClass, HostStatus, Verdict
@@ -104,7 +105,7 @@ def untouched(status: HostStatus, reason: str) -> Judged:
         offer=Offer.MODERN,
         status=status,
         error=reason,
-        connected=datetime.now(UTC),
+        connected=clock.now(),
         duration_ms=0,
     )
     return Judged(talk, status)

@@ -13,7 +13,7 @@ after it (measurement, section 1), and else the server is visited again.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any, Literal
 
@@ -36,6 +36,7 @@ from crawler.smtp.etiquette import Schedule, missing_identity, require_identity
 from crawler.smtp.probe import Conversation, converse
 from crawler.smtp.settings import ProbeSettings
 from crawler.smtp.tls import Offer, key_type
+from dane import clock
 from dane.certificate import sha256_hex
 from dane.faults import Fault
 from dane.outcomes import HOST_CLASS, Defect, HostClass, HostStatus
@@ -293,7 +294,7 @@ class _Probing:
     async def refresh(self, row: int) -> Judged | None:
         """Ask again for old DNS answers; the reason if there is nothing to connect for now."""
         key = self.keys[row]
-        age_s = (datetime.now(UTC) - key.dns_asked).total_seconds()
+        age_s = (clock.now() - key.dns_asked).total_seconds()
         if self.recheck is None or age_s <= self.settings.dns_max_age_s:
             return None
         if self.not_contacted(key) is not None:
@@ -307,7 +308,7 @@ class _Probing:
     async def judge(self, row: int, talks: Sequence[Conversation]) -> tuple[Judged, set[Defect]]:
         """As `judge`; what the certificate decides against the server, with fresh records too."""
         key = self.keys[row]
-        found = judge(talks, key.records, key.sni, self.at or datetime.now(UTC), key.earlier)
+        found = judge(talks, key.records, key.sni, self.at or clock.now(), key.earlier)
         blamed = found[0].verification and HOST_CLASS[found[0].status] is HostClass.F
         if self.recheck is None or not blamed:
             return found
@@ -317,7 +318,7 @@ class _Probing:
         if (reason := _withdrawn(fresh)) is not None:
             return reason, set()
         self.keys[row] = key = replace(key, tlsa=fresh.tlsa, dns_asked=fresh.asked)
-        return judge(talks, key.records, key.sni, self.at or datetime.now(UTC), key.earlier)
+        return judge(talks, key.records, key.sni, self.at or clock.now(), key.earlier)
 
     def finish(
         self,

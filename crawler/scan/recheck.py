@@ -7,7 +7,7 @@ for the server may have changed its key and its records since (measurement, sect
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import TypeVar
 
@@ -17,7 +17,7 @@ from crawler.dns.client import Client, Resolvers
 from crawler.dns.control import Control
 from crawler.dns.lookup import Answer, Lookup, lookup
 from crawler.dns.rdata import AAAA, TLSA, A
-from dane import tlsa
+from dane import clock, tlsa
 from dane.faults import LocalTrouble
 from dane.outcomes import DENIAL, LookupOutcome
 
@@ -68,13 +68,13 @@ class Recheck:
         answer = await self._ask(f"_25._tcp.{base}", TLSA)
         if answer.outcome is LookupOutcome.SECURE:
             data = (tlsa.parse_rdata(one) for one in answer.response.records if type(one) is bytes)
-            return Fresh(tuple(sorted(one.text() for one in data)), datetime.now(UTC))
+            return Fresh(tuple(sorted(one.text() for one in data)), clock.now())
         if answer.outcome in DENIAL or answer.outcome is LookupOutcome.INSECURE:
             return self._nothing(f"the TLSA records of {base} are no longer there")
         return self._nothing(f"TLSA of {base} asked again: {answer.outcome}", ours=answer.local)
 
     def _nothing(self, why: str, *, ours: bool = False) -> Fresh:
-        return Fresh((), datetime.now(UTC), why, ours)
+        return Fresh((), clock.now(), why, ours)
 
     async def _ask(self, name: str, rdtype: int) -> Answer:
         return await _run(self._client, lookup(name, rdtype))

@@ -13,13 +13,14 @@ import os
 import socket
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 import trio
 
 from crawler.smtp.dialogue import Dialogue, State
 from crawler.smtp.settings import ProbeSettings
 from crawler.smtp.tls import Offer, TLSEngine, TLSFailure, server_name
+from dane import clock
 from dane.outcomes import HostStatus
 
 MAX_SESSION = 256 * 1024
@@ -206,7 +207,7 @@ async def converse(
     `sni` is the TLSA base domain (a key of `dane.names`). Raises only on a bug of ours, and
     trio.Cancelled.
     """
-    connected = datetime.now(UTC)
+    connected = clock.now()
     began = time.monotonic()
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
 

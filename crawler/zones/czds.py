@@ -13,7 +13,6 @@ import json
 import os
 import re
 import shutil
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -27,7 +26,7 @@ import aiohttp
 from crawler.zones.output import replacing
 from crawler.zones.progress import Meter, Progress
 from crawler.zones.settings import IntakeSettings, ZoneSource
-from dane import names
+from dane import clock, names
 from dane.faults import LocalTrouble, Refused, UsageFault
 
 T = TypeVar("T")
@@ -118,7 +117,7 @@ class Czds:
         """The zone's newest file that may be had now. Raises Refused, LocalTrouble."""
         path = self._directory / f"{zone}.zone"
         memory = _remembered(path)
-        if memory is not None and time.time() - memory.downloaded < _A_DAY_S:
+        if memory is not None and clock.seconds() - memory.downloaded < _A_DAY_S:
             return Download(zone, path, fetched=False)
         async with self._slots:
             return await self._retried(
@@ -182,7 +181,7 @@ class Czds:
             raise _Again(f"{size} of {total} bytes came")
         os.replace(part, path)
         version.unlink()
-        _remember(path, _Memory(time.time(), modified, size))
+        _remember(path, _Memory(clock.seconds(), modified, size))
         return Download(zone, path, fetched=True)
 
     @asynccontextmanager

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from dane import clock
 from dane.faults import UsageFault
 
 if TYPE_CHECKING:  # half of the time in which the command starts
@@ -21,12 +22,14 @@ class GlobalOptions:
 def settings_of(context: typer.Context, *flags: str) -> "Settings":
     """The settings for this command; `flags` (`section.key=value`) are the verb's own.
 
-    Raises UsageFault.
+    Sets the clock of this process by `lab.days_ahead`. Raises UsageFault.
     """
     from danesurvey.settings import load
 
     options: GlobalOptions = context.obj
-    return load(options.config, (*options.flags, *flags))
+    settings = load(options.config, (*options.flags, *flags))
+    clock.run_ahead(settings.lab.days_ahead)
+    return settings
 
 
 def settings_with_zones(context: typer.Context) -> "Settings":

@@ -89,6 +89,7 @@ def up(
     from lab.internet import Lab
     from lab.supervisor import Distance
 
+    settings_of(context)  # for `lab.days_ahead`: the lab's signatures are of then
     if zone and domains:
         raise UsageFault("--zone and --domains: a lab has either")
     if dead and not domains:

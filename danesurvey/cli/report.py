@@ -1,12 +1,12 @@
 """`report`: what the published data set says, for people and for mail servers."""
 
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from dane import clock
 from dane.faults import UsageFault
 from danesurvey.cli.context import settings_of
 
@@ -122,7 +122,7 @@ def exceptions(
 
     settings = settings_of(context)
     library = Library.of(settings.publish, settings.state_dir)
-    today = datetime.now(UTC).date()
+    today = clock.now().date()
     approved = lists.read_approvals(approvals, max_days=settings.publish.max_exception_days)
     seen_elsewhere = library.confirmed_elsewhere(second_vantage) if second_vantage else frozenset()
     with library.views(month) as views:

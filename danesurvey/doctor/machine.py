@@ -5,13 +5,13 @@ import os
 import resource
 import shutil
 import socket
-import time
 from pathlib import Path
 
 from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.RRSIG import RRSIG
 
 from crawler.dns.configuration import OUTGOING_RANGE, Machine, has_route
+from dane.clock import seconds
 from danesurvey.doctor.check import NotApplicable, Situation, Unwell
 from danesurvey.doctor.resolver import ask
 
@@ -31,7 +31,7 @@ def clock(situation: Situation) -> str:
     made = [r for rrset in reply.answer for r in rrset if isinstance(r, RRSIG)]
     if not made:  # no network, or a middlebox: other checks say which
         raise NotApplicable("the root's SOA comes without a signature to tell the time by")
-    now = time.time()
+    now = seconds()
     latest = max(signature.inception for signature in made)
     if now < latest:
         raise Unwell(f"{(latest - now) / 3600:.1f} h behind the root's newest signature")

@@ -56,8 +56,8 @@ async def all_of(batches: AsyncIterator[pa.RecordBatch]) -> list[dict[str, objec
 async def test_domains_without_a_row(connection: Connection, store: Writer, current: Run) -> None:
     await delegate(connection, "a.example", "b.example", "gone.example")
     await connection.execute(
-        "WITH later AS (INSERT INTO zone_snapshot (zone, source, origin, accepted, seconds)"
-        "  VALUES ('example', 'file', 'example.zone', true, 0) RETURNING snapshot_id)"
+        "WITH later AS (INSERT INTO zone_snapshot (zone, source, origin, taken, accepted, seconds)"
+        "  VALUES ('example', 'file', 'example.zone', now(), true, 0) RETURNING snapshot_id)"
         " UPDATE delegation SET missing_since = later.snapshot_id FROM later"
         " WHERE domain = 'gone.example'"
     )
