@@ -82,20 +82,25 @@ def up(
     loss: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the name servers' UDP replies lost.")
     ] = 0.0,
+    days_ahead: Annotated[
+        float, typer.Option(min=0, help="Days ahead of real time that the lab lives.")
+    ] = 0.0,
 ) -> None:
     """Bring the lab up; it stays until `lab down`, and is signed for two days: a survey then
     takes its own clock for wrong. Prints the settings file of a survey of it."""
+    from dane import clock
     from dane.faults import UsageFault
     from lab.internet import Lab
     from lab.supervisor import Distance
 
-    settings_of(context)  # for `lab.days_ahead`: the lab's signatures are of then
     if zone and domains:
         raise UsageFault("--zone and --domains: a lab has either")
     if dead and not domains:
         raise UsageFault("--dead is a share of made-up domains: it goes with --domains")
+    where = _directory(context, directory)
+    clock.run_ahead(days_ahead)
     lab = Lab(
-        _directory(context, directory),
+        where,
         zone=zone,
         domains=domains,
         dead=dead,
