@@ -11,7 +11,7 @@ here because those of `ipaddress` differ between versions of Python.
 """
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from dane.faults import UsageFault
@@ -79,6 +79,17 @@ _IPV6 = tuple(
 
 # Networks whose public addresses carry an IPv4 address, and the bits to the right of it.
 _CARRIERS = ((IPv6Network("64:ff9b::/96"), 0), (IPv6Network("2002::/16"), 80))
+# All well-known networks whose addresses carry an IPv4 address, and the bits to its right.
+_EMBEDDINGS = (
+    *_CARRIERS,
+    (IPv6Network("::ffff:0:0/96"), 0),  # IPv4-mapped
+    (IPv6Network("::ffff:0:0:0/96"), 0),  # IPv4-translated (RFC 2765 section 2.1)
+    (IPv6Network("::/96"), 0),  # IPv4-compatible
+)
+_TEREDO = IPv6Network("2001::/32")
+_ISATAP = 0x5EFE  # RFC 5214 section 6.1
+_THIS_NETWORK = IPv4Network("0.0.0.0/8")
+_LEAST_EMBEDDED = 8  # bits of an IPv4 prefix: less is the embedding itself, not a network in it
 
 
 class Addresses:
@@ -127,3 +138,42 @@ def _refusal_6(address: IPv6Address) -> str | None:
             inner = _refusal_4(IPv4Address(int(address) >> shift & 0xFFFFFFFF))
             return inner and f"{inner}, inside {network}"
     return next(reason for network, reason in _IPV6 if address in network)
+
+
+def embedded_ipv4(address: IPv6Address) -> Iterator[IPv4Address]:
+    """The IPv4 addresses that a tunnel or translator may read in an IPv6 address.
+
+    Beside the well-known forms all of RFC 6052 section 2.2 with any prefix, since a network's
+    own translation prefix cannot be told from its other addresses.
+    """
+    number = int(address)
+    for network, shift in _EMBEDDINGS:
+        if address in network:
+            yield IPv4Address(number >> shift & 0xFFFFFFFF)
+            return
+    if address in _TEREDO:  # RFC 4380 section 4: the server, and the client with all bits turned
+        yield IPv4Address(number >> 64 & 0xFFFFFFFF)
+        yield IPv4Address(~number & 0xFFFFFFFF)
+        return
+    if number >> 32 & 0xFDFFFFFF == _ISATAP:
+        yield IPv4Address(number & 0xFFFFFFFF)
+        return
+    if number >> 56 & 0xFF:  # RFC 6052 section 2.2: bits 64 to 71 are zero, the suffix is, too
+        return
+    joined = number >> 64 << 56 | number & (1 << 56) - 1
+    for shift in (56, 48, 40, 32, 24, 0):  # prefixes of 32, 40, 48, 56, 64 and 96 bits
+        inner = IPv4Address(joined >> shift & 0xFFFFFFFF)
+        if not joined & (1 << shift) - 1 and inner not in _THIS_NETWORK:
+            yield inner
+
+
+def ipv4_network_in(network: IPv6Network) -> IPv4Network | None:
+    """The IPv4 network that an IPv6 network of a well-known form stands for."""
+    for carrier, shift in _EMBEDDINGS:
+        if network.subnet_of(carrier):
+            length = min(32, network.prefixlen - carrier.prefixlen)
+            inner = IPv4Address(int(network.network_address) >> shift & 0xFFFFFFFF)
+            if length < _LEAST_EMBEDDED or inner in _THIS_NETWORK:
+                return None
+            return IPv4Network((inner, length), strict=False)
+    return None

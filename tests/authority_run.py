@@ -36,6 +36,8 @@ def main(settings_file: str, directory: str, *flags: str) -> None:
             resolver=Resolvers(first=(resolver.address,)),
             run_id=7,
             lab_addresses=("127.20.0.0/16",),
+            opt_out=settings.probe.opt_out,
+            operator_merges=settings.probe.operator_merges,
         )
     json.dump(rows.to_pylist(), sys.stdout, default=str)
 

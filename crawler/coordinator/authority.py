@@ -33,6 +33,8 @@ async def authority(engine: Engine, resolvers: Resolvers) -> None:
                 "resolver": resolvers,
                 "run_id": run.run_id,
                 "lab_addresses": authority_scan.lab_networks(settings.resolver, settings.probe),
+                "opt_out": settings.probe.opt_out,
+                "operator_merges": settings.probe.operator_merges,
             },
             tables=(AUTHORITY,),
             counted="rrtype",

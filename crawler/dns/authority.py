@@ -8,13 +8,13 @@ the failing type, an address and the SOA beside it, and a name that was made up
 Bounds: at most 16 servers and 32 addresses a name (crawler.dns.delegation), two tries by
 UDP and one by TCP, and so many questions a second to one address (`Pace`). After two
 questions in a row without a reply the rest is not asked of that address by that transport.
-What is not public is not asked, nor is a family that this machine lacks: those have no
-entry, and a note.
+What is not public is not asked, nor is who is on the opt-out list, nor a family that this
+machine lacks: those have no entry, and a note.
 """
 
 import errno
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -124,7 +124,8 @@ class _Question:
 class Authorities:
     """Asks. One for all names of a scan: it keeps the pace. `resolver`: (address, port).
 
-    `port` of the authoritative servers is 53 but in tests.
+    `opted_out` says of a server (a key of `dane.names`) and its address whether they are on
+    the opt-out list now. `port` of the authoritative servers is 53 but in tests.
     """
 
     def __init__(
@@ -133,9 +134,11 @@ class Authorities:
         addresses: Addresses,
         settings: ClientSettings,
         *,
+        opted_out: Callable[[str, str], bool] = lambda server, address: False,
         port: int = 53,
     ) -> None:
         self._resolver = resolver
+        self._opted_out = opted_out
         self._addresses = addresses
         self._pace = Pace(settings.questions_per_s_per_name_server_set)
         self._udp_s = settings.direct_try_s
@@ -166,7 +169,10 @@ class Authorities:
         )
         return findings
 
-    def refusal(self, address: str) -> str | None:
+    def refusal(self, server: str, address: str) -> str | None:
+        """Why this server must not be asked, in a few words; None if it may be."""
+        if self._opted_out(server, address):
+            return "on the opt-out list"
         return self._addresses.refusal(address)
 
     async def _resolve(self, name: dns.name.Name, rdtype: RdataType) -> dns.message.Message | None:
@@ -201,9 +207,9 @@ class Authorities:
         return reply if reply.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN) else None
 
     async def _parent(
-        self, address: str, name: dns.name.Name, rdtype: RdataType
+        self, server: str, address: str, name: dns.name.Name, rdtype: RdataType
     ) -> dns.message.Message | None:
-        if self.refusal(address):
+        if self.refusal(server, address):
             return None
         try:
             return await self.exchange(address, name, rdtype, tcp=False)
@@ -278,7 +284,7 @@ class _Server:
         self._zone: Zone | None = None
 
     async def ask(self, questions: tuple[_Question, ...]) -> None:
-        if refusal := self._authorities.refusal(self._address):
+        if refusal := self._authorities.refusal(self._server, self._address):
             self._remark(f"not asked at {self._address}: {refusal}")
             return
         try:

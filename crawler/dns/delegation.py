@@ -34,8 +34,9 @@ _MOST_ASKED = 3  # of a parent's servers, until one gives a referral
 Resolve = Callable[[dns.name.Name, RdataType], Awaitable[dns.message.Message | None]]
 """Ask the resolver with CD=1; None: no reply, or one that is none of NOERROR and NXDOMAIN."""
 
-AskServer = Callable[[str, dns.name.Name, RdataType], Awaitable[dns.message.Message | None]]
-"""Ask the server at an address with RD=0, DO=1; None: no reply, or its address is refused."""
+AskServer = Callable[[str, str, dns.name.Name, RdataType], Awaitable[dns.message.Message | None]]
+"""Ask a server (a key of `dane.names`) at an address with RD=0, DO=1; None: no reply, or it
+must not be asked."""
 
 
 @dataclass(slots=True)
@@ -80,7 +81,7 @@ async def find(name: dns.name.Name, resolve: Resolve, ask: AskServer) -> Delegat
     servers = await _addresses(cut, resolve)
     for server in sorted(cut.names)[:MOST_SERVERS]:
         addresses = sorted(servers[server])[:MOST_ADDRESSES_EACH]
-        key = from_labels(list(server.labels[:-1]))
+        key = _key(server)
         found.servers += ((key, address) for address in addresses)
         if not addresses:
             found.without_address.append(key)
@@ -111,10 +112,11 @@ async def _referral(
     """The next zone below `cut` towards `name`, as its servers tell; None if there is none."""
     if cut.zone == name:
         return None
-    addresses = [a for some in (await _addresses(cut, resolve)).values() for a in some]
-    random.shuffle(addresses)  # a parent is asked for many names: spread them
-    for address in addresses[:_MOST_ASKED]:
-        reply = await ask(address, name, RdataType.NS)
+    known = await _addresses(cut, resolve)
+    servers = [(_key(server), address) for server, some in known.items() for address in some]
+    random.shuffle(servers)  # a parent is asked for many names: spread them
+    for server, address in servers[:_MOST_ASKED]:
+        reply = await ask(server, address, name, RdataType.NS)
         if reply is None or reply.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
             continue
         for rrset in (*reply.answer, *reply.authority):
@@ -147,6 +149,10 @@ def rrset_of(
 ) -> dns.rrset.RRset | None:
     """The RRset of that name and type in a section of a message."""
     return next((r for r in section if r.name == name and r.rdtype == rdtype), None)
+
+
+def _key(name: dns.name.Name) -> str:
+    return from_labels(list(name.labels[:-1]))
 
 
 def _targets(rrset: dns.rrset.RRset) -> set[dns.name.Name]:

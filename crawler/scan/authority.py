@@ -5,6 +5,7 @@ entry a (server, address, transport, question).
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -15,11 +16,14 @@ from crawler.dns.authority import Authorities, Findings
 from crawler.dns.canaries import Canaries, Health
 from crawler.dns.client import Client, Resolvers
 from crawler.dns.settings import CanarySettings, ClientSettings, ResolverSettings
+from crawler.operators import merges
+from crawler.opt_out import OptOut
 from crawler.scan import run
 from crawler.scan.columns import batch
 from crawler.scan.looks import Look, attach
 from crawler.scan.recovery import recovered
 from crawler.smtp.settings import ProbeSettings
+from dane.names import operator
 
 AT_ONCE = 100  # names; each asks all its addresses at once
 PORTION = 500  # names between two looks at the canaries: a minute or so
@@ -45,6 +49,8 @@ def scan(
     resolver: Resolvers,
     run_id: int,
     lab_addresses: tuple[str, ...] = (),
+    opt_out: Path | None = None,
+    operator_merges: Path | None = None,
 ) -> pa.RecordBatch:
     """Ask the authorities of each row's (name, rrtype): one row each of `schema`.
 
@@ -52,6 +58,7 @@ def scan(
     client         `questions_per_s_per_name_server_set` counts for each address in this
                    process: where several work at once, each gets its part of it
     lab_addresses  see `lab_networks`; else only public ones are asked
+    opt_out        servers on this list, by name, operator or address, are not asked
 
     Canaries are looked at before, during and after each PORTION of names. After a bad look it
     is done once more; after a second one, or `crawler.scan.stop`, the names of that portion and
@@ -60,7 +67,15 @@ def scan(
     names: list[tuple[int, str, str]] = list(
         zip(*(shard.column(c).to_pylist() for c in ("bucket", "name", "rrtype")), strict=True)
     )
-    authorities = Authorities(resolver.first[0], Addresses(lab_addresses), client)
+    listed, table = OptOut(opt_out), merges(operator_merges)
+    authorities = Authorities(
+        resolver.first[0],
+        Addresses(lab_addresses),
+        client,
+        opted_out=lambda server, address: listed.covers(
+            names=(server,), operator=operator(server, table), address=address
+        ),
+    )
     rows: list[tuple[Any, ...]] = []
     looks: Sequence[Look] = ()
 

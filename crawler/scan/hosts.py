@@ -6,9 +6,11 @@ once more of the resolver that minimises query names, as senders' resolvers do.
 
 `status` is the first of section 6's lines that DNS alone decides; null leaves it to the
 probe. Nothing is connected to here, and nobody else's zone is walked. A host that is on the
-opt-out list, or whose operator is, gets its row without a question.
+opt-out list, or whose operator is, gets its row without a question; an alias of such a name
+is asked about no further.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from socket import AF_INET, AF_INET6, inet_ntop
@@ -97,7 +99,7 @@ def scan(
             hosts[index],
             last_pass,
             second_look=bool(resolver.second),
-            opted_out=listed.covers(names=(hosts[index],), operator=operator(hosts[index], table)),
+            opted_out=lambda name: listed.covers(names=(name,), operator=operator(name, table)),
         ),
         lambda index, host, times: (
             run_id,
@@ -120,9 +122,11 @@ def scan(
     return enclosure.batch(_COLUMNS, schema)
 
 
-def _look_up(name: str, last_pass: bool, *, second_look: bool, opted_out: bool) -> Lookup[_Host]:
+def _look_up(
+    name: str, last_pass: bool, *, second_look: bool, opted_out: Callable[[str], bool]
+) -> Lookup[_Host]:
     host = _Host(name)
-    if opted_out:
+    if opted_out(name):
         host.status = HostStatus.OPTED_OUT
         return host
     # "." beside other MX is no host (RFC 7505 section 3).
@@ -136,6 +140,11 @@ def _look_up(name: str, last_pass: bool, *, second_look: bool, opted_out: bool) 
         return host
     host.aaaa = yield from lookup(name, AAAA, last_pass)
     host.answers.append(host.aaaa)
+    aliases = {*host.a.response.chain, *host.aaaa.response.chain}
+    if any(map(opted_out, aliases)):
+        host.a = host.aaaa = None  # nothing is kept of an address that must not be visited
+        host.status = HostStatus.OPTED_OUT
+        return host
     host.status = yield from _status(host, last_pass, second_look)
     if last_pass and second_look and host.second_look is None:
         yield from _second_look_at_failure(host)

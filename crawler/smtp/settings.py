@@ -27,5 +27,5 @@ class ProbeSettings:
     attempts_after_s: tuple[float, ...] = (2100.0, 10800.0)  # +35 min, +3 h
     dns_max_age_s: float = 600.0  # re-ask TLSA and addresses when older
     both_key_types: bool = False
-    opt_out: Path | None = None  # one name, operator or CIDR a line; read at connect time
+    opt_out: Path | None = None  # docs/ethics.md; read at connect time
     operator_merges: Path | None = None  # TOML: registrable domain = operator

@@ -235,6 +235,8 @@ class Checker:
                 resolver=self._resolvers,
                 run_id=RUN_ID,
                 lab_addresses=authority.lab_networks(self._settings.resolver, self._settings.probe),
+                opt_out=self._settings.probe.opt_out,
+                operator_merges=self._settings.probe.operator_merges,
             )
         )
         return [{**row, "asked_for": asked_for[row["name"], row["rrtype"]]} for row in rows]

@@ -66,6 +66,8 @@ MACHINE = (
     _PORT_25,
     Check("identity", _PREVENTS, "say in [probe] who you are (docs/ethics.md)",
           identity.introduces_itself),
+    Check("opt_out", _PREVENTS, "correct the line: docs/ethics.md shows what is understood",
+          identity.opt_out),
     Check("ehlo_name", _WORSENS, "make [probe] ehlo_name, its address records and their PTR "
           "agree: many servers refuse others", identity.ehlo_name),
     Check("ipv4_route", _PREVENTS, "connect this machine to the IPv4 Internet",

@@ -1,4 +1,5 @@
-"""Checks of who we are to mail servers: port 25 outward, EHLO name, PTR, contact."""
+"""Checks of who we are to mail servers: port 25 outward, EHLO name, PTR, contact, and whom we
+leave alone."""
 
 import contextlib
 import socket
@@ -8,12 +9,14 @@ from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.MX import MX
 
 from crawler.addresses import Addresses
+from crawler.opt_out import OptOut
 from danesurvey.doctor.check import NotApplicable, Situation, Unwell
 from danesurvey.doctor.resolver import ask
 
 _CONNECT_S = 10.0
 _MOST_TRIED = 3  # MX hosts
 _UDP_DISCARD = 9
+_MOST_PRINTED = 100  # entries of the opt-out list
 
 
 def introduces_itself(situation: Situation) -> str:
@@ -24,6 +27,22 @@ def introduces_itself(situation: Situation) -> str:
     if missing:
         raise Unwell(f"[probe] lacks {', '.join(missing)}")
     return f"{probe.ehlo_name}, {probe.contact}, {probe.information_page}"
+
+
+def opt_out(situation: Situation) -> str:
+    """What the list covers, as it was understood: whoever wrote it can compare."""
+    path = situation.settings.probe.opt_out
+    if path is None:
+        raise NotApplicable("[probe] opt_out is not set")
+    listed = OptOut(path).current()
+    if not listed:
+        return "covers nobody yet"
+    entries = list(listed)
+    more = len(entries) - _MOST_PRINTED
+    return (
+        f"{len(listed.names)} names with all below them, {len(listed.networks)} networks: "
+        f"{', '.join(entries[:_MOST_PRINTED])}{f' and {more} more' if more > 0 else ''}"
+    )
 
 
 def ehlo_name(situation: Situation) -> str:

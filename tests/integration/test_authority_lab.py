@@ -144,6 +144,23 @@ def test_nothing_is_said_of_them_while_our_own_canaries_fail(world: Lab, tmp_pat
     assert asked(world, tmp_path, question, *untrue) == []
 
 
+def test_servers_on_the_opt_out_list_are_not_asked(
+    world: Lab, rows: dict[tuple[str, str], Row], tmp_path: Path
+) -> None:
+    question = ("auth-refused.plain", "MX")
+    before = rows[question]
+    listed, address = tmp_path / "opt-out", before["address"][0]
+    for entry in (
+        f"{address}/32",
+        before["server"][0],
+        ".".join(before["server"][0].split(".")[-2:]),
+    ):
+        listed.write_text(f"{entry}\n")
+        (row,) = asked(world, tmp_path / "state", [question], f"probe.opt_out={listed}")
+        assert address not in row["address"], entry
+        assert f"not asked at {address}: on the opt-out list" in row["note"]
+
+
 def results(row: Row) -> dict[tuple[str, str], set[str]]:
     """(transport, question) to the results of all addresses."""
     found: dict[tuple[str, str], set[str]] = {}

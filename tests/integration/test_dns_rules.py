@@ -553,6 +553,31 @@ def test_whoever_opted_out_has_a_row_and_is_not_asked_for(tmp_path: Path) -> Non
     assert not any(b"\x05leave" in wire or b"\x05cheap" in wire for wire in asked)
 
 
+def test_an_alias_of_whoever_opted_out_has_no_address_to_visit(tmp_path: Path) -> None:
+    listed = tmp_path / "opt-out"
+    listed.write_text("leave.example\n")
+    answers = {
+        ("mx.alias.example", "A"): secure(
+            "mx.alias.example CNAME mx.leave.example.", "mx.leave.example A 192.0.2.1"
+        ),
+        ("_25._tcp.mx.alias.example", "TLSA"): secure(f"_25._tcp.mx.alias.example TLSA {TLSA}"),
+    }
+    with scripted(lambda wire, _: respond(wire, answers)) as resolver:
+        (row,) = hosts.scan(
+            pa.RecordBatch.from_pydict({"bucket": [1], "host": ["mx.alias.example"]}),
+            schema=MX_HOST.schema,
+            client=CLIENT,
+            canaries=CANARIES,
+            resolver=Resolvers((resolver.address,)),
+            last_pass=True,
+            passes=4,
+            run_id=1,
+            opt_out=listed,
+        ).to_pylist()
+    assert (row["status"], row["addresses"], row["tlsa"]) == ("opted_out", [], [])
+    assert not any(b"\4_tcp" in wire for _, wire in resolver.arrivals)
+
+
 @pytest.mark.parametrize(("age_s", "right"), [(3600, True), (-3600, False), (49 * 3600, False)])
 def test_nothing_is_believed_while_our_clock_is_wrong(age_s: int, right: bool) -> None:
     """By the root's newest signature, which is never two days old."""
