@@ -48,6 +48,32 @@ class AuthorityResult(StrEnum):
     CNAME_LOOP = "cname_loop"
 
 
+class DnsCause(StrEnum):
+    """Why a lookup fails (measurement, section 2): the first that applies.
+
+    Found by direct questions to the authoritative servers of the zone at fault.
+    """
+
+    SERVERS_SILENT = "servers_silent"  # none of the zone's servers answers us at all
+    LAME = "lame"  # the servers do not serve the zone, or have no public address
+    TYPE_BLOCKED = "type_blocked"  # no answer to this type, while SOA and A are answered
+    TCP_BROKEN = "tcp_broken"  # the answer needs TCP, and TCP does not work
+    EDNS_BROKEN = "edns_broken"  # EDNS is refused or ignored: no DNSSEC (RFC 6891, RFC 4035)
+    FRAGMENTS_LOST = "fragments_lost"  # a large answer comes by TCP and is lost by UDP
+    CNAME_LOOP = "cname_loop"  # aliases that lead in a circle
+    DS_WITHOUT_KEY = "ds_without_key"  # no DNSKEY of the zone fits the DS at the parent
+    DNSKEY_MISSING = "dnskey_missing"  # a DS at the parent, and no DNSKEY RRset
+    NO_RRSIG = "no_rrsig"  # a signed zone's records come without RRSIG
+    SIGNATURE_EXPIRED = "signature_expired"
+    SIGNATURE_NOT_YET_VALID = "signature_not_yet_valid"
+    SERIAL_RAISED_AFTER_SIGNING = "serial_raised_after_signing"  # the SOA's RRSIG is of the last
+    SIGNATURE_INVALID = "signature_invalid"  # it does not verify with any key of the zone
+    DENIAL_MISSING = "denial_missing"  # a denial without the NSEC or NSEC3 that would prove it
+    BAD_DENIAL = "bad_denial"  # the NSEC or NSEC3 records prove something else
+    VALIDATOR_LIMIT = "validator_limit"  # ours: right, and more than our validator works through
+    UNKNOWN = "unknown"  # none of these is shown
+
+
 class HostClass(StrEnum):
     """What a host's status means for a domain that points at it (measurement, section 6)."""
 
