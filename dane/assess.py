@@ -171,6 +171,8 @@ class DomainLookup:
     mx_host: Sequence[str]
     mx_total: int
     last_asked: datetime
+    mx_excess_preference: Sequence[int] = ()  # of some hosts beyond the cap
+    mx_excess_host: Sequence[str] = ()
     cname_target: str | None = None
     rrsig_expiration: datetime | None = None
     nsec3_iterations: int | None = None
@@ -179,13 +181,17 @@ class DomainLookup:
 
 @dataclass(frozen=True, slots=True)
 class PointedHost:
-    """A host as one domain sees it: (domain, host)."""
+    """A host as one domain sees it: (domain, host).
+
+    `followed`: False beyond the cap of hosts.
+    """
 
     host: str
     preference: int
     status: HostStatus
     usable: bool
     looked_up: bool = True
+    followed: bool = True
 
     @property
     def host_class(self) -> HostClass:
@@ -214,7 +220,7 @@ class _View:
     `hosts`: those that remain, without the ones that have no address. `counted`: without those
     whose address lookup fails either, which are ignored from row 6 on. `known`: without those
     of which nothing was asked either, for they had opted out; they are ignored from row 8 on.
-    `primary`: the hosts of the lowest preference that remains.
+    `primary`: the hosts of the lowest preference that remains, without those beyond the cap.
     """
 
     def __init__(self, lookup: DomainLookup, pointed: Iterable[PointedHost]) -> None:
@@ -224,7 +230,7 @@ class _View:
         self.known = [one for one in self.counted if one.looked_up]
         self.classes = frozenset(one.host_class for one in self.hosts)
         lowest = min((one.preference for one in self.hosts), default=0)
-        self.primary = [one for one in self.hosts if one.preference == lowest]
+        self.primary = [one for one in self.hosts if one.preference == lowest and one.followed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,9 +333,13 @@ def _pointed(lookup: DomainLookup, hosts: Mapping[str, HostVerdict]) -> tuple[Po
     pairs = list(zip(lookup.mx_preference, lookup.mx_host, strict=True))
     names = [lookup.domain, *([lookup.cname_target] if lookup.cname_target else [])]
     pointed = [_point(host, preference, hosts.get(host), names) for preference, host in pairs]
-    if lookup.mx_total > len(pairs):
-        # Those beyond the cap have the highest preferences, or the same as the last.
-        pointed.append(PointedHost("", pairs[-1][0], HostStatus.EXCESS, usable=False))
+    beyond = list(zip(lookup.mx_excess_preference, lookup.mx_excess_host, strict=True))
+    if lookup.mx_total > len(pairs) + len(beyond):  # more than the row has names of
+        beyond.append((max(preference for preference, _ in [*pairs, *beyond]), ""))
+    pointed += [
+        PointedHost(host, preference, HostStatus.EXCESS, usable=False, followed=False)
+        for preference, host in beyond
+    ]
     return tuple(pointed)
 
 

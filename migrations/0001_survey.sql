@@ -35,6 +35,8 @@ CREATE TABLE domain_mx (
     mx_preference integer[] NOT NULL,
     mx_host text[] COLLATE "C" NOT NULL,
     mx_total integer NOT NULL,
+    mx_excess_preference integer[] NOT NULL,
+    mx_excess_host text[] COLLATE "C" NOT NULL,
     cname_target text COLLATE "C",
     rrsig_signer text COLLATE "C",
     rrsig_algorithm smallint,

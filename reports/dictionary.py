@@ -128,7 +128,12 @@ DOMAINS = PublishedTable(
             "deliverable",
             "Whether a sender that enforces DANE can deliver; null: not known, or without DANE.",
         ),
-        column_of(DOMAIN_VERDICT, "host", "MX hosts by preference, then name.", name="mx_host"),
+        column_of(
+            DOMAIN_VERDICT,
+            "host",
+            "MX hosts by preference, then name; beyond the cap of 32, up to 32 more as `excess`.",
+            name="mx_host",
+        ),
         column_of(
             DOMAIN_VERDICT,
             "host_preference",

@@ -38,6 +38,8 @@ DOMAIN = pa.schema(
             "mx_preference",
             "mx_host",
             "mx_total",
+            "mx_excess_preference",
+            "mx_excess_host",
             "cname_target",
             "rrsig_expiration",
             "nsec3_iterations",

@@ -79,6 +79,11 @@ DOMAIN_MX = Table(
             _required("mx_preference", pa.list_(pa.field("item", pa.int32(), nullable=False))),
             _required("mx_host", NAMES),
             _required("mx_total", pa.int32()),
+            # the next 32 hosts, which are not followed
+            _required(
+                "mx_excess_preference", pa.list_(pa.field("item", pa.int32(), nullable=False))
+            ),
+            _required("mx_excess_host", NAMES),
             _optional("cname_target", pa.string()),  # the domain's fully expanded name
             *_RRSIG,
             _optional("nsec3_iterations", pa.int32()),  # of a denial

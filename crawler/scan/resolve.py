@@ -22,11 +22,14 @@ from crawler.scan.signature import SIGNATURE, signature
 from dane.outcomes import DENIAL, LookupOutcome
 
 MOST_HOSTS = 32
+MOST_EXCESS_HOSTS = 32
+"""How many hosts beyond the cap are told by name."""
 
 _COLUMNS = (
     *("run_id", "bucket", "domain", "outcome", "secure"),
     *ASKED,
-    *("mx_preference", "mx_host", "mx_total", "cname_target"),
+    *("mx_preference", "mx_host", "mx_total", "mx_excess_preference", "mx_excess_host"),
+    "cname_target",
     *SIGNATURE,
     *("nsec3_iterations", "nsec3_salt_length", "nsec3_opt_out"),
     *("dnskey_outcome", "dnskey_algorithm", "dnskey_bits", "dnskey_flags"),
@@ -119,18 +122,26 @@ def _resolve(domain: str, last_pass: bool, second_look: bool) -> Lookup[_Found]:
     return _Found(mx, dnskey, nsec3param)
 
 
-def _mail(domain: str, mx: Answer) -> tuple[tuple[int, ...], tuple[str, ...], int, str | None]:
-    """mx_preference, mx_host, mx_total, cname_target."""
+def _mail(domain: str, mx: Answer) -> tuple[Any, ...]:
+    """mx_preference, mx_host, mx_total, mx_excess_preference, mx_excess_host, cname_target."""
     chain = mx.response.chain
     target = chain[-1] if chain else None
     if mx.outcome is LookupOutcome.NODATA:  # implicit MX (RFC 5321 section 5.1)
-        return (0,), (target or domain,), 1, target
+        return (0,), (target or domain,), 1, (), (), target
     preferences: dict[str, int] = {}
     records: Sequence[MailExchange] = mx.records  # type: ignore[assignment]  # of MX
     for preference, host in sorted(records):
         preferences.setdefault(host, preference)  # the lowest of each
-    hosts = tuple(preferences)
-    return tuple(preferences.values())[:MOST_HOSTS], hosts[:MOST_HOSTS], len(hosts), target
+    hosts, values = tuple(preferences), tuple(preferences.values())
+    beyond = slice(MOST_HOSTS, MOST_HOSTS + MOST_EXCESS_HOSTS)
+    return (
+        values[:MOST_HOSTS],
+        hosts[:MOST_HOSTS],
+        len(hosts),
+        values[beyond],
+        hosts[beyond],
+        target,
+    )
 
 
 def _denial(mx: Answer) -> tuple[int | None, int | None, bool | None]:

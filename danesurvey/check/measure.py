@@ -265,7 +265,14 @@ def _apart(scan: Callable[[], pa.RecordBatch]) -> list[Row]:
 def _only_host(row: Row, host: str) -> Row:
     """The domain as if this were its only MX host."""
     known = dict(zip(row["mx_host"], row["mx_preference"], strict=True))
-    return {**row, "mx_host": [host], "mx_preference": [known.get(host, 0)], "mx_total": 1}
+    excess = {"mx_excess_host": [], "mx_excess_preference": []}
+    return {
+        **row,
+        **excess,
+        "mx_host": [host],
+        "mx_preference": [known.get(host, 0)],
+        "mx_total": 1,
+    }
 
 
 def _family(address: str) -> int:

@@ -161,7 +161,8 @@ _SEVERAL = (
     Scenario(
         name="three-hundred-mx",
         what="300 MX of one preference, all at one wildcard",
-        why="measurement 3.6: at most 32 hosts; beyond, excess: X, so row 7",
+        why="measurement 3.6: at most 32 hosts; beyond, excess: X, so row 7; "
+        "dane_primary by the hosts that are followed",
         records=tuple(f"@ MX 10 h{n:03}" for n in range(300)),
         hosts=(
             Host(
@@ -171,8 +172,14 @@ _SEVERAL = (
                 chain=Chain(names=("*.three-hundred-mx.plain",)),
             ),
         ),
-        verdict={**INDETERMINATE, "deliverable": True},
-        domain_mx={"outcome": "secure", "mx_total": 300},
+        verdict={
+            **INDETERMINATE,
+            "dane_primary": True,
+            "deliverable": True,
+            "host_preference": [10] * 64,
+            "host_status": ["pass"] * 32 + ["excess"] * 32,
+        },
+        domain_mx={"outcome": "secure", "mx_total": 300, "mx_excess_preference": [10] * 32},
         host_verdict={"h000": {"status": "pass"}, "h031": {"status": "pass"}},
     ),
     Scenario(

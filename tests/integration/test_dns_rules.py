@@ -235,6 +235,8 @@ def test_hosts_by_preference_and_name_each_once_and_capped() -> None:
     expected = sorted((n % 7, f"m{n:03}.example") for n in range(60))
     assert list(zip(row["mx_preference"], row["mx_host"], strict=True)) == expected[:32]
     assert row["mx_total"] == 60
+    beyond = zip(row["mx_excess_preference"], row["mx_excess_host"], strict=True)
+    assert list(beyond) == expected[32:]
 
 
 @pytest.mark.parametrize(

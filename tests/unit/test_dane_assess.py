@@ -397,9 +397,37 @@ def test_hosts_beyond_the_cap_are_not_known() -> None:
         return _told(verdict)
 
     good = (10, HostStatus.PASS, True)
-    assert told(2, good) == ("indeterminate", None, False, True)
+    assert told(2, good) == ("indeterminate", None, True, True)
     assert told(3, good, (20, HostStatus.PASS, True)) == ("indeterminate", None, True, True)
     assert told(3, good, (20, HostStatus.MISMATCH, True)) == ("broken", "backup", True, True)
+
+
+@pytest.mark.parametrize(
+    ("followed", "beyond", "primary"),
+    [
+        ([(10, HostStatus.PASS, True)] * 32, [10, 10], True),
+        ([(10, HostStatus.PASS, True)] * 32, [10, 20], True),
+        ([(10, HostStatus.PASS, True)] * 32, [20], True),
+        ([(10, HostStatus.ABSENT, False)] + [(10, HostStatus.PASS, True)] * 31, [10], False),
+        ([(5, HostStatus.PASS, True)] + [(10, HostStatus.ABSENT, False)] * 31, [10], True),
+        ([(10, HostStatus.NO_ADDRESS, False)] * 32, [10], False),  # none is known that remains
+    ],
+)
+def test_the_primary_hosts_are_those_that_are_followed(
+    followed: list[tuple[int, HostStatus, bool]], beyond: list[int], primary: bool
+) -> None:
+    verdict = _assess(
+        followed,
+        mx_total=32 + len(beyond),
+        mx_excess_preference=beyond,
+        mx_excess_host=[f"z{number}.example" for number in range(len(beyond))],
+    )
+    assert verdict.status == "indeterminate"
+    assert verdict.dane_primary is primary
+    told = [(one.host, one.preference, one.status) for one in verdict.hosts[32:]]
+    assert told == [
+        (f"z{number}.example", preference, "excess") for number, preference in enumerate(beyond)
+    ]
 
 
 def test_a_host_that_was_not_looked_up_is_not_known() -> None:
