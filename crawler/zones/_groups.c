@@ -8,7 +8,7 @@
  * An optional accelerator: crawler/zones/plain.py reads the same from the same block, some
  * times slower. It answers None for a block with anything that it does not fully understand:
  * where a line depends on another (blank owners, parentheses, quotes, escapes, comments,
- * directives), delegations with unusual bytes in their names, types that are not listed here, TTLs
+ * directives), delegations with unusual bytes in their names or more than one label below the apex, types that are not listed here, TTLs
  * with units, the root's own records, and, in what it gives out, unusual names of servers, DS with
  * mnemonics or leading zeros.
  *
@@ -49,7 +49,7 @@ static const char SPECIAL[] = "()\";\\\r";
 /* What may stand beside delegations and is only counted */
 static const char *const COUNTED_TYPES[] = {
     "a", "aaaa", "rrsig", "nsec3", "nsec", "txt", "dnskey", "nsec3param", "cds", "cdnskey",
-    "mx", "cname", "dname", "srv", "caa", "ptr", "tlsa", "https", "svcb",
+    "mx", "cname", "dname", "srv", "caa", "ptr", "tlsa", "https", "svcb", "deleg",
 };
 
 static int is_word(const char *start, const char *end, const char *word)
@@ -98,9 +98,12 @@ static int before(const char *one, Py_ssize_t one_length, const char *other, Py_
     return (a < b ? BYTES : 0) | ((b != '.' && (a == '.' || a < b)) ? LABELS : 0);
 }
 
-static int begin(Result *result, Group *group, const char *owner, Py_ssize_t length)
+static int begin(Result *result, Group *group, const char *owner, Py_ssize_t length,
+                 Py_ssize_t suffix_length)
 {
     Py_ssize_t known = 0;
+    if (memchr(owner, '.', length - suffix_length) != NULL)
+        return 0;
     if (group->owner != NULL) {
         known = common(group->owner, group->owner_length, owner, length);
         result->orders &= before(group->owner, group->owner_length, owner, length, known);
@@ -248,7 +251,7 @@ static int read_lines(const char *at, const char *end, const char *suffix,
         if (kind == NS || kind == DS) {
             Py_ssize_t length = owner_end - at;
             if ((group->owner_length != length || !same(group->owner, at, length)) &&
-                !begin(result, group, at, length))
+                !begin(result, group, at, length, suffix_length))
                 return 0;
             Line line = {rdata, after, kind};
             if (!append(&group->lines, &line, sizeof line))

@@ -22,8 +22,12 @@ _STAGED_ROWS = 8192
 _MAX_RECORDS = 65_535 // 12
 
 
-class OutOfOrder(Exception):
-    """The owners stand in no order: read again, without relying on one."""
+class ReadAgain(Exception):
+    """One reading in order is not enough: read again, without relying on an order.
+
+    The owners stand in none; or one is more than one label below the apex, and a cut above it
+    may stand anywhere.
+    """
 
 
 class Stage:
@@ -97,15 +101,16 @@ class Assembly(Protocol):
 class Ordered:
     """Takes each owner's rows as complete when the next owner begins; that needs an order.
 
-    Raises OutOfOrder as soon as the owners so far ascend in neither order: only an order of
-    the whole file proves that no owner comes twice.
+    Raises ReadAgain as soon as the owners so far ascend in neither order (only an order of the
+    whole file proves that no owner comes twice), or one is deeper than one label below the apex.
     """
 
     needs_rows = False
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, zone: Zone) -> None:
         self.orders = ORDERS
         self._stage = stage
+        self._zone = zone
         self._delegations = 0
         self._owner = b""
         self._domain = ""
@@ -115,7 +120,7 @@ class Ordered:
     def _keep(self, orders: Iterable[Order]) -> None:
         self.orders = frozenset(orders)
         if not self.orders:
-            raise OutOfOrder
+            raise ReadAgain
 
     def _begin(self, owner: bytes, domain: str) -> None:
         """The rows that follow are this owner's."""
@@ -140,6 +145,8 @@ class Ordered:
 
     def add_block(self, block: Block) -> None:
         """Take in a block of the fast reader."""
+        if block.deep:
+            raise ReadAgain
         if block.edges:
             self._keep(self.orders & block.orders)
             self._edge(block.edges[0])
@@ -148,8 +155,13 @@ class Ordered:
             self._edge(block.edges[-1])
 
     def add_record(self, record: Record) -> None:
-        """Take in an NS or DS record of the general reader."""
-        self._begin(Zone.form(record.owner), record.owner)
+        """Take in a record of the general reader that is below the apex."""
+        if record.kind is Kind.DNAME:
+            return
+        owner = Zone.form(record.owner)
+        if owner.count(b".") > self._zone.dots:
+            raise ReadAgain
+        self._begin(owner, record.owner)
         (self._ds if record.kind is Kind.DS else self._ns).add(record.value)
         self._check_size()
 
@@ -179,9 +191,13 @@ class Unordered:
         assert block.rows is not None
         if len(block.rows):
             self._spread.add(block.rows)
+        self._spread.add_dnames(block.dnames)
 
     def add_record(self, record: Record) -> None:
-        """Take in an NS or DS record of the general reader."""
+        """Take in a record of the general reader that is below the apex."""
+        if record.kind is Kind.DNAME:
+            self._spread.add_dnames([Zone.form(record.owner)])
+            return
         self._records.append(record)
         if len(self._records) >= _STAGED_ROWS:
             self._flush()

@@ -1,6 +1,6 @@
 """Zone transfer (RFC 5936) over TCP, signed with TSIG (RFC 8945) where a key is given.
 
-What a survey needs of the zone (SOA, NS, DS) is written as a master file with the SOA first
+What a survey needs of the zone (SOA, NS, DS, DNAME) is written as a master file with the SOA first
 and last, so that the scanner reads it like any other and a cut is seen twice. dnspython
 parses and verifies; nothing is kept in memory.
 """
@@ -35,7 +35,7 @@ from dane.faults import LocalTrouble, Refused, UsageFault
 _gzip_file: Any = igzip.IGzipFile  # untyped
 _PORT = "53"
 _DS_FIELDS = 4  # bytes before the digest (RFC 4034 section 5.1)
-_KEPT = (dns.rdatatype.SOA, dns.rdatatype.NS, dns.rdatatype.DS)
+_KEPT = (dns.rdatatype.SOA, dns.rdatatype.NS, dns.rdatatype.DS, dns.rdatatype.DNAME)
 _ALGORITHMS = dns.tsig.mac_sizes.keys() - {dns.tsig.GSS_TSIG}
 _SECRET = "DANESURVEY_TSIG_SECRET"
 

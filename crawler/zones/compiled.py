@@ -43,6 +43,8 @@ def read(block: bytes | memoryview, zone: Zone, *, orders: frozenset[Order]) -> 
         delegations=delegations,
         signed=rows.slice(1, max(len(rows) - 2, 0)),
         rows=None,
+        dnames=(),
+        deep=False,
     )
 
 

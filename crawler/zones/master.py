@@ -37,6 +37,7 @@ class Kind(Enum):
     SOA = "SOA"
     NS = "NS"
     DS = "DS"
+    DNAME = "DNAME"
     OTHER = "other"
 
 
@@ -48,7 +49,17 @@ class Record(NamedTuple):
     value: str  # SOA: RDATA text; NS: the target; DS: `ds_text`; else empty
 
 
-_KINDS = {dns.rdatatype.SOA: Kind.SOA, dns.rdatatype.NS: Kind.NS, dns.rdatatype.DS: Kind.DS}
+_KINDS = {
+    dns.rdatatype.SOA: Kind.SOA,
+    dns.rdatatype.NS: Kind.NS,
+    dns.rdatatype.DS: Kind.DS,
+    dns.rdatatype.DNAME: Kind.DNAME,
+}
+# Types that dnspython does not know: of drafts, of software, and old ones (IANA's registry)
+_NEWER_TYPES = frozenset(
+    b"DELEG DELEGI DELEGPARAM ALIAS ANAME LUA CLA IPN DOA SINK RKEY TALINK EID NIMLOC ATMA"
+    b" UINFO UID GID".split()
+)
 _TOKEN = re.compile(
     rb'[ \t]+|(?P<comment>;.*)|(?P<open>\()|(?P<close>\))|(?P<word>"(?:[^"\\]|\\.)*"'
     rb'|(?:[^ \t;()"\\]|\\[0-9]{3}|\\[^0-9])+)',
@@ -77,6 +88,8 @@ _TRANSCRIPT = (
 @lru_cache(maxsize=1024)
 def _kind(text: bytes) -> Kind | None:
     """The kind of a type's mnemonic or `TYPEnnn`; None if there is no such type."""
+    if text in _NEWER_TYPES:
+        return Kind.OTHER
     try:
         rrtype = dns.rdatatype.from_text(text.decode("ascii", "replace"))
     except (dns.exception.DNSException, ValueError):
@@ -94,6 +107,11 @@ def _is_ttl(text: bytes) -> bool:
         return False
     parts = _TTL_PART.findall(text)
     return sum(int(number) * _UNIT_S[unit.lower()] for number, unit in parts) < 1 << 32
+
+
+def _is_before_type(word: bytes) -> bool:
+    """Whether a word is a TTL or a class, or looks as if it should be one."""
+    return word[:1].isdigit() or bool(_CLASS.fullmatch(word) or _OTHER_CLASS.fullmatch(word))
 
 
 @lru_cache(maxsize=4096)
@@ -247,7 +265,7 @@ class MasterFile:
     def _record(self, words: list[bytes]) -> Record:
         assert self.owner is not None
         count = 0
-        while count < len(words) and count < 2 and not _kind(words[count].upper()):
+        while count < min(len(words), 2) and _is_before_type(words[count]):
             if _OTHER_CLASS.fullmatch(words[count]) and not _CLASS.fullmatch(words[count]):
                 raise ValueError("a record of another class than IN")
             count += 1
@@ -256,11 +274,13 @@ class MasterFile:
         kind = kind_of(b" ".join(words[: count + 1]))
         if kind is None:
             shown = b" ".join(words[: count + 1])[:60].decode("ascii", "replace")
-            raise ValueError(f"{shown!r} is not TTL, class and type")
+            rrtype = words[count][:60].decode("ascii", "replace")
+            unknown = "" if _kind(words[count].upper()) else f": {rrtype!r} is no known type"
+            raise ValueError(f"{shown!r} is not TTL, class and type{unknown}")
         return Record(self.owner, kind, self._rdata(kind, words[count + 1 :]))
 
     def _rdata(self, kind: Kind, words: list[bytes]) -> str:
-        if kind is Kind.OTHER:
+        if kind in (Kind.OTHER, Kind.DNAME):
             return ""
         if words[:1] == [b"\\#"]:
             return self._wire_rdata(kind, generic(words))

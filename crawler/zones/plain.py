@@ -11,7 +11,7 @@ unusual bytes, records that differ in layout. The general reader (`crawler.zones
 then reads that block; both give the same.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -46,11 +46,12 @@ _TAG = "(?:0|[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-
 _DS_TEXT = f"^{_TAG} {_BYTE} {_BYTE} (?:[0-9a-f][0-9a-f])+$"
 
 # What the kinds of records are in an int8 column; None: not plain
-_NOT_PLAIN, _OTHER, _SOA, _NS, _DS = range(5)
+_NOT_PLAIN, _OTHER, _SOA, _DNAME, _NS, _DS = range(6)
 _CODES = {
     None: _NOT_PLAIN,
     Kind.OTHER: _OTHER,
     Kind.SOA: _SOA,
+    Kind.DNAME: _DNAME,
     Kind.NS: _NS,
     Kind.DS: _DS,
 }
@@ -100,6 +101,18 @@ class Zone:
         """A key as an owner."""
         return f"\n{key}.".encode()
 
+    @property
+    def dots(self) -> int:
+        """The dots of an owner one label below the apex; of deeper ones there are more."""
+        return 1 if self.apex == "." else self.apex.count(".") + 2
+
+    def between(self, owner: bytes) -> Iterator[bytes]:
+        """The names between an owner and the apex, as owners: a cut there occludes it."""
+        at = 0
+        for _ in range(owner.count(b".") - self.dots):
+            at = owner.index(b".", at) + 1
+            yield b"\n" + owner[at:]
+
     def check(self, owners: Binaries) -> Booleans:
         """Which owners are the apex; all others must be below it. Raises NotPlain."""
         below = pc.ends_with(owners, self.suffix)
@@ -139,6 +152,8 @@ class Block:
     delegations: int  # of the groups between the edges
     signed: pa.RecordBatch  # of the groups between the edges; `delegations.SCHEMA`
     rows: pa.RecordBatch | None  # `delegations.ROWS`, if asked for
+    dnames: tuple[bytes, ...]  # owners of DNAME, as `Zone.form` has it, with the rows
+    deep: bool  # a group is more than one label below the apex
 
 
 def _names(values: Binaries) -> Strings:
@@ -211,6 +226,11 @@ class _Rows:
 
     def __len__(self) -> int:
         return len(self._line)
+
+    def deep(self) -> bool:
+        """Whether an owner is more than one label below the apex."""
+        dots = pc.count_substring(self.owner, pattern=".")
+        return bool(pc.greater(dots, pa.scalar(self._zone.dots, pa.int32())).true_count)
 
     def groups(self) -> Integers:
         """The group of each row."""
@@ -317,6 +337,7 @@ def _read(block: bytes, zone: Zone, orders: frozenset[Order], with_rows: bool) -
     places = others.filter(is_soa).to_pylist()
     soas = zone.general(map(fields.line, places))
     rows = _Rows(fields, zone, kind, orders)
+    dname = where(pc.equal(kind, pa.scalar(_DNAME, _CODE))) if with_rows else index(0)
     edges: tuple[Edge, ...] = ()
     count, signed = 0, _NO_SIGNED
     if len(rows) and not with_rows:
@@ -338,4 +359,6 @@ def _read(block: bytes, zone: Zone, orders: frozenset[Order], with_rows: bool) -
         delegations=count,
         signed=signed,
         rows=rows.all() if with_rows else None,
+        dnames=tuple(translated(fields.take(dname, 0), _LOWER).to_pylist()),
+        deep=rows.deep(),
     )

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from crawler.zones import compiled, plain
 from crawler.zones.acceptance import foreign
-from crawler.zones.assembly import Assembly, Ordered, OutOfOrder, Serials, Stage, Unordered
+from crawler.zones.assembly import Assembly, Ordered, ReadAgain, Serials, Stage, Unordered
 from crawler.zones.master import MAX_LINE, Kind, MasterFile
 from crawler.zones.plain import Block, Zone
 from crawler.zones.spread import Spread
@@ -58,8 +58,8 @@ def scan(
 ) -> ZoneScan:
     """Scan a zone.
 
-    `chunks` opens the file's bytes anew at each call: a file whose owners are not in order
-    is read a second time. `origin` is the apex (a key); by default the owner of the first
+    `chunks` opens the file's bytes anew at each call: a file whose owners are not in order,
+    or more than one label below the apex, is read a second time. `origin` is the apex (a key); by default the owner of the first
     SOA is. `directory` allows `$INCLUDE` (relative to it) and `$GENERATE`. Temporary files
     are made in `work`. Raises Refused for what is not a whole zone.
     """
@@ -69,11 +69,11 @@ def scan(
             staged = stage()
             try:
                 if ordered:
-                    return _pass(zone, chunks(), Ordered(staged), staged, directory, threads)
-                with Spread(work) as spread:
+                    return _pass(zone, chunks(), Ordered(staged, zone), staged, directory, threads)
+                with Spread(zone, work) as spread:
                     unordered = Unordered(staged, spread)
                     return _pass(zone, chunks(), unordered, staged, directory, threads)
-            except OutOfOrder:
+            except ReadAgain:
                 staged.close()
             except BaseException:
                 staged.close()
@@ -89,7 +89,7 @@ def _pass(
     directory: Path | None,
     threads: int,
 ) -> ZoneScan:
-    """Read the zone once. Raises OutOfOrder, Refused."""
+    """Read the zone once. Raises ReadAgain, Refused."""
     scanner = _Scanner(zone, assembly, directory)
     with (
         ThreadPoolExecutor(1, "unpack") as unpacker,

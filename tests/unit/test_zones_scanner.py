@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crawler.zones import compiled, plain
+from crawler.zones import compiled, plain, spread
 from crawler.zones.assembly import Stage
 from crawler.zones.master import Kind, MasterFile
 from crawler.zones.scanner import ZoneScan, scan
@@ -22,10 +22,24 @@ DIGESTS = {1: 40, 2: 64, 4: 96}
 class Delegation:
     ns: set[str] = field(default_factory=set)
     ds: set[tuple[int, int, int, str]] = field(default_factory=set)
+    dname: bool = False
 
 
 Zone = dict[str, Delegation]
 Found = dict[str, tuple[tuple[str, ...], tuple[str, ...]]]
+
+
+def delegated(zone: Zone) -> Zone:
+    """Names with NS that are not below a name with NS or DNAME (RFC 5936 section 3.5)."""
+
+    def occluded(name: str) -> bool:
+        above = name.partition(".")[2]
+        if above in ("", APEX):
+            return False
+        one = zone.get(above)
+        return (one is not None and bool(one.ns or one.dname)) or occluded(above)
+
+    return {name: one for name, one in zone.items() if one.ns and not occluded(name)}
 
 
 def signed(zone: Zone) -> Found:
@@ -35,8 +49,8 @@ def signed(zone: Zone) -> Found:
             tuple(sorted(f"{tag} {alg} {kind} {digest}" for tag, alg, kind, digest in one.ds)),
             tuple(sorted(one.ns)),
         )
-        for name, one in zone.items()
-        if one.ns and one.ds
+        for name, one in delegated(zone).items()
+        if one.ds
     }
 
 
@@ -73,8 +87,13 @@ def zones(draw: st.DrawFn, label: st.SearchStrategy[str]) -> Zone:
         Delegation,
         st.sets(target, max_size=3),
         st.sets(ds_records(), max_size=2),
+        st.sampled_from([False, False, False, True]),
     )
-    return draw(st.dictionaries(owner, delegation, max_size=12))
+    zone = draw(st.dictionaries(owner, delegation, max_size=12))
+    for _ in range(draw(st.integers(0, 3)) if zone else 0):
+        below = [*draw(st.lists(label, min_size=1, max_size=2)), draw(st.sampled_from([*zone]))]
+        zone[".".join(below)] = draw(delegation)
+    return zone
 
 
 def records(zone: Zone) -> list[tuple[str, str, str]]:
@@ -83,6 +102,7 @@ def records(zone: Zone) -> list[tuple[str, str, str]]:
     for name, one in zone.items():
         found += [(name, "NS", f"{target}.") for target in one.ns]
         found += [(name, "DS", " ".join(map(str, ds))) for ds in one.ds]
+        found += [(name, "DNAME", "elsewhere.test.")] * one.dname
     found += [("0P9MHAVEQVM6T7VBL5LOP2U3T2RP3TOM.example", "NSEC3", "1 1 0 - 2T7B NS DS RRSIG")]
     return found
 
@@ -131,7 +151,7 @@ def test_registry_files(case: tuple[Zone, bytes], size: int) -> None:
     zone, text = case
     result = scanned(text, size)
     assert rows(result) == signed(zone)
-    assert result.delegations == sum(bool(one.ns) for one in zone.values())
+    assert result.delegations == len(delegated(zone))
     assert result.serial == 7
     assert result.records == len(records(zone)) + 2
     lines = text.lower().splitlines()
@@ -279,7 +299,7 @@ def test_master_files(case: tuple[Zone, bytes], size: int) -> None:
     zone, text = case
     result = scanned(text, size, origin=APEX)
     assert rows(result) == signed(zone)
-    assert result.delegations == sum(bool(one.ns) for one in zone.values())
+    assert result.delegations == len(delegated(zone))
 
 
 SOA = b"example. 900 IN SOA ns.example. host.example. 7 1800 900 604800 86400\n"
@@ -360,6 +380,64 @@ def test_the_apex_and_orphans_are_no_delegations() -> None:
     result = scanned(text + DS.replace(b"a.ex", b"b.ex"))
     with result.stage:
         assert (result.delegations, result.signed) == (0, 0)
+
+
+@pytest.mark.parametrize("readers", ["compiled", "columns", "general"])
+@pytest.mark.parametrize(
+    ("lines", "count", "found"),
+    [
+        ([NS, DS, NS.replace(b"a.ex", b"b.a.ex"), DS.replace(b"a.ex", b"b.a.ex")], 1, ["a"]),
+        ([NS.replace(b"a.ex", b"b.a.ex"), DS.replace(b"a.ex", b"b.a.ex"), NS], 1, []),
+        ([NS.replace(b"a.ex", b"b.a.ex"), DS.replace(b"a.ex", b"b.a.ex")], 1, ["b.a"]),
+        ([NS, NS.replace(b"a.ex", b"d.c.b.a.ex"), DS.replace(b"a.ex", b"d.c.b.a.ex")], 1, []),
+        (
+            [
+                b"a.example. 900 IN DNAME b.test.\n",
+                NS.replace(b"a.ex", b"b.a.ex"),
+                DS.replace(b"a.ex", b"b.a.ex"),
+            ],
+            0,
+            [],
+        ),
+        ([DS, NS.replace(b"a.ex", b"b.a.ex"), DS.replace(b"a.ex", b"b.a.ex")], 1, ["b.a"]),
+        ([NS, NS.replace(b"a.ex", b"ba.ex"), DS.replace(b"a.ex", b"ba.ex")], 2, ["ba"]),
+    ],
+    ids=["below", "before", "no cut", "far below", "DNAME", "only DS above", "beside"],
+)
+def test_a_name_below_a_cut_is_no_delegation(
+    lines: list[bytes], count: int, found: list[str], readers: str
+) -> None:
+    text = b"".join([SOA, *lines])
+    if readers == "general":
+        text = text.replace(b" IN ", b" ( IN ) ")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "available", compiled.available and readers == "compiled")
+        result = scanned(text, 100)
+    assert result.delegations == count
+    assert set(rows(result)) == {f"{name}.example" for name in found}
+
+
+def test_a_zone_with_more_names_above_delegations_than_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(spread, "_MOST_OCCLUDING", 1)
+    cuts = [NS.replace(b"a.ex", b"%s.ex" % name) for name in (b"a", b"b.a", b"b", b"b.b")]
+    with pytest.raises(Refused, match="delegations have delegations below them"):
+        scanned(SOA + b"".join(cuts))
+
+
+@pytest.mark.parametrize("rrtype", ["DELEG", "ALIAS", "ANAME", "CLA", "DSYNC", "TYPE65280"])
+@pytest.mark.parametrize("middle", ["", "900", "IN", "900 IN", "IN 900"])
+def test_a_type_newer_than_the_library_is_another_type(rrtype: str, middle: str) -> None:
+    line = f"a.example. {middle} {rrtype} x.\n".encode()
+    assert set(rows(scanned(SOA + NS + line + DS))) == {"a.example"}
+    assert set(rows(scanned(SOA + NS + line.replace(b" x.", b" ( x. )") + DS))) == {"a.example"}
+
+
+@pytest.mark.parametrize("middle", ["", "900", "IN", "900 IN"])
+def test_a_type_that_nobody_knows_is_named(middle: str) -> None:
+    with pytest.raises(Refused, match="line 2: .*'NEWTYPE' is no known type"):
+        scanned(SOA + f"a.example. {middle} NEWTYPE x.\n".encode())
 
 
 def test_a_delegation_larger_than_a_block() -> None:
