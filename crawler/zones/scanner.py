@@ -59,9 +59,9 @@ def scan(
     """Scan a zone.
 
     `chunks` opens the file's bytes anew at each call: a file whose owners are not in order,
-    or more than one label below the apex, is read a second time. `origin` is the apex (a key); by default the owner of the first
-    SOA is. `directory` allows `$INCLUDE` (relative to it) and `$GENERATE`. Temporary files
-    are made in `work`. Raises Refused for what is not a whole zone.
+    or more than one label below the apex, is read a second time. `origin` is the apex (a key);
+    by default the owner of the first SOA is. `directory` allows `$INCLUDE` (relative to it) and
+    `$GENERATE`. Temporary files are made in `work`. Raises Refused for what is not a whole zone.
     """
     zone = Zone(_apex(_known(chunks()), directory) if origin is None else origin)
     with _system_memory():

@@ -265,7 +265,7 @@ def _apart(scan: Callable[[], pa.RecordBatch]) -> list[Row]:
 def _only_host(row: Row, host: str) -> Row:
     """The domain as if this were its only MX host."""
     known = dict(zip(row["mx_host"], row["mx_preference"], strict=True))
-    excess = {"mx_excess_host": [], "mx_excess_preference": []}
+    excess: Row = {"mx_excess_host": [], "mx_excess_preference": []}
     return {
         **row,
         **excess,

@@ -436,7 +436,7 @@ def test_a_type_newer_than_the_library_is_another_type(rrtype: str, middle: str)
 
 @pytest.mark.parametrize("middle", ["", "900", "IN", "900 IN"])
 def test_a_type_that_nobody_knows_is_named(middle: str) -> None:
-    with pytest.raises(Refused, match="line 2: .*'NEWTYPE' is no known type"):
+    with pytest.raises(Refused, match=r"line 2: .*'NEWTYPE' is no known type"):
         scanned(SOA + f"a.example. {middle} NEWTYPE x.\n".encode())
 
 
