@@ -32,6 +32,7 @@ from crawler.coordinator.resolve import resolve
 from crawler.coordinator.settings import SurveySettings
 from crawler.dns.client import Resolvers
 from crawler.dns.settings import CanarySettings, ClientSettings, ResolverSettings
+from crawler.scan.context import ScanContext
 from crawler.smtp.settings import ProbeSettings
 from danesurvey.embedded import running
 from danesurvey.progress import resident
@@ -66,10 +67,10 @@ _HOST: dict[str, Any] = {
 }
 
 
-def resolved(shard: pa.RecordBatch, *, run_id: int, **_: Any) -> pa.RecordBatch:
+def resolved(shard: pa.RecordBatch, context: ScanContext) -> pa.RecordBatch:
     """Every domain of the shard, with MX at one of the providers."""
     names = [str(name) for name in shard.column("domain").to_pylist()]
-    (alike,) = shards(run_id, len(names), len(names))
+    (alike,) = shards(context.run_id, len(names), len(names))
     providers = [f"provider-{hash(name) % PROVIDERS}.example" for name in names]
     columns = {
         "bucket": shard.column("bucket"),
@@ -84,11 +85,11 @@ def resolved(shard: pa.RecordBatch, *, run_id: int, **_: Any) -> pa.RecordBatch:
     return alike
 
 
-def found(shard: pa.RecordBatch, *, run_id: int, **_: Any) -> pa.RecordBatch:
+def found(shard: pa.RecordBatch, context: ScanContext) -> pa.RecordBatch:
     """Every MX host of the shard: an address, no TLSA."""
     keys = shard.select(["bucket", "host"]).to_pylist()
     return pa.RecordBatch.from_pylist(
-        [{**_HOST, **key, "run_id": run_id} for key in keys], schema=MX_HOST.schema
+        [{**_HOST, **key, "run_id": context.run_id} for key in keys], schema=MX_HOST.schema
     )
 
 

@@ -30,7 +30,10 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from crawler.dns.client import Resolvers
+from crawler.dns.settings import ClientSettings
 from crawler.scan import probe
+from crawler.scan.context import ScanContext
 from crawler.smtp.settings import ProbeSettings
 from dane import tlsa
 from storage.schemas import CERTIFICATE, SMTP_PROBE
@@ -95,7 +98,10 @@ def client(port: int, record: str, good: int, tarpits: int, new_per_s: float) ->
     numbers = [*range(GOOD, GOOD + tarpits), *range(good)]
     if new_per_s < SETTINGS.new_per_s:
         random.Random(1).shuffle(numbers)
-    names = ("bucket", "address", "tlsa_digest", "operator", "sni", "host", "tlsa", "dns_asked")
+    names = (
+        *("bucket", "address", "tlsa_digest", "operator", "sni", "attempt"),
+        *("host", "tlsa", "dns_asked"),
+    )
     shard = pa.RecordBatch.from_pylist(
         [
             {
@@ -104,6 +110,7 @@ def client(port: int, record: str, good: int, tarpits: int, new_per_s: float) ->
                 "tlsa_digest": digest,
                 "operator": f"{number}.example",
                 "sni": "mx.example",
+                "attempt": 1,
                 "host": "mx.example",
                 "tlsa": [record],
                 "dns_asked": datetime.now(UTC),
@@ -117,11 +124,14 @@ def client(port: int, record: str, good: int, tarpits: int, new_per_s: float) ->
     cpu = time.process_time()
     rows, _ = probe.scan(
         shard,
-        schema=SMTP_PROBE.schema,
-        certificate_schema=CERTIFICATE.schema,
-        probe=settings,
-        run_id=1,
-        attempt=1,
+        ScanContext(
+            run_id=1,
+            schemas=(SMTP_PROBE.schema, CERTIFICATE.schema),
+            resolvers=Resolvers(first=()),
+            client=ClientSettings(),
+            canaries=None,
+            probe=settings,
+        ),
     )
     cpu = time.process_time() - cpu
     passed = [row for row in rows.to_pylist() if row["status"] == "pass"]

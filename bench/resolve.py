@@ -43,6 +43,7 @@ from crawler.dns.client import Resolvers
 from crawler.dns.settings import ClientSettings
 from crawler.dns.unbound import Unbound
 from crawler.scan import resolve
+from crawler.scan.context import ScanContext
 from dane.names import bucket
 from danesurvey.settings import Settings, load
 from lab.internet import Lab
@@ -93,13 +94,14 @@ def scan(cold: Cold, domains: list[str], window: int) -> dict[str, float]:
         shard = domains[start : start + _SHARD_ROWS]
         return resolve.scan(
             pa.RecordBatch.from_pydict({"bucket": list(map(bucket, shard)), "domain": shard}),
-            schema=DOMAIN_MX.schema,
-            client=client,
-            canaries=cold.settings.canaries,
-            resolver=cold.resolvers,
-            last_pass=False,
-            passes=1,
-            run_id=1,
+            ScanContext(
+                run_id=1,
+                schemas=(DOMAIN_MX.schema,),
+                resolvers=cold.resolvers,
+                client=client,
+                canaries=cold.settings.canaries,
+                probe=cold.settings.probe,
+            ),
         )
 
     began, wall, before = time.time(), time.monotonic(), time.process_time()

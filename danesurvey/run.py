@@ -26,6 +26,7 @@ from crawler.coordinator.resolve import resolve
 from crawler.dns.configuration import has_route
 from crawler.dns.unbound import Unbound
 from crawler.operators import merges
+from crawler.scan.context import Family
 from dane import clock
 from dane.faults import Refused, UsageFault
 from dane.names import operator
@@ -258,10 +259,10 @@ class _Session:
         resolvers = resolvers_of(self._unbounds)
         settings = engine.settings.probe
         of = partial(operator, merges=merges(settings.operator_merges))
+        both: tuple[tuple[Family, socket.AddressFamily], ...]
+        both = (4, socket.AF_INET), (6, socket.AF_INET6)
         families = tuple(
-            number
-            for number, family in ((4, socket.AF_INET), (6, socket.AF_INET6))
-            if settings.lab_addresses or has_route(family)
+            number for number, family in both if settings.lab_addresses or has_route(family)
         )
         probing = partial(probe, engine, resolvers, of, families)
         # Probing takes hours: what fails is asked for the last time after it.

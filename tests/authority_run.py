@@ -12,9 +12,11 @@ import pyarrow as pa
 from crawler.dns.client import Resolvers
 from crawler.dns.settings import ClientSettings
 from crawler.dns.unbound import Unbound
+from crawler.operators import merges
 from crawler.scan.authority import scan
 from danesurvey.settings import load
 from storage.schemas import AUTHORITY
+from tests.support.contexts import scan_context
 
 
 def main(settings_file: str, directory: str, *flags: str) -> None:
@@ -30,14 +32,16 @@ def main(settings_file: str, directory: str, *flags: str) -> None:
     with Unbound(settings.resolver, Path(directory)) as resolver:
         rows = scan(
             shard,
-            schema=AUTHORITY.schema,
-            client=ClientSettings(direct_try_s=0.5),
-            canaries=settings.canaries,
-            resolver=Resolvers(first=(resolver.address,)),
-            run_id=7,
-            lab_addresses=("127.20.0.0/16",),
-            opt_out=settings.probe.opt_out,
-            operator_merges=settings.probe.operator_merges,
+            scan_context(
+                AUTHORITY.schema,
+                run_id=7,
+                client=ClientSettings(direct_try_s=0.5),
+                canaries=settings.canaries,
+                resolvers=Resolvers(first=(resolver.address,)),
+                lab_networks=("127.20.0.0/16",),
+                probe=settings.probe,
+                operator_merges=merges(settings.probe.operator_merges),
+            ),
         )
     json.dump(rows.to_pylist(), sys.stdout, default=str)
 

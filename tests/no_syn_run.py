@@ -17,6 +17,7 @@ from crawler.scan import probe
 from crawler.smtp.settings import ProbeSettings
 from dane import tlsa
 from storage.schemas import CERTIFICATE, SMTP_PROBE
+from tests.support.contexts import scan_context
 from tests.unit.test_addresses import CARRIERS, EDGES, WRAPPED
 
 PUBLIC = ("8.8.8.8", "2a00::1")
@@ -32,7 +33,7 @@ def connections() -> int:
 
 
 def statuses(addresses: list[str]) -> list[str]:
-    names = ("bucket", "address", "tlsa_digest", "operator", "sni", "host", "tlsa", "dns_asked")
+    names = ("bucket", "address", "tlsa_digest", "operator", "sni", "attempt", "host", "tlsa")
     rows, _ = probe.scan(
         pa.RecordBatch.from_pylist(
             [
@@ -42,25 +43,26 @@ def statuses(addresses: list[str]) -> list[str]:
                     "tlsa_digest": tlsa.rrset_digest([tlsa.parse_text(RECORD)]),
                     "operator": f"{number}.example",
                     "sni": "mx.example",
+                    "attempt": 1,
                     "host": "mx.example",
                     "tlsa": [RECORD],
                     "dns_asked": datetime.now(UTC),
                 }
                 for number, address in enumerate(addresses)
             ],
-            schema=pa.schema([SMTP_PROBE.schema.field(name) for name in names]),
+            schema=pa.schema([SMTP_PROBE.schema.field(name) for name in (*names, "dns_asked")]),
         ),
-        schema=SMTP_PROBE.schema,
-        certificate_schema=CERTIFICATE.schema,
-        probe=ProbeSettings(
-            ehlo_name="survey.example",
-            contact="survey@survey.example",
-            information_page="https://survey.example/",
-            new_per_s=10_000,
-            connect_s=2,
+        scan_context(
+            SMTP_PROBE.schema,
+            CERTIFICATE.schema,
+            probe=ProbeSettings(
+                ehlo_name="survey.example",
+                contact="survey@survey.example",
+                information_page="https://survey.example/",
+                new_per_s=10_000,
+                connect_s=2,
+            ),
         ),
-        run_id=1,
-        attempt=1,
     )
     return [str(status) for status in rows.column("status").to_pylist()]
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import trio
 
 import crawler.scan
+from crawler.scan.context import ScanContext
 
 POISON, BUG, STALL, HANG = "poison", "bug", "stall", "hang"
 
@@ -20,7 +21,9 @@ def names(*wanted: str) -> pa.RecordBatch:
     return pa.RecordBatch.from_pydict({"name": list(wanted)})
 
 
-def scan(shard: pa.RecordBatch, *, log: Path, once: bool = False) -> pa.RecordBatch:
+def scan(
+    shard: pa.RecordBatch, context: ScanContext, *, log: Path, once: bool = False
+) -> pa.RecordBatch:
     """Each row comes back, but for names that end, stop or block the process, or raise.
 
     `log` gets a line a name and process; with `once` a name misbehaves the first time only.
@@ -42,7 +45,9 @@ def scan(shard: pa.RecordBatch, *, log: Path, once: bool = False) -> pa.RecordBa
     return shard
 
 
-def patient(shard: pa.RecordBatch, *, log: Path, begun: Path) -> pa.RecordBatch:
+def patient(
+    shard: pa.RecordBatch, context: ScanContext, *, log: Path, begun: Path
+) -> pa.RecordBatch:
     """Gives back half of its rows when it is stopped, which it waits for.
 
     `begun` is a FIFO that gets a line.

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from crawler.coordinator.engine import Engine, StagePass, Work, cut
 from crawler.coordinator.shards import Shard
+from crawler.dns.client import Resolvers
 from crawler.scan import assess as assess_scan
 from storage import assessment
 from storage.database import Connection
@@ -28,11 +29,7 @@ async def assess(engine: Engine) -> None:
             Work,
             stage=stage,
             scan=scan,
-            options={
-                "schema": table.schema,
-                "run_id": engine.run.run_id,
-                "operator_merges": engine.settings.probe.operator_merges,
-            },
+            context=engine.context(Resolvers(first=()), table),
             tables=(table,),
             counted="status",
         )

@@ -26,16 +26,7 @@ async def authority(engine: Engine, resolvers: Resolvers) -> None:
         return Work(
             stage="authority",
             scan=authority_scan.scan,
-            options={
-                "schema": AUTHORITY.schema,
-                "client": engine.client,
-                "canaries": settings.canaries,
-                "resolver": resolvers,
-                "run_id": run.run_id,
-                "lab_addresses": authority_scan.lab_networks(settings.resolver, settings.probe),
-                "opt_out": settings.probe.opt_out,
-                "operator_merges": settings.probe.operator_merges,
-            },
+            context=engine.context(resolvers, AUTHORITY),
             tables=(AUTHORITY,),
             counted="rrtype",
             deadline_s=lambda rows: rows.num_rows * LONGEST_S / authority_scan.AT_ONCE,

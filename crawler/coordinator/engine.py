@@ -29,8 +29,12 @@ from crawler.coordinator.node import Scan
 from crawler.coordinator.quarantine import set_aside
 from crawler.coordinator.settings import SurveySettings
 from crawler.coordinator.shards import Dispatcher, Progress, Shard
+from crawler.dns.client import Resolvers
 from crawler.dns.settings import CanarySettings, ClientSettings, ResolverSettings
 from crawler.dns.unbound import Unbound
+from crawler.operators import merges
+from crawler.scan.authority import lab_networks
+from crawler.scan.context import ScanContext
 from crawler.scan.looks import looks_of
 from crawler.smtp.settings import ProbeSettings
 from dane import clock
@@ -72,7 +76,7 @@ class Work:
 
     stage: str
     scan: Scan
-    options: Mapping[str, Any]
+    context: ScanContext
     tables: tuple[Table, ...]  # the first one has the rows that were asked for
     counted: str  # its column whose words the display counts
     deadline_s: Callable[[pa.RecordBatch], float] = lambda _: 0.0  # besides shard_deadline_s
@@ -265,7 +269,7 @@ class Engine:
             self.workers,
             self.settings.survey,
             scan=work.scan,
-            options=work.options,
+            context=work.context,
             store=keep,
             quarantine=quarantine,
             deadline_s=lambda rows: base_s + work.deadline_s(rows),
@@ -356,6 +360,21 @@ class Engine:
     def in_flight(self) -> int:
         """Shards with the workers at once."""
         return self.settings.survey.shards_in_flight or self.parallel + MORE_IN_FLIGHT
+
+    def context(self, resolvers: Resolvers, *tables: Table) -> ScanContext:
+        """What a scan that fills these tables is given, with its share of questions and
+        connections."""
+        settings, probe = self.settings, self.settings.probe
+        return ScanContext(
+            run_id=self.run.run_id,
+            schemas=tuple(table.schema for table in tables),
+            resolvers=resolvers,
+            client=self.client,
+            canaries=settings.canaries,
+            probe=dataclasses.replace(probe, new_per_s=probe.new_per_s / self.parallel),
+            operator_merges=merges(probe.operator_merges),
+            lab_networks=lab_networks(settings.resolver, probe),
+        )
 
     @property
     def client(self) -> ClientSettings:

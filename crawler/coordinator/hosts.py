@@ -3,8 +3,8 @@
 Hosts are few and shared: each is asked once a run, however many domains point at it.
 """
 
-from collections.abc import AsyncGenerator, Mapping
-from typing import Any
+from collections.abc import AsyncGenerator
+from dataclasses import replace
 
 from crawler.coordinator.engine import Engine, StagePass, Work
 from crawler.coordinator.lookups import lookup_passes
@@ -12,6 +12,7 @@ from crawler.coordinator.node import Scan
 from crawler.coordinator.shards import Shard
 from crawler.dns.client import Resolvers
 from crawler.scan import hosts as hosts_scan
+from crawler.scan.context import LookupKind
 from storage import missing
 from storage.schemas import MX_HOST
 
@@ -27,17 +28,11 @@ async def hosts(
 ) -> None:
     """All passes (measurement, section 3). Raises Stopped, LocalTrouble."""
 
-    def work(options: Mapping[str, Any]) -> Work:
+    def work(lookup: LookupKind) -> Work:
         return Work(
             stage="hosts",
             scan=scan,
-            options={
-                **options,
-                "resolver": resolvers,
-                "schema": MX_HOST.schema,
-                "opt_out": engine.settings.probe.opt_out,
-                "operator_merges": engine.settings.probe.operator_merges,
-            },
+            context=replace(engine.context(resolvers, MX_HOST), lookup=lookup),
             tables=(MX_HOST,),
             counted="status",
         )

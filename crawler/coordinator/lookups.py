@@ -5,9 +5,9 @@ run, the same query each time: which rows fail and were asked fewer than n times
 is a name given the time that a resolver needs to give up, and its failure believed.
 """
 
-import dataclasses
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ import pyarrow.compute
 
 from crawler.coordinator.engine import Engine, StagePass, Work
 from crawler.coordinator.shards import Shard
-from crawler.dns.settings import ClientSettings
+from crawler.scan.context import LookupKind, ScanContext
 
 pc: Any = pyarrow.compute  # the stubs lack some of the kernels
 
@@ -26,7 +26,7 @@ QUESTIONS_A_ROW = 3  # to the name servers of a domain: MX, DNSKEY, NSEC3PARAM
 
 async def lookup_passes(
     engine: Engine,
-    work: Callable[[Mapping[str, Any]], Work],
+    work: Callable[[LookupKind], Work],
     first: Callable[[StagePass], AsyncGenerator[Shard]],
     later: Callable[[int, StagePass], AsyncGenerator[Shard]],
     *,
@@ -34,18 +34,19 @@ async def lookup_passes(
 ) -> None:
     """All passes of a stage. Raises Stopped, LocalTrouble.
 
-    work        made of the options that every DNS scan has
+    work        of that kind of lookup
     later       `later(n, …)` gives the rows that fail and were asked fewer than n times
     to_the_end  the last pass, too; with what has turned up since, if the others are done
     """
     rests = (0.0, *engine.settings.client.passes_s, 0.0)
     last = len(rests)
-    begun = engine.begun(_work(engine, work, 1, last_pass=False).stage)
+    begun = engine.begun(work(LookupKind.FIRST).stage)
     for number, rest_s in enumerate(rests, start=1):
         if number == last and not to_the_end:
             break
         ask = first if number == 1 else partial(later, number)
-        made = partial(_work, engine, work, number, last_pass=number == last)
+        kind = LookupKind.LATER if number > 1 else LookupKind.FIRST
+        made = partial(_work, engine, work, LookupKind.LAST if number == last else kind)
         # Not the end: where a run goes on, a later pass may have been cut short.
         if (begun or number > 1) and not await _any(ask(StagePass("", number))):
             continue
@@ -59,30 +60,17 @@ async def _any(shards: AsyncGenerator[Shard]) -> bool:
     return False
 
 
-def _work(
-    engine: Engine, work: Callable[[Mapping[str, Any]], Work], number: int, *, last_pass: bool
-) -> Work:
-    made = work(
-        {
-            "client": engine.client,
-            "canaries": engine.settings.canaries,
-            "run_id": engine.run.run_id,
-            "passes": number,
-            "last_pass": last_pass,
-        }
-    )
+def _work(engine: Engine, work: Callable[[LookupKind], Work], kind: LookupKind) -> Work:
+    made = work(kind)
     usual = engine.usual_failures.get(made.stage, 0.0)
-    return dataclasses.replace(
-        made,
-        options={**made.options, "usual_servfail_share": usual},
-        deadline_s=partial(_longest_s, engine.client, last_pass=last_pass),
-    )
+    context = replace(made.context, usual_failing_share=usual)
+    return replace(made, context=context, deadline_s=partial(_longest_s, context))
 
 
-def _longest_s(client: ClientSettings, rows: pa.RecordBatch, *, last_pass: bool) -> float:
+def _longest_s(context: ScanContext, rows: pa.RecordBatch) -> float:
     """How long lookups of `rows` may take: all unanswered, and those of one set in a row."""
-    try_s = client.last_try_s if last_pass else client.try_s
-    unanswered_s = (1 + rows.num_rows / client.window) * TRIES_A_ROW * try_s
+    client = context.client
+    unanswered_s = (1 + rows.num_rows / client.window) * TRIES_A_ROW * context.try_s
     per_s = client.questions_per_s_per_name_server_set
     return unanswered_s + _largest_set(rows) * QUESTIONS_A_ROW / per_s
 

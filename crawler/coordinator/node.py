@@ -9,15 +9,17 @@ import ctypes
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 import crawler.scan
 from crawler.dns.client import Resolvers
 from crawler.dns.control import Control
+from crawler.scan.context import ScanContext
+from dane import clock
 from dane.faults import LocalTrouble
 
 _LIBC = ctypes.CDLL(None)
@@ -27,6 +29,7 @@ _FLUSH_PAUSE_S = 0.5
 _REMEMBERED = 100
 
 Scan = Callable[..., pa.RecordBatch | Sequence[pa.RecordBatch]]
+"""`scan(rows, context)`, or `scan(rows, context, related)` where rows refer to other rows."""
 
 _stopped: list[str] = []  # passes that were stopped, the latest last; a worker outlives many
 
@@ -41,10 +44,10 @@ def environment(resolvers: Resolvers) -> dict[str, str]:
     return {VARIABLE: json.dumps(plain)}
 
 
-def of_this_node(options: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A scan's options with the resolvers of this node, if it has its own."""
+def of_this_node(context: ScanContext) -> ScanContext:
+    """The context with the resolvers of this node, if it has its own."""
     own = _own_resolvers()
-    return {**options, "resolver": own} if own and "resolver" in options else options
+    return replace(context, resolvers=own) if own else context
 
 
 def _own_resolvers() -> Resolvers | None:
@@ -89,7 +92,7 @@ def from_bytes(stream: bytes) -> pa.RecordBatch:
 
 
 def run_scan(
-    scan: Scan, rows: bytes, context: bytes | None, options: Mapping[str, Any], pass_id: str
+    scan: Scan, rows: bytes, related: bytes | None, context: ScanContext, pass_id: str
 ) -> tuple[float, list[bytes]]:
     """One scan of one shard: how long it took (s), and its results as IPC streams.
 
@@ -98,9 +101,10 @@ def run_scan(
     if pass_id in _stopped:
         return 0.0, []
     give_back_memory()  # what the last shard left
+    clock.run_ahead(context.days_ahead)
     began = time.monotonic()
-    extra = {} if context is None else {"context": from_bytes(context)}
-    result = scan(from_bytes(rows), **extra, **of_this_node(options))
+    more = () if related is None else (from_bytes(related),)
+    result = scan(from_bytes(rows), of_this_node(context), *more)
     batches = [result] if isinstance(result, pa.RecordBatch) else result
     return time.monotonic() - began, [to_bytes(one) for one in batches]
 

@@ -7,6 +7,7 @@ as many lines of shards as scans at once, and of each line one shard after the o
 
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import replace
 from functools import partial
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ from crawler.coordinator.engine import Engine, StagePass, Work
 from crawler.coordinator.shards import Shard
 from crawler.dns.client import Resolvers
 from crawler.scan import probe as probe_scan
+from crawler.scan.context import Family
 from crawler.smtp.etiquette import network
 from crawler.smtp.settings import ProbeSettings
 from storage import missing
@@ -29,7 +31,7 @@ async def probe(
     engine: Engine,
     resolvers: Resolvers,
     operator: Callable[[str], str],
-    families: Iterable[int],
+    families: Iterable[Family],
 ) -> None:
     """All attempts (measurement, sections 4 and 6). Raises Stopped, LocalTrouble.
 
@@ -54,32 +56,21 @@ async def probe(
             ]
         if found:
             rows = pa.Table.from_batches(found).combine_chunks().to_batches()[0]
-            rows = rows.drop_columns(["attempt"])
             most = max(1, int(SHARD_S * settings.new_per_s / engine.parallel))
             for line in by_operator(rows, engine.parallel):
                 first, *after = (Shard(one) for one in in_turn(line, most))
                 yield Shard(first.rows, after=tuple(after))
 
-    def work(attempt: int) -> Work:
-        new_per_s = settings.new_per_s / engine.parallel
+    def work() -> Work:
+        context = engine.context(resolvers, SMTP_PROBE, CERTIFICATE)
+        context = replace(context, families=frozenset(families))
         return Work(
             stage="probe",
             scan=probe_scan.scan,
-            options={
-                "schema": SMTP_PROBE.schema,
-                "certificate_schema": CERTIFICATE.schema,
-                "probe": settings,
-                "run_id": run.run_id,
-                "attempt": attempt,
-                "new_per_s": new_per_s,
-                "families": tuple(families),
-                "resolver": resolvers,
-                "client": engine.client,
-                "canaries": engine.settings.canaries,
-            },
+            context=context,
             tables=(SMTP_PROBE, CERTIFICATE),
             counted="status",
-            deadline_s=partial(_longest_s, settings, new_per_s),
+            deadline_s=partial(_longest_s, context.probe),
             retry_wait_s=engine.settings.survey.worker_lost_wait_s,
         )
 
@@ -89,7 +80,7 @@ async def probe(
         if (begun or attempt > 1) and not await _any_left(engine, attempt, operator):
             continue
         await engine.finish_pass(
-            partial(work, attempt), attempt, partial(targets, attempt), replace=False, rest_s=rest_s
+            work, attempt, partial(targets, attempt), replace=False, rest_s=rest_s
         )
 
 
@@ -104,13 +95,13 @@ async def _any_left(engine: Engine, attempt: int, operator: Callable[[str], str]
     return False
 
 
-def _longest_s(settings: ProbeSettings, new_per_s: float, rows: pa.RecordBatch) -> float:
+def _longest_s(settings: ProbeSettings, rows: pa.RecordBatch) -> float:
     """How long probing `rows` may take, if every session takes as long as it may."""
     of_operator, of_address = (
         max(Counter(rows.column(name).to_pylist()).values()) for name in ("operator", "address")
     )
     return CONNECTIONS_A_ROW * max(
-        rows.num_rows / new_per_s,
+        rows.num_rows / settings.new_per_s,
         of_operator * settings.session_s / settings.per_operator,
         of_address * (settings.address_interval_s + settings.session_s),
     )

@@ -1,7 +1,7 @@
 """Stage resolve: every signed domain of the run gets its row of MX and DNSSEC facts."""
 
-from collections.abc import AsyncGenerator, Mapping
-from typing import Any
+from collections.abc import AsyncGenerator
+from dataclasses import replace
 
 from crawler.coordinator.engine import Engine, StagePass, Work
 from crawler.coordinator.lookups import lookup_passes
@@ -10,6 +10,7 @@ from crawler.coordinator.opted_out import without_opted_out
 from crawler.coordinator.shards import Shard
 from crawler.dns.client import Resolvers
 from crawler.scan import resolve as resolve_scan
+from crawler.scan.context import LookupKind
 from storage import missing
 from storage.schemas import DOMAIN_MX
 
@@ -23,11 +24,11 @@ async def resolve(
 ) -> None:
     """All passes (measurement, sections 2 and 3). Raises Stopped, LocalTrouble."""
 
-    def work(options: Mapping[str, Any]) -> Work:
+    def work(lookup: LookupKind) -> Work:
         return Work(
             stage="resolve",
             scan=scan,
-            options={**options, "resolver": resolvers, "schema": DOMAIN_MX.schema},
+            context=replace(engine.context(resolvers, DOMAIN_MX), lookup=lookup),
             tables=(DOMAIN_MX,),
             counted="outcome",
         )

@@ -15,7 +15,7 @@ import contextlib
 import logging
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from distributed.scheduler import KilledWorker
 
 from crawler.coordinator.node import Scan, from_bytes, run_scan, stop_scans, to_bytes
 from crawler.coordinator.settings import SurveySettings
+from crawler.scan.context import ScanContext
 from dane.faults import Fault, LocalTrouble
 
 log = logging.getLogger(__name__)
@@ -41,10 +42,10 @@ _TELL_AGAIN_S = 0.5  # a scan may just have been about to begin
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Rows to scan, and what they all share (None, or rows that the scan looks up in)."""
+    """Rows to scan, and the rows of another table that they refer to, if they do."""
 
     rows: pa.RecordBatch
-    context: pa.RecordBatch | None = None
+    related: pa.RecordBatch | None = None
     after: "tuple[Shard, ...]" = ()  # go out one by one, once this one is back
     deaths: int = 0
 
@@ -85,7 +86,7 @@ class Dispatcher:
         settings: SurveySettings,
         *,
         scan: Scan,
-        options: Mapping[str, Any],
+        context: ScanContext,
         store: Store,
         quarantine: Quarantine,
         deadline_s: Callable[[pa.RecordBatch], float],
@@ -97,7 +98,7 @@ class Dispatcher:
         self._workers = workers
         self._settings = settings
         self._scan = scan
-        self._options = options
+        self._context = context
         self._store = store
         self._quarantine = quarantine
         self._deadline_s = deadline_s
@@ -175,8 +176,8 @@ class Dispatcher:
             run_scan,
             self._scan,
             to_bytes(shard.rows),
-            None if shard.context is None else to_bytes(shard.context),
-            self._options,
+            None if shard.related is None else to_bytes(shard.related),
+            self._context,
             self._pass_id,
             pure=False,
         )

@@ -7,12 +7,11 @@ of `dane.outcomes`; a row that the roll-up cannot take is a bug and fails the sh
 from collections import defaultdict
 from dataclasses import fields
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from crawler.operators import merges
+from crawler.scan.context import ScanContext
 from dane.assess import (
     DomainLookup,
     DomainVerdict,
@@ -30,21 +29,15 @@ _PROBE = [field.name for field in fields(Probe)]
 _DOMAIN = [field.name for field in fields(DomainLookup)]
 
 
-def hosts(
-    shard: pa.RecordBatch,
-    *,
-    context: pa.RecordBatch,
-    schema: pa.Schema,
-    run_id: int,
-    operator_merges: Path | None,
-) -> pa.RecordBatch:
-    """Rows of `mx_host` to rows of `host_verdict`; `context`: rows of `smtp_probe` of at least
+def hosts(shard: pa.RecordBatch, context: ScanContext, related: pa.RecordBatch) -> pa.RecordBatch:
+    """Rows of `mx_host` to rows of `host_verdict`; `related`: rows of `smtp_probe` of at least
 
     the hosts' addresses. A probe belongs to a host by (address, TLSA RRset, operator).
     """
-    operator_of = partial(operator, merges=merges(operator_merges))
+    (schema,) = context.schemas
+    operator_of = partial(operator, merges=context.operator_merges)
     probes: dict[tuple[str, str, str], list[Probe]] = defaultdict(list)
-    for row in context.to_pylist():
+    for row in related.to_pylist():
         key = row["address"], row["tlsa_digest"], row["operator"]
         probes[key].append(Probe(**{**_only(row, _PROBE), "status": HostStatus(row["status"])}))
     found = []
@@ -61,7 +54,7 @@ def hosts(
         )
         found.append(
             {
-                "run_id": run_id,
+                "run_id": context.run_id,
                 "bucket": row["bucket"],
                 "host": verdict.host,
                 "status": verdict.status,
@@ -80,27 +73,21 @@ def hosts(
     return pa.RecordBatch.from_pylist(found, schema=schema)
 
 
-def domains(
-    shard: pa.RecordBatch,
-    *,
-    context: pa.RecordBatch,
-    schema: pa.Schema,
-    run_id: int,
-    operator_merges: Path | None,
-) -> pa.RecordBatch:
-    """Rows of `domain_mx` (with `ns`) to rows of `domain_verdict`; `context`: rows of
+def domains(shard: pa.RecordBatch, context: ScanContext, related: pa.RecordBatch) -> pa.RecordBatch:
+    """Rows of `domain_mx` (with `ns`) to rows of `domain_verdict`; `related`: rows of
 
     `host_verdict` of at least the domains' MX hosts.
     """
-    operator_of = partial(operator, merges=merges(operator_merges))
-    verdicts = {row["host"]: _host_verdict(row) for row in context.to_pylist()}
+    (schema,) = context.schemas
+    operator_of = partial(operator, merges=context.operator_merges)
+    verdicts = {row["host"]: _host_verdict(row) for row in related.to_pylist()}
     found = []
     for row in shard.to_pylist():
         lookup = DomainLookup(**{**_only(row, _DOMAIN), "outcome": LookupOutcome(row["outcome"])})
         verdict = assess_domain(lookup, verdicts)
         found.append(
             {
-                "run_id": run_id,
+                "run_id": context.run_id,
                 "bucket": row["bucket"],
                 **_domain(verdict),
                 "mx_operator": sorted({operator_of(one.host) for one in verdict.hosts} - {"."}),

@@ -5,7 +5,6 @@ entry a (server, address, transport, question).
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -14,12 +13,12 @@ import trio
 from crawler.addresses import Addresses
 from crawler.dns.authority import Authorities, Findings
 from crawler.dns.canaries import Canaries, Health
-from crawler.dns.client import Client, Resolvers
-from crawler.dns.settings import CanarySettings, ClientSettings, ResolverSettings
-from crawler.operators import merges
+from crawler.dns.client import Client
+from crawler.dns.settings import ResolverSettings
 from crawler.opt_out import OptOut
 from crawler.scan import run
 from crawler.scan.columns import batch
+from crawler.scan.context import ScanContext
 from crawler.scan.looks import Look, attach
 from crawler.scan.recovery import recovered
 from crawler.smtp.settings import ProbeSettings
@@ -36,41 +35,34 @@ _COLUMNS = (
 
 
 def lab_networks(resolver: ResolverSettings, probe: ProbeSettings) -> tuple[str, ...]:
-    """The networks of a lab's name servers, for `scan`; none outside a lab."""
+    """`ScanContext.lab_networks`: where a lab's name servers are; none outside a lab."""
     return (*_LOOPBACK, *probe.lab_addresses) if resolver.query_localhost else ()
 
 
-def scan(
-    shard: pa.RecordBatch,
-    *,
-    schema: pa.Schema,
-    client: ClientSettings,
-    canaries: CanarySettings,
-    resolver: Resolvers,
-    run_id: int,
-    lab_addresses: tuple[str, ...] = (),
-    opt_out: Path | None = None,
-    operator_merges: Path | None = None,
-) -> pa.RecordBatch:
-    """Ask the authorities of each row's (name, rrtype): one row each of `schema`.
+def scan(shard: pa.RecordBatch, context: ScanContext) -> pa.RecordBatch:
+    """Ask the authorities of each row's (name, rrtype): one row each of `authority`.
 
-    shard          bucket, name, rrtype
-    client         `questions_per_s_per_name_server_set` counts for each address in this
-                   process: where several work at once, each gets its part of it
-    lab_addresses  see `lab_networks`; else only public ones are asked
-    opt_out        servers on this list, by name, operator or address, are not asked
+    shard   bucket, name, rrtype
+
+    `client.questions_per_s_per_name_server_set` counts for each address here: where several
+    scans work at once, each gets its part of it. Only `lab_networks` and public addresses are
+    asked, and no server that is on the opt-out list by name, operator or address.
 
     Canaries are looked at before, during and after each PORTION of names. After a bad look it
     is done once more; after a second one, or `crawler.scan.stop`, the names of that portion and
     the rest have no row.
     """
+    (schema,) = context.schemas
+    run_id, resolver, client = context.run_id, context.resolvers, context.client
+    canaries = context.canaries
+    assert canaries is not None
     names: list[tuple[int, str, str]] = list(
         zip(*(shard.column(c).to_pylist() for c in ("bucket", "name", "rrtype")), strict=True)
     )
-    listed, table = OptOut(opt_out), merges(operator_merges)
+    listed, table = OptOut(context.probe.opt_out), context.operator_merges
     authorities = Authorities(
         resolver.first[0],
-        Addresses(lab_addresses),
+        Addresses(context.lab_networks),
         client,
         opted_out=lambda server, address: listed.covers(
             names=(server,), operator=operator(server, table), address=address
@@ -101,7 +93,7 @@ def scan(
 
     async def main() -> None:
         nonlocal looks
-        async with Client(resolver, client, try_s=client.try_s).serving() as asker:
+        async with Client(resolver, client, try_s=context.try_s).serving() as asker:
             watch = Canaries(asker, canaries)
             looks = watch.looks
             good = await watch.look() is Health.GOOD or await recovered(watch, resolver, canaries)

@@ -15,11 +15,11 @@ import pyarrow as pa
 import trio
 
 from crawler.dns.canaries import Canaries, Health
-from crawler.dns.client import Client, Resolvers
+from crawler.dns.client import Client
 from crawler.dns.lookup import Lookup
-from crawler.dns.settings import CanarySettings, ClientSettings
 from crawler.dns.window import Times, Window
 from crawler.scan import columns
+from crawler.scan.context import LookupKind, ScanContext
 from crawler.scan.looks import Look, attach
 from crawler.scan.recovery import recovered
 
@@ -37,8 +37,6 @@ class Enclosure(Generic[T]):
                        tuples, for the garbage collector need not look at those again and again
                        (lists and objects for 20 000 names would double the CPU time)
     servfail           whether a result is a failure of theirs
-    last_pass          every try then waits `last_try_s`
-    usual_share        of failures in the last run; None: failures are expected (later passes)
     """
 
     def __init__(
@@ -46,13 +44,9 @@ class Enclosure(Generic[T]):
         count: int,
         begin: Callable[[int], Lookup[T]],
         row: Callable[[int, T, Times], Row],
+        context: ScanContext,
         *,
-        client: ClientSettings,
-        canaries: CanarySettings,
-        resolvers: Resolvers,
-        last_pass: bool,
         servfail: Callable[[T], bool],
-        usual_share: float | None,
         servers: Callable[[int], Hashable | None] = lambda _: None,
     ) -> None:
         self.rows: list[Row] = []
@@ -61,12 +55,14 @@ class Enclosure(Generic[T]):
         self._begin = begin
         self._row = row
         self._servers = servers
-        self._client_settings = client
-        self._settings = canaries
-        self._resolvers = resolvers
-        self._last_pass = last_pass
+        assert context.canaries is not None
+        self._context = context
+        self._settings = context.canaries
         self._servfail = servfail
-        self._share = None if usual_share is None else max(_MAX_SERVFAIL_SHARE, 3 * usual_share)
+        # Failures are expected of later lookups: they are of what failed.
+        first = context.lookup is LookupKind.FIRST
+        usual = 3 * context.usual_failing_share
+        self._share = max(_MAX_SERVFAIL_SHARE, usual) if first else None
         self._recent: deque[bool] = deque()
         self._failures = 0  # among `_recent`
         self._unconfirmed: list[tuple[int, Row]] = []
@@ -76,12 +72,8 @@ class Enclosure(Generic[T]):
         """Returns when all rows are confirmed, or the network did not come back in time."""
         if not self._count:
             return
-        settings = self._client_settings
-        client = Client(
-            self._resolvers,
-            settings,
-            try_s=settings.last_try_s if self._last_pass else settings.try_s,
-        )
+        settings = self._context.client
+        client = Client(self._context.resolvers, settings, try_s=self._context.try_s)
         async with client.serving():
             canaries = Canaries(client, self._settings)
             self.looks = canaries.looks
@@ -147,4 +139,4 @@ class Enclosure(Generic[T]):
         return True
 
     async def _recovered(self, canaries: Canaries) -> bool:
-        return await recovered(canaries, self._resolvers, self._settings)
+        return await recovered(canaries, self._context.resolvers, self._settings)

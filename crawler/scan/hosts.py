@@ -12,23 +12,20 @@ is asked about no further.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import Any
 
 import pyarrow as pa
 
-from crawler.dns.client import Resolvers
 from crawler.dns.codec import SERVFAIL, Response
 from crawler.dns.lookup import SECOND_LOOK, Answer, Lookup, lookup
 from crawler.dns.rdata import AAAA, CNAME, TLSA, A, Signature
-from crawler.dns.settings import CanarySettings, ClientSettings
 from crawler.dns.window import Times
-from crawler.operators import merges
 from crawler.opt_out import OptOut
 from crawler.scan import run
-from crawler.scan.earlier import ASKED, Earlier
+from crawler.scan.context import ScanContext
 from crawler.scan.enclosure import Enclosure
+from crawler.scan.previous_answer import ASKED, PreviousAnswers
 from crawler.scan.signature import SIGNATURE, signature
 from dane import tlsa
 from dane.names import NameFault, operator, to_labels
@@ -67,54 +64,38 @@ class _Host:
     defects: set[Defect] = field(default_factory=set)
 
 
-def scan(
-    shard: pa.RecordBatch,
-    *,
-    schema: pa.Schema,
-    client: ClientSettings,
-    canaries: CanarySettings,
-    resolver: Resolvers,
-    last_pass: bool,
-    passes: int,
-    run_id: int,
-    opt_out: Path | None = None,
-    operator_merges: Path | None = None,
-    usual_servfail_share: float = 0.0,
-) -> pa.RecordBatch:
-    """Look up a shard's MX hosts: one row each of `schema` (`mx_host`), in any order.
+def scan(shard: pa.RecordBatch, context: ScanContext) -> pa.RecordBatch:
+    """Look up a shard's MX hosts: one row each of `mx_host`, in any order.
 
-    shard      bucket, host; of a later pass first_asked, ede_code, ede_text of the earlier row
-    passes     the number of this pass, from 1; the caller flushes before each from the second
+    shard   bucket, host; of a later lookup passes, first_asked, ede_code, ede_text of the
+            stored row, and the caller has flushed since
 
-    What is not enclosed by two good canaries has no row. In all but the last pass
+    What is not enclosed by two good canaries has no row. In all but the last lookup
     `local_error` also stands for what was not answered within `client.try_s`.
     """
+    (schema,) = context.schemas
     hosts: list[Any] = shard.column("host").to_pylist()
     buckets = shard.column("bucket").to_pylist()
-    earlier = Earlier(shard, passes)
-    listed, table = OptOut(opt_out), merges(operator_merges)
+    previous_answers = PreviousAnswers(shard)
+    listed, table = OptOut(context.probe.opt_out), context.operator_merges
     enclosure = Enclosure(
         len(hosts),
         lambda index: _look_up(
             hosts[index],
-            last_pass,
-            second_look=bool(resolver.second),
+            context.last_lookup,
+            second_look=bool(context.resolvers.second),
             opted_out=lambda name: listed.covers(names=(name,), operator=operator(name, table)),
         ),
         lambda index, host, times: (
-            run_id,
+            context.run_id,
             buckets[index],
             host.name,
             host.status,
-            *earlier.asked(index, times, _telling(host)),
+            *previous_answers.asked(index, times, _telling(host)),
             *_facts(host, times),
         ),
-        client=client,
-        canaries=canaries,
-        resolvers=resolver,
-        last_pass=last_pass,
+        context,
         servfail=lambda host: host.status in (HostStatus.ADDRESS_FAILED, HostStatus.TLSA_FAILED),
-        usual_share=usual_servfail_share if passes == 1 else None,
         # Customers' names at one provider share its servers: so do the siblings of a name.
         servers=lambda index: hosts[index].partition(".")[2],
     )
@@ -123,7 +104,7 @@ def scan(
 
 
 def _look_up(
-    name: str, last_pass: bool, *, second_look: bool, opted_out: Callable[[str], bool]
+    name: str, last_lookup: bool, *, second_look: bool, opted_out: Callable[[str], bool]
 ) -> Lookup[_Host]:
     host = _Host(name)
     if opted_out(name):
@@ -133,25 +114,25 @@ def _look_up(
     if name == "." or is_special_use(name):
         host.status = HostStatus.NO_ADDRESS
         return host
-    host.a = yield from lookup(name, A, last_pass)
+    host.a = yield from lookup(name, A, last_lookup)
     host.answers.append(host.a)
-    if host.a.local and not last_pass:
-        host.status = HostStatus.LOCAL_ERROR  # the next pass asks for everything
+    if host.a.local and not last_lookup:
+        host.status = HostStatus.LOCAL_ERROR  # the next lookup asks for everything
         return host
-    host.aaaa = yield from lookup(name, AAAA, last_pass)
+    host.aaaa = yield from lookup(name, AAAA, last_lookup)
     host.answers.append(host.aaaa)
     aliases = {*host.a.response.chain, *host.aaaa.response.chain}
     if any(map(opted_out, aliases)):
         host.a = host.aaaa = None  # nothing is kept of an address that must not be visited
         host.status = HostStatus.OPTED_OUT
         return host
-    host.status = yield from _status(host, last_pass, second_look)
-    if last_pass and second_look and host.second_look is None:
+    host.status = yield from _status(host, last_lookup, second_look)
+    if last_lookup and second_look and host.second_look is None:
         yield from _second_look_at_failure(host)
     return host
 
 
-def _status(host: _Host, last_pass: bool, second_look: bool) -> Lookup[HostStatus | None]:
+def _status(host: _Host, last_lookup: bool, second_look: bool) -> Lookup[HostStatus | None]:
     """The first line of measurement, section 6, that DNS decides; None if the probe does."""
     assert host.a is not None
     assert host.aaaa is not None
@@ -174,7 +155,7 @@ def _status(host: _Host, last_pass: bool, second_look: bool) -> Lookup[HostStatu
         if not chain:
             return HostStatus.INSECURE
         # Is the alias itself secure, and only its target not (RFC 7672 section 2.2.2)?
-        host.first_cname = yield from lookup(host.name, CNAME, last_pass)
+        host.first_cname = yield from lookup(host.name, CNAME, last_lookup)
         host.answers.append(host.first_cname)
         if host.first_cname.local:
             return HostStatus.LOCAL_ERROR
@@ -183,16 +164,16 @@ def _status(host: _Host, last_pass: bool, second_look: bool) -> Lookup[HostStatu
         if host.first_cname.outcome is not LookupOutcome.SECURE:
             return HostStatus.INSECURE
     candidates = [chain[-1], host.name] if chain and secure else [host.name]
-    return (yield from _tlsa(host, candidates, last_pass, second_look))
+    return (yield from _tlsa(host, candidates, last_lookup, second_look))
 
 
 def _tlsa(
-    host: _Host, candidates: list[str], last_pass: bool, second_look: bool
+    host: _Host, candidates: list[str], last_lookup: bool, second_look: bool
 ) -> Lookup[HostStatus | None]:
     """Ask each candidate base domain until one has a secure TLSA RRset or fails."""
     for base in candidates:
         try:
-            answer = yield from lookup(f"_25._tcp.{base}", TLSA, last_pass)
+            answer = yield from lookup(f"_25._tcp.{base}", TLSA, last_lookup)
         except NameFault:
             continue  # no room for the prefix in 255 bytes: there can be no such name
         host.tlsa, host.candidate = answer, base
@@ -207,11 +188,11 @@ def _tlsa(
             host.base = base
             if not second_look:
                 return None
-            other = yield from lookup(f"_25._tcp.{base}", TLSA, last_pass, SECOND_LOOK)
+            other = yield from lookup(f"_25._tcp.{base}", TLSA, last_lookup, SECOND_LOOK)
             host.second_look = other.outcome
             host.answers.append(other)
             if other.local:
-                return None if last_pass else HostStatus.LOCAL_ERROR
+                return None if last_lookup else HostStatus.LOCAL_ERROR
             if other.outcome is not LookupOutcome.SECURE:
                 host.defects.add(Defect.ENT_DENIED)
             return HostStatus.TLSA_FAILED if other.failed else None

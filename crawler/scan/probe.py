@@ -13,9 +13,7 @@ after it (measurement, section 1), and else the server is visited again.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 import trio
@@ -24,8 +22,9 @@ import crawler.scan
 from crawler.addresses import Addresses
 from crawler.dns.canaries import Canaries, Health
 from crawler.dns.client import Client, Resolvers
-from crawler.dns.settings import CanarySettings, ClientSettings
+from crawler.dns.settings import CanarySettings
 from crawler.opt_out import OptOut
+from crawler.scan.context import Family, ScanContext
 from crawler.scan.judgement import Judged, judge, untouched
 from crawler.scan.looks import Look, attach
 from crawler.scan.open_files import within_open_files
@@ -34,7 +33,6 @@ from crawler.scan.recovery import recovered
 from crawler.scan.target import Key, keys_of
 from crawler.smtp.etiquette import Schedule, missing_identity, require_identity
 from crawler.smtp.probe import Conversation, converse
-from crawler.smtp.settings import ProbeSettings
 from crawler.smtp.tls import Offer, key_type
 from dane import clock
 from dane.certificate import sha256_hex
@@ -47,9 +45,8 @@ _LAB_EHLO_NAME = "lab.invalid"
 _MAX_STORED = 64 * 1024
 """Bytes of one chain whose certificates are kept; of the rest only the digests are."""
 
-Family = Literal[4, 6]
 OnRow = Callable[[dict[str, Any], Mapping[str, bytes]], None]
-"""Gets a row that will not change any more, without run and attempt, and all certificates seen."""
+"""Gets a row that will not change any more, without its run, and all certificates seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,52 +58,29 @@ class _Target:
 
 
 def scan(
-    shard: pa.RecordBatch,
-    *,
-    schema: pa.Schema,
-    certificate_schema: pa.Schema,
-    probe: ProbeSettings,
-    run_id: int,
-    attempt: int,
-    new_per_s: float | None = None,
-    families: Iterable[Family] = (4, 6),
-    resolver: Resolvers | None = None,
-    client: ClientSettings | None = None,
-    canaries: CanarySettings | None = None,
-    at: datetime | None = None,
-    on_row: OnRow | None = None,
+    shard: pa.RecordBatch, context: ScanContext, *, on_row: OnRow | None = None
 ) -> tuple[pa.RecordBatch, pa.RecordBatch]:
     """Probe every row of `shard`: (rows of `smtp_probe`, rows of `certificate`).
 
-    The shard has the columns bucket, address, tlsa_digest, operator, sni, host, tlsa,
+    The shard has the columns bucket, address, tlsa_digest, operator, sni, attempt, host, tlsa,
     dns_asked, and may have earlier (its certificates in earlier runs, to tell stale records);
     no other shard may hold its operators or networks at the same time.
-    `new_per_s` is this worker's share of `probe.new_per_s`, by default all of it.
-    `families` are those that this machine had at the run's start; rows of another are
-    `unprobed`. With `resolver` answers that are too old are asked for again, and a mismatch is
-    matched with fresh records before it counts; with `canaries` too, what these do not enclose
-    has no row. `at` is when certificates must be valid, by default the moment of the connection.
+    Rows of a family that is not among `families` are `unprobed`. With `resolvers` answers that
+    are too old are asked for again, and a mismatch is matched with fresh records before it
+    counts; with `canaries` too, what these do not enclose has no row.
     `on_row` is called in the scan's thread. After `crawler.scan.stop` only the finished rows are
     returned.
     Raises UsageFault without an identity, or for a bad opt-out list.
     """
-    require_identity(probe)
-    probing = _Probing(
-        keys_of(shard),
-        probe,
-        new_per_s or probe.new_per_s,
-        frozenset(families),
-        at,
-        on_row,
-    )
-    crawler.scan.run(partial(probing.run, resolver, client or ClientSettings(), canaries))
+    schema, certificate_schema = context.schemas
+    require_identity(context.probe)
+    probing = _Probing(keys_of(shard), context, on_row)
+    crawler.scan.run(probing.run)
     if probing.fault is not None:
         raise probing.fault
-    rows = [
-        {"run_id": run_id, "attempt": attempt, **row} for row in probing.rows if row is not None
-    ]
+    rows = [{"run_id": context.run_id, **row} for row in probing.rows if row is not None]
     certificates = [
-        {"sha256": digest, "der": der, "first_run": run_id}
+        {"sha256": digest, "der": der, "first_run": context.run_id}
         for digest, der in sorted(probing.certificates.items())
     ]
     return (
@@ -118,25 +92,19 @@ def scan(
 class _Probing:
     """The shard's progress: which connections are still to be made, and the rows so far."""
 
-    def __init__(
-        self,
-        keys: list[Key],
-        settings: ProbeSettings,
-        new_per_s: float,
-        families: frozenset[Family],
-        at: datetime | None,
-        on_row: OnRow | None,
-    ) -> None:
-        self.at = at
+    def __init__(self, keys: list[Key], context: ScanContext, on_row: OnRow | None) -> None:
+        settings = context.probe
+        self.context = context
+        self.at = context.at
         self.on_row = on_row
         self.keys = keys
         self.settings = settings
-        self.families = families
+        self.families = context.families
         self.addresses = Addresses(settings.lab_addresses)
         self.opt_out = OptOut(settings.opt_out)
         self.schedule: Schedule[_Target] = Schedule(
             sessions=within_open_files(settings.sessions),
-            new_per_s=new_per_s,
+            new_per_s=settings.new_per_s,
             per_operator=settings.per_operator,
             address_interval_s=settings.address_interval_s,
         )
@@ -156,10 +124,10 @@ class _Probing:
         self.anonymous = bool(missing_identity(settings))
         self.ehlo_name = settings.ehlo_name or _LAB_EHLO_NAME
 
-    async def run(
-        self, resolver: Resolvers | None, client: ClientSettings, canaries: CanarySettings | None
-    ) -> None:
-        if resolver is None:
+    async def run(self) -> None:
+        resolver, canaries = self.context.resolvers, self.context.canaries
+        client = self.context.client
+        if not resolver.first:
             await self.visit_all()
             return
         async with Client(resolver, client, try_s=client.last_try_s).serving() as asking:
@@ -367,6 +335,7 @@ class _Probing:
             "tlsa_digest": key.tlsa_digest,
             "operator": key.operator,
             "sni": key.sni,
+            "attempt": key.attempt,
             "host": key.host,
             "status": judged.status,
             "tlsa": key.tlsa,

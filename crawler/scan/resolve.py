@@ -10,14 +10,13 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from crawler.dns.client import Resolvers
 from crawler.dns.lookup import SECOND_LOOK, Answer, Lookup, lookup
 from crawler.dns.rdata import DNSKEY, MX, NSEC3PARAM, Key, MailExchange, Nsec3Parameters
-from crawler.dns.settings import CanarySettings, ClientSettings
 from crawler.dns.window import Times
 from crawler.scan import run
-from crawler.scan.earlier import ASKED, Earlier
+from crawler.scan.context import ScanContext
 from crawler.scan.enclosure import Enclosure
+from crawler.scan.previous_answer import ASKED, PreviousAnswers
 from crawler.scan.signature import SIGNATURE, signature
 from dane.outcomes import DENIAL, LookupOutcome
 
@@ -44,27 +43,17 @@ class _Found(NamedTuple):
     second_look: LookupOutcome | None = None
 
 
-def scan(
-    shard: pa.RecordBatch,
-    *,
-    schema: pa.Schema,
-    client: ClientSettings,
-    canaries: CanarySettings,
-    resolver: Resolvers,
-    last_pass: bool,
-    passes: int,
-    run_id: int,
-    usual_servfail_share: float = 0.0,
-) -> pa.RecordBatch:
-    """Look up a shard's domains: one row each of `schema` (`domain_mx`), in any order.
+def scan(shard: pa.RecordBatch, context: ScanContext) -> pa.RecordBatch:
+    """Look up a shard's domains: one row each of `domain_mx`, in any order.
 
-    shard      bucket, domain; ns (names of its servers; spaces the questions to each set);
-               of a later pass first_asked, ede_code, ede_text of the earlier row
-    passes     the number of this pass, from 1; the caller flushes before each from the second
+    shard   bucket, domain; ns (names of its servers; spaces the questions to each set);
+            of a later lookup passes, first_asked, ede_code, ede_text of the stored row, and
+            the caller has flushed since
 
-    What is not enclosed by two good canaries has no row. In all but the last pass `unanswered`
+    What is not enclosed by two good canaries has no row. In all but the last lookup `unanswered`
     means: one of the questions was not answered within `client.try_s`.
     """
+    (schema,) = context.schemas
     domains: list[Any] = shard.column("domain").to_pylist()
     sets: list[Any] | None = shard.column("ns").to_pylist() if "ns" in shard.schema.names else None
 
@@ -72,16 +61,17 @@ def scan(
         return tuple(sorted(sets[index])) if sets and sets[index] else None
 
     buckets = shard.column("bucket").to_pylist()
-    earlier = Earlier(shard, passes)
+    previous_answers = PreviousAnswers(shard)
+    last_lookup = context.last_lookup
 
     def row(index: int, found: _Found, times: Times) -> tuple[Any, ...]:
         return (
-            run_id,
+            context.run_id,
             buckets[index],
             domains[index],
             found.mx.outcome,
             found.mx.secure,
-            *earlier.asked(index, times, found.mx.response),
+            *previous_answers.asked(index, times, found.mx.response),
             *_mail(domains[index], found.mx),
             *signature(found.mx.response.signature),
             *_denial(found.mx),
@@ -91,34 +81,30 @@ def scan(
 
     enclosure = Enclosure(
         len(domains),
-        lambda index: _resolve(domains[index], last_pass, bool(resolver.second)),
+        lambda index: _resolve(domains[index], last_lookup, bool(context.resolvers.second)),
         row,
-        client=client,
-        canaries=canaries,
-        resolvers=resolver,
-        last_pass=last_pass,
+        context,
         servfail=lambda found: found.mx.failed,
-        usual_share=usual_servfail_share if passes == 1 else None,
         servers=servers,
     )
     run(enclosure.run)
     return enclosure.batch(_COLUMNS, schema)
 
 
-def _resolve(domain: str, last_pass: bool, second_look: bool) -> Lookup[_Found]:
-    mx = yield from lookup(domain, MX, last_pass)
-    if mx.failed and last_pass and second_look:
-        other = yield from lookup(domain, MX, last_pass, SECOND_LOOK)
+def _resolve(domain: str, last_lookup: bool, second_look: bool) -> Lookup[_Found]:
+    mx = yield from lookup(domain, MX, last_lookup)
+    if mx.failed and last_lookup and second_look:
+        other = yield from lookup(domain, MX, last_lookup, SECOND_LOOK)
         return _Found(mx, second_look=other.outcome)
     signed = mx.secure or mx.response.signature is not None
     if not signed or mx.outcome is LookupOutcome.NXDOMAIN:
         return _Found(mx)
-    dnskey = yield from lookup(domain, DNSKEY, last_pass)
-    nsec3param = yield from lookup(domain, NSEC3PARAM, last_pass)
-    if not last_pass:
+    dnskey = yield from lookup(domain, DNSKEY, last_lookup)
+    nsec3param = yield from lookup(domain, NSEC3PARAM, last_lookup)
+    if not last_lookup:
         for answer in (dnskey, nsec3param):
             if answer.local:
-                return _Found(answer)  # the next pass asks for everything
+                return _Found(answer)  # the next lookup asks for everything
     return _Found(mx, dnskey, nsec3param)
 
 

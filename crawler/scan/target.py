@@ -17,6 +17,7 @@ class Key:
     tlsa_digest: str
     operator: str
     sni: str
+    attempt: int
     host: str
     tlsa: tuple[str, ...]
     dns_asked: datetime

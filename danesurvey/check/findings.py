@@ -5,13 +5,12 @@ the survey's roll-ups. Nothing is asked here.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
-from crawler.operators import merges
 from crawler.scan import assess
+from crawler.scan.context import ScanContext
 from dane.attempts import attempts_needed
 from dane.names import bucket, operator
 from dane.outcomes import FAILED, LOCAL, AuthorityResult, HostStatus
@@ -65,7 +64,7 @@ class Findings:
         domains: Iterable[str],
         domain_lookups: Lookups,
         host_lookups: Lookups,
-        operator_merges: Path | None,
+        context: ScanContext,
     ) -> None:
         self.open = dict.fromkeys(domains)
         self.domains = domain_lookups
@@ -73,7 +72,7 @@ class Findings:
         self.probes: dict[Target, list[Row]] = {}
         self.certificates: dict[str, bytes] = {}
         self.authority: list[Row] = []
-        self._operator_merges = operator_merges
+        self._context = context
 
     def hosts_of(self, domain: str) -> list[str]:
         """The MX hosts that a domain's verdict is about.
@@ -92,7 +91,7 @@ class Findings:
         row = self.hosts.rows[host]
         if row["status"] is not None:
             return []
-        whose = operator(host, merges(self._operator_merges))
+        whose = operator(host, self._context.operator_merges)
         return [(one, row["tlsa_digest"], whose, row["tlsa_base"]) for one in row["addresses"]]
 
     def due_targets(self) -> dict[Target, set[str]]:
@@ -106,7 +105,7 @@ class Findings:
                             due.setdefault(target, set()).add(domain)
         return due
 
-    def shard(self, targets: Iterable[Target]) -> pa.RecordBatch:
+    def shard(self, targets: Iterable[Target], attempt: int) -> pa.RecordBatch:
         """The targets as `crawler.scan.probe.scan` takes them."""
         wanted = dict.fromkeys(targets)
         rows = {}
@@ -117,11 +116,12 @@ class Findings:
                     rows[target] = {
                         **dict(zip(_TARGET, target, strict=True)),
                         "bucket": bucket(target[0]),
+                        "attempt": attempt,
                         "host": host,
                         "tlsa": row["tlsa"],
                         "dns_asked": row["last_asked"],
                     }
-        names = ("bucket", *_TARGET, "host", "tlsa", "dns_asked")
+        names = ("bucket", *_TARGET, "attempt", "host", "tlsa", "dns_asked")
         fields = [SMTP_PROBE.schema.field(name) for name in names]
         return pa.RecordBatch.from_pylist(list(rows.values()), schema=pa.schema(fields))
 
@@ -184,13 +184,11 @@ class Findings:
         )
 
     def _host_verdicts(self, rows: Sequence[Row], probes: Mapping[str, Sequence[Row]]) -> list[Row]:
-        context = [one for some in probes.values() for one in some]
+        attempts = [one for some in probes.values() for one in some]
         verdicts = assess.hosts(
             pa.RecordBatch.from_pylist(rows, schema=MX_HOST.schema),
-            context=pa.RecordBatch.from_pylist(context, schema=SMTP_PROBE.schema),
-            schema=HOST_VERDICT.schema,
-            run_id=RUN_ID,
-            operator_merges=self._operator_merges,
+            replace(self._context, schemas=(HOST_VERDICT.schema,)),
+            pa.RecordBatch.from_pylist(attempts, schema=SMTP_PROBE.schema),
         )
         found: list[Row] = verdicts.to_pylist()
         return found
@@ -199,10 +197,8 @@ class Findings:
         ns = pa.field("ns", DOMAIN_VERDICT.schema.field("dns_operator").type, nullable=False)
         verdicts = assess.domains(
             pa.RecordBatch.from_pylist([{**row, "ns": []}], schema=DOMAIN_MX.schema.append(ns)),
-            context=pa.RecordBatch.from_pylist(list(host_verdicts), schema=HOST_VERDICT.schema),
-            schema=DOMAIN_VERDICT.schema,
-            run_id=RUN_ID,
-            operator_merges=self._operator_merges,
+            replace(self._context, schemas=(DOMAIN_VERDICT.schema,)),
+            pa.RecordBatch.from_pylist(list(host_verdicts), schema=HOST_VERDICT.schema),
         )
         found: Row = verdicts.to_pylist()[0]
         return found

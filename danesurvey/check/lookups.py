@@ -16,7 +16,7 @@ from storage.schemas import Table
 Row = dict[str, Any]
 
 LAST_PASS = 3
-_EARLIER = ("first_asked", "ede_code", "ede_text")
+_PREVIOUS = ("passes", "first_asked", "ede_code", "ede_text")
 
 
 class Lookups:
@@ -60,12 +60,12 @@ class Lookups:
             {
                 "bucket": bucket(name),
                 self._key: name,
-                **{column: self.rows.get(name, {}).get(column) for column in _EARLIER},
+                **{column: self.rows.get(name, {}).get(column) for column in _PREVIOUS},
             }
             for name in names
         ]
         fields = [self._schema.field(column) for column in ("bucket", self._key)]
-        fields += [self._schema.field(column).with_nullable(True) for column in _EARLIER]
+        fields += [self._schema.field(column).with_nullable(True) for column in _PREVIOUS]
         found = self._scan(pa.RecordBatch.from_pylist(shard, schema=pa.schema(fields)), passes)
         rows = {row[self._key]: row for row in found}
         if missing := [name for name in names if name not in rows]:

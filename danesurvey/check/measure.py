@@ -18,14 +18,16 @@ from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 import pyarrow as pa
 
 import crawler.scan
 from crawler.dns.client import Resolvers
 from crawler.dns.unbound import Unbound
+from crawler.operators import merges
 from crawler.scan import authority, hosts, probe, resolve
+from crawler.scan.context import LookupKind, ScanContext
 from crawler.smtp.etiquette import require_identity
 from dane.faults import LocalTrouble
 from dane.names import bucket
@@ -39,7 +41,7 @@ from danesurvey.check.findings import (
 from danesurvey.check.lookups import LAST_PASS, Lookups, Row
 from danesurvey.resolvers import resolvers_of, running
 from danesurvey.settings import Settings
-from storage.schemas import AUTHORITY, CERTIFICATE, DOMAIN_MX, MX_HOST, SMTP_PROBE
+from storage.schemas import AUTHORITY, CERTIFICATE, DOMAIN_MX, MX_HOST, SMTP_PROBE, Table
 
 T = TypeVar("T")
 
@@ -71,16 +73,25 @@ class Checker:
         require_identity(settings.probe)
         self._settings = settings
         self._request = request
-        patience_s = min(_RECOVERY_S, settings.canaries.recovery_s)
-        self._canaries = replace(settings.canaries, recovery_s=patience_s)
         self._stack = contextlib.ExitStack()
         self._unbounds: list[Unbound] = []
-        self._resolvers = Resolvers(first=())
+        patience_s = min(_RECOVERY_S, settings.canaries.recovery_s)
+        self._context = ScanContext(
+            run_id=RUN_ID,
+            schemas=(),
+            resolvers=Resolvers(first=()),
+            client=settings.client,
+            canaries=replace(settings.canaries, recovery_s=patience_s),
+            probe=settings.probe,
+            operator_merges=merges(settings.probe.operator_merges),
+            at=request.at,
+            lab_networks=authority.lab_networks(settings.resolver, settings.probe),
+        )
         self._visited: dict[str, float] = {}  # by address, when a visit ended (monotonic)
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
-            self._resolvers = self._start(stack)
+            self._context = replace(self._context, resolvers=self._start(stack))
             self._stack = stack.pop_all()
         return self
 
@@ -115,7 +126,7 @@ class Checker:
             domains,
             Lookups(self._resolve, DOMAIN_MX, domain_failed),
             Lookups(self._look_up_hosts, MX_HOST, host_failed),
-            self._settings.probe.operator_merges,
+            self._context,
         )
         self._look_up(found, passes=1)
         yield from found.finished(found.open)
@@ -143,57 +154,33 @@ class Checker:
                 lookups.ask(due, number)
 
     def _resolve(self, shard: pa.RecordBatch, passes: int) -> list[Row]:
-        rows = _apart(
-            partial(resolve.scan, shard, schema=DOMAIN_MX.schema, **self._options_of_pass(passes))
-        )
+        rows = _apart(partial(resolve.scan, shard, self._lookup(DOMAIN_MX, passes)))
         return [_only_host(row, self._request.mx) if self._request.mx else row for row in rows]
 
     def _look_up_hosts(self, shard: pa.RecordBatch, passes: int) -> list[Row]:
-        settings = self._settings.probe
-        rows = _apart(
-            partial(
-                hosts.scan,
-                shard,
-                schema=MX_HOST.schema,
-                opt_out=settings.opt_out,
-                operator_merges=settings.operator_merges,
-                **self._options_of_pass(passes),
-            )
-        )
+        rows = _apart(partial(hosts.scan, shard, self._lookup(MX_HOST, passes)))
         for row in rows:
             of_family = [one for one in row["addresses"] if _family(one) in self._request.families]
             row |= {"addresses": of_family, "address_total": len(of_family)}
         return rows
 
-    def _options_of_pass(self, passes: int) -> dict[str, Any]:
-        return {
-            "client": self._settings.client,
-            "canaries": self._canaries,
-            "resolver": self._resolvers,
-            "run_id": RUN_ID,
-            "passes": passes,
-            "last_pass": passes == LAST_PASS,
-        }
+    def _lookup(self, table: Table, passes: int) -> ScanContext:
+        kinds = {1: LookupKind.FIRST, LAST_PASS: LookupKind.LAST}
+        kind = kinds.get(passes, LookupKind.LATER)
+        return replace(self._context, schemas=(table.schema,), lookup=kind)
 
     def _visit(self, found: Findings, attempt: int) -> Iterator[Measured]:
         """One connection to each address that is due; domains as they are finished by it."""
         due = found.due_targets()
         if not due:
             return
-        shard = found.shard(due)
+        shard = found.shard(due, attempt)
         self._keep_distance({address for address, *_ in due})
         told: SimpleQueue[tuple[Row, Mapping[str, bytes]] | None] = SimpleQueue()
         visiting = partial(
             probe.scan,
             shard,
-            schema=SMTP_PROBE.schema,
-            certificate_schema=CERTIFICATE.schema,
-            probe=self._settings.probe,
-            run_id=RUN_ID,
-            attempt=attempt,
-            at=self._request.at,
-            resolver=self._resolvers,
-            client=self._settings.client,
+            replace(self._context, schemas=(SMTP_PROBE.schema, CERTIFICATE.schema), canaries=None),
             on_row=lambda row, ders: told.put((row, ders)),
         )
         with _in_thread(visiting) as scanning:
@@ -203,7 +190,7 @@ class Checker:
                 self._visited[row["address"]] = time.monotonic()
                 chain = (digest for digest in row["chain"] if digest in ders)
                 found.certificates.update((digest, ders[digest]) for digest in chain)
-                target = found.add_attempt({**row, "run_id": RUN_ID, "attempt": attempt})
+                target = found.add_attempt({**row, "run_id": RUN_ID})
                 yield from found.finished(due[target])
             scanning.result()  # raises what ended it early
 
@@ -229,14 +216,7 @@ class Checker:
             partial(
                 authority.scan,
                 pa.RecordBatch.from_pylist(shard, schema=pa.schema(fields)),
-                schema=AUTHORITY.schema,
-                client=self._settings.client,
-                canaries=self._canaries,
-                resolver=self._resolvers,
-                run_id=RUN_ID,
-                lab_addresses=authority.lab_networks(self._settings.resolver, self._settings.probe),
-                opt_out=self._settings.probe.opt_out,
-                operator_merges=self._settings.probe.operator_merges,
+                replace(self._context, schemas=(AUTHORITY.schema,)),
             )
         )
         return [{**row, "asked_for": asked_for[row["name"], row["rrtype"]]} for row in rows]

@@ -24,10 +24,14 @@ import pytest
 
 from crawler.dns.client import Resolvers
 from crawler.dns.settings import CanarySettings, ClientSettings
+from crawler.operators import merges
 from crawler.scan import hosts, resolve
+from crawler.scan.context import LookupKind
+from crawler.smtp.settings import ProbeSettings
 from dane.names import bucket
 from storage.schemas import DOMAIN_MX, MX_HOST
 from tests.integration.scripted_resolver import Resolver, Script, echo, scripted
+from tests.support.contexts import scan_context
 
 CANARIES = CanarySettings(
     zones=("canary",),
@@ -131,6 +135,7 @@ def rows(
         {
             "bucket": [bucket(name)],
             column: [name],
+            "passes": [3 if last_pass else 0],
             **{key: [value] for key, value in earlier.items()},
         }
     )
@@ -140,13 +145,15 @@ def rows(
     ):
         found = module.scan(
             shard,
-            schema=schema,
-            client=CLIENT,
-            canaries=CANARIES,
-            resolver=Resolvers((first.address,), (other.address,) if second is not None else ()),
-            last_pass=last_pass,
-            passes=4 if last_pass else 1,
-            run_id=1,
+            scan_context(
+                schema,
+                client=CLIENT,
+                canaries=CANARIES,
+                resolvers=Resolvers(
+                    (first.address,), (other.address,) if second is not None else ()
+                ),
+                lookup=LookupKind.LAST if last_pass else LookupKind.FIRST,
+            ),
         )
     assert found.schema == schema
     return found.to_pylist()  # type: ignore[no-any-return]
@@ -535,15 +542,15 @@ def test_whoever_opted_out_has_a_row_and_is_not_asked_for(tmp_path: Path) -> Non
     with scripted(lambda wire, _: respond(wire, {})) as resolver:
         found = hosts.scan(
             pa.RecordBatch.from_pydict({"bucket": [bucket(name) for name in names], "host": names}),
-            schema=MX_HOST.schema,
-            client=CLIENT,
-            canaries=CANARIES,
-            resolver=Resolvers((resolver.address,)),
-            last_pass=True,
-            passes=4,
-            run_id=1,
-            opt_out=listed,
-            operator_merges=table,
+            scan_context(
+                MX_HOST.schema,
+                client=CLIENT,
+                canaries=CANARIES,
+                resolvers=Resolvers((resolver.address,)),
+                lookup=LookupKind.LAST,
+                probe=ProbeSettings(opt_out=listed),
+                operator_merges=merges(table),
+            ),
         ).to_pylist()
     rows = {row["host"]: row for row in found}
     assert [rows[name]["status"] for name in names[:2]] == ["opted_out", "opted_out"]
@@ -567,14 +574,14 @@ def test_an_alias_of_whoever_opted_out_has_no_address_to_visit(tmp_path: Path) -
     with scripted(lambda wire, _: respond(wire, answers)) as resolver:
         (row,) = hosts.scan(
             pa.RecordBatch.from_pydict({"bucket": [1], "host": ["mx.alias.example"]}),
-            schema=MX_HOST.schema,
-            client=CLIENT,
-            canaries=CANARIES,
-            resolver=Resolvers((resolver.address,)),
-            last_pass=True,
-            passes=4,
-            run_id=1,
-            opt_out=listed,
+            scan_context(
+                MX_HOST.schema,
+                client=CLIENT,
+                canaries=CANARIES,
+                resolvers=Resolvers((resolver.address,)),
+                lookup=LookupKind.LAST,
+                probe=ProbeSettings(opt_out=listed),
+            ),
         ).to_pylist()
     assert (row["status"], row["addresses"], row["tlsa"]) == ("opted_out", [], [])
     assert not any(b"\4_tcp" in wire for _, wire in resolver.arrivals)
@@ -600,13 +607,12 @@ def many(script: Script, count: int, **columns: list[Any]) -> tuple[list[dict[st
     with scripted(with_canaries) as resolver:
         found = resolve.scan(
             pa.RecordBatch.from_pydict(shard),
-            schema=DOMAIN_MX.schema,
-            client=dataclasses.replace(CLIENT, questions_per_s_per_name_server_set=40.0),
-            canaries=CANARIES,
-            resolver=Resolvers((resolver.address,)),
-            last_pass=False,
-            passes=1,
-            run_id=1,
+            scan_context(
+                DOMAIN_MX.schema,
+                client=dataclasses.replace(CLIENT, questions_per_s_per_name_server_set=40.0),
+                canaries=CANARIES,
+                resolvers=Resolvers((resolver.address,)),
+            ),
         )
     return found.to_pylist(), resolver
 
@@ -651,12 +657,11 @@ def test_an_empty_shard() -> None:
     shard = pa.RecordBatch.from_pydict({"bucket": [], "domain": []})
     found = resolve.scan(
         shard,
-        schema=DOMAIN_MX.schema,
-        client=CLIENT,
-        canaries=CANARIES,
-        resolver=Resolvers((("127.0.0.1", 9),)),
-        last_pass=False,
-        passes=1,
-        run_id=1,
+        scan_context(
+            DOMAIN_MX.schema,
+            client=CLIENT,
+            canaries=CANARIES,
+            resolvers=Resolvers((("127.0.0.1", 9),)),
+        ),
     )
     assert (found.num_rows, found.schema) == (0, DOMAIN_MX.schema)

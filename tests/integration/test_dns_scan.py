@@ -17,10 +17,12 @@ import crawler.scan
 from crawler.dns.canaries import Canaries, Health
 from crawler.dns.client import Client, Resolvers
 from crawler.scan import hosts, resolve
+from crawler.scan.context import LookupKind
 from dane.names import bucket
 from storage.schemas import DOMAIN_MX, MX_HOST
 from tests.integration.dns_world import CANARIES, CLIENT, TLD, World, world
 from tests.integration.scripted_resolver import echo, scripted
+from tests.support.contexts import scan_context
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="name servers listen on port 53: root")
 
@@ -39,8 +41,8 @@ def scan(
     names: list[str],
     resolvers: Resolvers,
     *,
-    last_pass: bool = False,
-    passes: int = 1,
+    lookup: LookupKind = LookupKind.FIRST,
+    passes: int = 0,
     **changes: Any,
 ) -> dict[str, dict[str, Any]]:
     column, schema = {
@@ -48,14 +50,21 @@ def scan(
         hosts: ("host", MX_HOST.schema),
     }[module]
     found = module.scan(
-        pa.RecordBatch.from_pydict({"bucket": [bucket(name) for name in names], column: names}),
-        schema=schema,
-        client=CLIENT,
-        canaries=dataclasses.replace(CANARIES, **changes),
-        resolver=resolvers,
-        last_pass=last_pass,
-        passes=passes,
-        run_id=7,
+        pa.RecordBatch.from_pydict(
+            {
+                "bucket": [bucket(name) for name in names],
+                column: names,
+                "passes": [passes] * len(names),
+            }
+        ),
+        scan_context(
+            schema,
+            run_id=7,
+            client=CLIENT,
+            canaries=dataclasses.replace(CANARIES, **changes),
+            resolvers=resolvers,
+            lookup=lookup,
+        ),
     )
     assert found.schema == schema
     rows = {row[column]: row for row in found.to_pylist()}
@@ -137,7 +146,7 @@ def test_a_later_pass_comes_to_the_same(here: World) -> None:
         assert path.exists()
     here.unbound.flush()
     failing = {name: DOMAINS[name] for name in (f"bogus.{TLD}", f"refused.{TLD}", f"dead.{TLD}")}
-    rows = scan(resolve, list(failing), here.resolvers, last_pass=True, passes=4)
+    rows = scan(resolve, list(failing), here.resolvers, lookup=LookupKind.LAST, passes=3)
     assert differences(rows, failing) == {}
     assert rows[f"bogus.{TLD}"]["second_look_outcome"] == "bogus"
     assert {row["passes"] for row in rows.values()} == {4}
@@ -245,6 +254,6 @@ def test_stop_returns_what_is_confirmed(here: World) -> None:
     timer = threading.Timer(1.5, crawler.scan.stop)
     timer.start()
     names = [*MANY[:200], f"stopped.dead.{TLD}"]
-    rows = scan(resolve, names, here.resolvers, last_pass=True)
+    rows = scan(resolve, names, here.resolvers, lookup=LookupKind.LAST)
     timer.join()
     assert set(rows) == set(MANY[:200])

@@ -21,6 +21,7 @@ from dane import tlsa
 from storage.schemas import CERTIFICATE, SMTP_PROBE
 from tests.integration.dns_world import CANARIES, CLIENT, TLSA_DATA, World, world
 from tests.smtp_servers import SMTP, Server, Town, tls_context
+from tests.support.contexts import scan_context
 
 HOST, ADDRESS = "mx10.good.world", "127.30.0.1"
 PUBLISHED = f"3 1 1 {TLSA_DATA.hex()}"
@@ -88,13 +89,14 @@ def rows(
     """One probe whose TLSA records were asked for so long ago, and have changed since."""
     town = Town()
     town.add(server, ADDRESS)
-    names = ("bucket", "address", "tlsa_digest", "operator", "sni", "host", "tlsa", "dns_asked")
+    names = ("bucket", "address", "tlsa_digest", "operator", "sni", "attempt", "host", "tlsa")
     key = {
         "bucket": 1,
         "address": address,
         "tlsa_digest": tlsa.rrset_digest([tlsa.parse_text(STALE)]),
         "operator": "good.world",
         "sni": HOST,
+        "attempt": 1,
         "host": HOST,
         "tlsa": [STALE],
         "dns_asked": datetime.now(UTC) - age,
@@ -105,16 +107,17 @@ def rows(
     with town:
         found, _ = probe.scan(
             pa.RecordBatch.from_pylist(
-                [key], schema=pa.schema([SMTP_PROBE.schema.field(name) for name in names])
+                [key],
+                schema=pa.schema([SMTP_PROBE.schema.field(name) for name in (*names, "dns_asked")]),
             ),
-            schema=SMTP_PROBE.schema,
-            certificate_schema=CERTIFICATE.schema,
-            probe=dataclasses.replace(settings, port=town.port),
-            run_id=1,
-            attempt=1,
-            resolver=dns.resolvers,
-            client=CLIENT,
-            canaries=canaries,
+            scan_context(
+                SMTP_PROBE.schema,
+                CERTIFICATE.schema,
+                probe=dataclasses.replace(settings, port=town.port),
+                resolvers=dns.resolvers,
+                client=CLIENT,
+                canaries=canaries,
+            ),
         )
     for row in found.to_pylist():
         assert row["tlsa_digest"] == key["tlsa_digest"], "the key stays that of the target"

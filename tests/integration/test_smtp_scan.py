@@ -25,6 +25,7 @@ from dane.names import bucket
 from storage.missing import ASK_PROBE
 from storage.schemas import CERTIFICATE, SMTP_PROBE
 from tests.smtp_servers import EHLO, SMTP, Town, hangs_up, never_answers, tls_context
+from tests.support.contexts import scan_context
 
 SETTINGS = ProbeSettings(
     ehlo_name="survey.example",
@@ -44,7 +45,7 @@ RSA = ROOT.issue_cert("mx.example", key_type=trustme.KeyType.RSA)
 SHARD = pa.schema(
     [
         *[SMTP_PROBE.schema.field(name) for name in ("bucket", "address", "tlsa_digest")],
-        *[SMTP_PROBE.schema.field(name) for name in ("operator", "sni", "host", "tlsa")],
+        *[SMTP_PROBE.schema.field(name) for name in ("operator", "sni", "attempt", "host", "tlsa")],
         SMTP_PROBE.schema.field("dns_asked"),
     ]
 )
@@ -76,6 +77,7 @@ def target(address: str, *records: str, **changed: Any) -> dict[str, Any]:
         "tlsa_digest": tlsa.rrset_digest([tlsa.parse_text(text) for text in texts]),
         "operator": f"{address}.operator.example",
         "sni": "mx.example",
+        "attempt": 1,
         "host": "mx.example",
         "tlsa": texts,
         "dns_asked": ASKED,
@@ -95,17 +97,20 @@ def scan_with_certificates(
     targets: Sequence[dict[str, Any]],
     settings: ProbeSettings = SETTINGS,
     asked: pa.Schema = SHARD,
+    on_row: probe.OnRow | None = None,
     **more: Any,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     with town:
         rows, certificates = probe.scan(
             pa.RecordBatch.from_pylist(list(targets), schema=asked),
-            schema=SMTP_PROBE.schema,
-            certificate_schema=CERTIFICATE.schema,
-            probe=dataclasses.replace(settings, port=town.port or 25),
-            run_id=7,
-            attempt=1,
-            **more,
+            scan_context(
+                SMTP_PROBE.schema,
+                CERTIFICATE.schema,
+                run_id=7,
+                probe=dataclasses.replace(settings, port=town.port or 25),
+                **more,
+            ),
+            on_row=on_row,
         )
     assert rows.schema == SMTP_PROBE.schema
     rows.validate(full=True)

@@ -5,7 +5,6 @@ import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -26,6 +25,7 @@ from crawler.dns.client import Resolvers
 from crawler.dns.configuration import CONTROL
 from crawler.dns.settings import CanarySettings, ClientSettings, ResolverSettings
 from crawler.dns.unbound import Unbound, home
+from crawler.scan.context import ScanContext
 from crawler.smtp.settings import ProbeSettings
 from dane.faults import LocalTrouble
 from dane.names import BUCKETS
@@ -167,14 +167,14 @@ async def test_rows_that_wait_do_so_in_one_shard_a_scan(
     assert asked == list(range(0, BUCKETS, 10))
 
 
-def mended_at_last(
-    shard: pa.RecordBatch, *, run_id: int, passes: int, last_pass: bool, **_: Any
-) -> pa.RecordBatch:
+def mended_at_last(shard: pa.RecordBatch, context: ScanContext) -> pa.RecordBatch:
     """What `crawler.scan.resolve` gives of names whose servers are silent until the last pass."""
-    outcome = LookupOutcome.NXDOMAIN if last_pass else LookupOutcome.UNANSWERED
-    names = shard.column("domain").to_pylist()
-    rows = [{"domain": name, "outcome": outcome, "passes": passes} for name in names]
-    return batch_of(DOMAIN_MX, run_id, *rows)
+    outcome = LookupOutcome.NXDOMAIN if context.last_lookup else LookupOutcome.UNANSWERED
+    asked = zip(*(shard.column(name).to_pylist() for name in ("domain", "passes")), strict=True)
+    rows = [
+        {"domain": name, "outcome": outcome, "passes": 1 + (passes or 0)} for name, passes in asked
+    ]
+    return batch_of(DOMAIN_MX, context.run_id, *rows)
 
 
 @pytest.mark.asyncio

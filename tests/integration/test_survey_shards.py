@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from crawler.coordinator.cluster import parallel, workers
 from crawler.coordinator.node import Scan
 from crawler.coordinator.settings import SurveySettings
 from crawler.coordinator.shards import Dispatcher, Progress, Shard
+from tests.support.contexts import scan_context
 from tests.survey_scans import BUG, HANG, POISON, STALL, names, patient, scan
 
 WORKERS = 2
@@ -65,8 +67,8 @@ class Pass:
         await Dispatcher(
             self.client,
             settings,
-            scan=scan,
-            options={"log": self.log, **options},
+            scan=partial(scan, log=self.log, **options),
+            context=scan_context(),
             store=store,
             quarantine=quarantine,
             deadline_s=lambda _: deadline_s,

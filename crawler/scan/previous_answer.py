@@ -1,7 +1,7 @@
-"""What an earlier pass's row of the same name contributes to this one's.
+"""What the answer to the previous lookup of a name contributes to this one's row.
 
 Unbound before 1.18 repeats a cached bogus answer with a bare EDE 6: the first extended
-error that says more is kept. Where a worker was lost that may be a later pass's, for its
+error that says more is kept. Where a worker was lost that may be a later lookup's, for its
 shard's answers were in the cache when they were asked for again.
 """
 
@@ -13,16 +13,21 @@ from crawler.dns.codec import Response
 from crawler.dns.window import Times
 
 ASKED = ("passes", "questions", "first_asked", "last_asked", "ede_code", "ede_text")
-"""The columns that `Earlier.asked` gives."""
+"""The columns that `PreviousAnswers.asked` gives."""
 _BARE = ((None, None), (6, None))  # none; DNSSEC Bogus (RFC 8914 section 4.7) without its text
 
 
-class Earlier:
-    """The optional columns first_asked, ede_code and ede_text of a shard."""
+class PreviousAnswers:
+    """The optional columns passes, first_asked, ede_code and ede_text of a shard.
 
-    def __init__(self, shard: pa.RecordBatch, passes: int) -> None:
-        self._passes = passes
+    `passes` counts the lookups of a name so far; null or without the column: none.
+    """
+
+    def __init__(self, shard: pa.RecordBatch) -> None:
         present = shard.schema.names
+        self._passes: list[int | None] | None = None
+        if "passes" in present:
+            self._passes = shard.column("passes").to_pylist()
         self._first_us: list[int | None] | None = None
         self._ede: list[tuple[int | None, str | None]] | None = None
         if "first_asked" in present:
@@ -38,9 +43,10 @@ class Earlier:
             self._ede = list(zip(codes, texts, strict=True))
 
     def asked(self, index: int, times: Times, response: Response) -> tuple[Any, ...]:
-        """The columns of ASKED: this pass's, but the first time and extended error."""
+        """The columns of ASKED: this lookup's, but the first time and extended error."""
+        passes = 1 + ((self._passes and self._passes[index]) or 0)
         first_us = (self._first_us and self._first_us[index]) or times.first_us
         ede = response.ede_code, response.ede_text
         if self._ede is not None and (ede[0] is None or self._ede[index] not in _BARE):
             ede = self._ede[index]
-        return self._passes, times.questions, first_us, times.last_us, *ede
+        return passes, times.questions, first_us, times.last_us, *ede
