@@ -17,12 +17,21 @@ from typing import Any, cast
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import (
+    dsa,
+    ec,
+    ed448,
+    ed25519,
+    mldsa,
+    padding,
+    rsa,
+)
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID, SignatureAlgorithmOID
 
+from dane.constraints import Constraints
 from dane.der import Cut, cut_certificate, is_spki
 from dane.identity import presented_name
 
@@ -105,7 +114,10 @@ _DSA = frozenset(
 
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
 _HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})+", re.ASCII)
-_MOST_BYTES_KEPT = 8192
+_MOST_BYTES_KEPT = 4096
+_MOST_KEPT = 256
+"""Certificates and keys that are kept. With all that was read of it, a certificate takes up to
+35 times its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +136,7 @@ class Facts:
     dns_ids: tuple[str, ...]  # dNSName entries of the subjectAltName
     common_names: tuple[str, ...]
     general_names: tuple[x509.GeneralName, ...]  # all that name constraints may speak of
-    constraints: x509.NameConstraints | None
+    constraints: Constraints | None
 
 
 class Certificate:
@@ -168,6 +180,11 @@ class Certificate:
         except _UNREADABLE:
             return None
 
+    @property
+    def reading_steps(self) -> int:
+        """What `facts` costs (`dane.work`): most for extensions of many short entries."""
+        return 20 + len(self.der) // 3
+
     @cached_property
     def self_issued(self) -> bool:
         """Whether issuer and subject are one name (RFC 5280 section 6.1)."""
@@ -198,7 +215,7 @@ def read_certificate(der: bytes) -> Certificate:
     return _kept(der) if len(der) <= _MOST_BYTES_KEPT else Certificate(der)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=_MOST_KEPT)
 def _kept(der: bytes) -> Certificate:
     return Certificate(der)
 
@@ -225,9 +242,17 @@ def _key_is_sound(spki: bytes) -> bool:
     return True
 
 
-@lru_cache(maxsize=512)
 def load_key(spki: bytes) -> CertificatePublicKeyTypes | None:
     """The public key of a SubjectPublicKeyInfo; None where the library cannot use it."""
+    return _kept_key(spki) if len(spki) <= _MOST_BYTES_KEPT else _load_key(spki)
+
+
+@lru_cache(maxsize=_MOST_KEPT)
+def _kept_key(spki: bytes) -> CertificatePublicKeyTypes | None:
+    return _load_key(spki)
+
+
+def _load_key(spki: bytes) -> CertificatePublicKeyTypes | None:
     try:
         return load_der_public_key(spki)  # type: ignore[return-value]
     except _UNREADABLE:
@@ -264,9 +289,24 @@ def is_signed_by(certificate: Certificate, key: CertificatePublicKeyTypes | None
     return None
 
 
+def verification_steps(key: CertificatePublicKeyTypes | None) -> int:
+    """What checking one signature by the key costs (`dane.work`), measured with OpenSSL 4.0.
+
+    RSA costs the square of the modulus for each bit of the public exponent, which may be as
+    long as the modulus up to 3072 bits, and 64 bits beyond (OPENSSL_RSA_MAX_PUBEXP_BITS).
+    """
+    if isinstance(key, rsa.RSAPublicKey):
+        return 10 + key.key_size**2 * key.public_numbers().e.bit_length() // 2048**2
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return 50 if isinstance(key.curve, ec.SECP256R1) else key.key_size * 3 // 2
+    if isinstance(key, dsa.DSAPublicKey):
+        return key.key_size**2 // 16_000
+    return 150
+
+
 def _digest(parsed: x509.Certificate) -> hashes.HashAlgorithm:
     digest = parsed.signature_hash_algorithm
-    assert digest is not None  # only the Edwards curves' algorithms name none
+    assert digest is not None  # only algorithms that hash for themselves name none
     return digest
 
 
@@ -286,8 +326,11 @@ def _check_dsa(key: dsa.DSAPublicKey, parsed: x509.Certificate) -> None:
     key.verify(parsed.signature, parsed.tbs_certificate_bytes, _digest(parsed))
 
 
-def _check_edwards(
-    key: ed25519.Ed25519PublicKey | ed448.Ed448PublicKey, parsed: x509.Certificate
+_MLDSAKey = mldsa.MLDSA44PublicKey | mldsa.MLDSA65PublicKey | mldsa.MLDSA87PublicKey
+
+
+def _check_whole(
+    key: ed25519.Ed25519PublicKey | ed448.Ed448PublicKey | _MLDSAKey, parsed: x509.Certificate
 ) -> None:
     key.verify(parsed.signature, parsed.tbs_certificate_bytes)
 
@@ -298,8 +341,11 @@ _SCHEMES: tuple[
     (rsa.RSAPublicKey, _RSA_PKCS1 | {SignatureAlgorithmOID.RSASSA_PSS}, _check_rsa),
     (ec.EllipticCurvePublicKey, _ECDSA, _check_ecdsa),
     (dsa.DSAPublicKey, _DSA, _check_dsa),
-    (ed25519.Ed25519PublicKey, frozenset({SignatureAlgorithmOID.ED25519}), _check_edwards),
-    (ed448.Ed448PublicKey, frozenset({SignatureAlgorithmOID.ED448}), _check_edwards),
+    (ed25519.Ed25519PublicKey, frozenset({SignatureAlgorithmOID.ED25519}), _check_whole),
+    (ed448.Ed448PublicKey, frozenset({SignatureAlgorithmOID.ED448}), _check_whole),
+    (mldsa.MLDSA44PublicKey, frozenset({SignatureAlgorithmOID.ML_DSA_44}), _check_whole),
+    (mldsa.MLDSA65PublicKey, frozenset({SignatureAlgorithmOID.ML_DSA_65}), _check_whole),
+    (mldsa.MLDSA87PublicKey, frozenset({SignatureAlgorithmOID.ML_DSA_87}), _check_whole),
 )
 """Kind of key, the signature algorithms that such a key can have made, how to check one."""
 
@@ -315,7 +361,7 @@ def _read(parsed: x509.Certificate) -> Facts:
     general_names: list[x509.GeneralName] = []
     if parsed.subject.rdns:
         general_names.append(x509.DirectoryName(parsed.subject))
-    constraints: x509.NameConstraints | None = None
+    constraints: Constraints | None = None
     for extension in parsed.extensions:
         value = extension.value
         if isinstance(value, x509.BasicConstraints):
@@ -329,7 +375,7 @@ def _read(parsed: x509.Certificate) -> Facts:
             general_names.extend(value)
             dns_ids = [presented_name(one) for one in value.get_values_for_type(x509.DNSName)]
         elif isinstance(value, x509.NameConstraints):
-            constraints = value
+            constraints = Constraints(value)
         if extension.critical and extension.oid not in _UNDERSTOOD:
             understood = False
     common_names = [

@@ -8,8 +8,8 @@ the next; all but the first are authorities (basicConstraints, pathLenConstraint
 extended key usage, where there is one, includes TLS servers; no unknown critical extension;
 names within the authorities' constraints; all dates right, the anchor's included.
 
-The work is bounded whatever the server sends (`_MOST_STEPS`, `_MOST_SIGNATURES`); past the
-bound the answer is "could not be read", never "no".
+There may be as many paths as a stranger likes, so all of it is paid for out of the budget of
+the chain (`dane.work`).
 """
 
 from collections import deque
@@ -19,14 +19,15 @@ from datetime import datetime
 from enum import IntEnum
 from functools import cached_property
 
-from dane.certificate import Certificate, Facts, is_issuer_name, is_signed_by, load_key
-from dane.constraints import names_permitted
-
-_MOST_STEPS = 2000
-"""Paths looked at for one anchor. A chain in order needs as many as it has certificates."""
-
-_MOST_SIGNATURES = 400
-"""Signatures checked for one chain, about 0.1 ms each."""
+from dane.certificate import (
+    Certificate,
+    Facts,
+    is_issuer_name,
+    is_signed_by,
+    load_key,
+    verification_steps,
+)
+from dane.work import Work
 
 
 class Grade(IntEnum):
@@ -42,7 +43,7 @@ class Grade(IntEnum):
 class Search:
     """The best path to one anchor. `depth`: of the anchor in the path (the leaf is 0), or of
     the certificate that a bare key signed. `unread`: something on the way could not be read,
-    or there was too much of it, so a better path may exist."""
+    so a better path may exist."""
 
     grade: Grade
     depth: int | None
@@ -50,16 +51,20 @@ class Search:
 
 
 class Paths:
-    """The certificates of one handshake, to be searched for paths to anchors."""
+    """The certificates of one handshake, to be searched for paths to anchors.
 
-    def __init__(self, presented: Sequence[Certificate], at: datetime) -> None:
+    The searches raise `dane.work.Exhausted`.
+    """
+
+    def __init__(self, presented: Sequence[Certificate], at: datetime, work: Work) -> None:
         """`presented`: distinct, the server's own first; not empty."""
         self._presented = presented
         self._leaf = presented[0]
         self._at = at
+        self._work = work
         self._issuers_of: dict[bytes, tuple[list[Certificate], bool]] = {}
         self._signed: dict[tuple[bytes, bytes], bool | None] = {}
-        self._signatures_left = _MOST_SIGNATURES
+        self._read: set[bytes] = set()
 
     def to_certificates(self, anchors: frozenset[bytes]) -> Search:
         """To any of the anchors (DER) that the server sent itself."""
@@ -81,7 +86,7 @@ class Paths:
         reached, waiting = {self._leaf.der}, [self._leaf]
         while waiting:
             top = waiting.pop()
-            issuers = [one for one in self._presented[1:] if is_issuer_name(one, top)]
+            issuers = self._namesakes(top)
             if not issuers and not top.self_issued:
                 return True
             for one in issuers:
@@ -92,7 +97,7 @@ class Paths:
 
     @cached_property
     def _some_unreadable(self) -> bool:
-        return any(one.facts is None for one in self._presented)
+        return any(self._facts(one) is None for one in self._presented)
 
     def _search(
         self,
@@ -101,7 +106,7 @@ class Paths:
         unsent: Certificate | None = None,
         bare_key: bytes | None = None,
     ) -> Search:
-        best, depth, unread, steps = Grade.NONE, None, self._some_unreadable, 0
+        best, depth, unread = Grade.NONE, None, self._some_unreadable
         waiting: deque[tuple[Certificate, ...]] = deque([(self._leaf,)])
         while waiting and best is not Grade.VALID:
             path = waiting.popleft()
@@ -112,10 +117,13 @@ class Paths:
                 unread |= signed is None
                 issuers = [*issuers, unsent] if signed else issuers
             ends = []
+            self._work.spend(5 + len(issuers))
             for issuer in issuers:
                 if is_anchor(issuer):
                     ends.append((*path, issuer))
                 elif issuer not in path:
+                    # As long as the path is, so that the queue is bounded, too.
+                    self._work.spend(1 + len(path) // 4)
                     waiting.append((*path, issuer))
             ends_in_key = bare_key is not None and not ends
             if bare_key is not None and not ends:
@@ -127,16 +135,38 @@ class Paths:
                 unread |= grade is None
                 if grade is not None and grade > best:
                     best, depth = grade, len(end) - 1
-            steps += 1 + len(ends)
-            if steps + len(waiting) > _MOST_STEPS:
-                return Search(best, depth, unread=True)
         return Search(best, depth, unread)
+
+    @cached_property
+    def _by_subject(self) -> dict[object, list[int]]:
+        """Places of the certificates sent, but for the leaf, by both forms of their subject."""
+        places: dict[object, list[int]] = {}
+        for i, one in enumerate(self._presented[1:], start=1):
+            if one.cut is not None:
+                self._work.spend(_name_steps(one))
+                for form in {one.cut.subject, one.subject_key}:
+                    places.setdefault(form, []).append(i)
+        return places
+
+    def _namesakes(self, subject: Certificate) -> list[Certificate]:
+        """The certificates sent, but for the leaf, that by their name issued one (RFC 5280
+        sections 6.1.3 and 7.1), in the order sent."""
+        if subject.cut is None:
+            return []
+        self._work.spend(_name_steps(subject))
+        places = {
+            place
+            for form in (subject.cut.issuer, subject.issuer_key)
+            for place in self._by_subject.get(form, ())
+        }
+        self._work.spend(len(places))
+        return [self._presented[i] for i in sorted(places)]
 
     def _issuers(self, subject: Certificate) -> tuple[list[Certificate], bool]:
         """The certificates sent that issued one, and whether there may be more."""
         found = self._issuers_of.get(subject.der)
         if found is None:
-            signed = [(self._is_issued(subject, one), one) for one in self._presented[1:]]
+            signed = [(self._signed_by(subject, one), one) for one in self._namesakes(subject)]
             found = (
                 [one for is_issuer, one in signed if is_issuer and one is not subject],
                 any(is_issuer is None for is_issuer, _ in signed),
@@ -145,33 +175,49 @@ class Paths:
         return found
 
     def _is_issued(self, subject: Certificate, issuer: Certificate) -> bool | None:
-        if issuer.cut is None or not is_issuer_name(issuer, subject):
-            return False
-        return self._is_signed(subject, issuer.cut.spki)
+        self._work.spend(_name_steps(subject) + _name_steps(issuer))
+        return is_issuer_name(issuer, subject) and self._signed_by(subject, issuer)
+
+    def _signed_by(self, subject: Certificate, issuer: Certificate) -> bool | None:
+        assert issuer.spki is not None  # its subject was cut out of the same bytes
+        return self._is_signed(subject, issuer.spki)
 
     def _is_signed(self, subject: Certificate, spki: bytes) -> bool | None:
         pair = subject.der, spki
         if pair not in self._signed:
-            if not self._signatures_left:
-                return None
-            self._signatures_left -= 1
-            self._signed[pair] = is_signed_by(subject, load_key(spki))
+            key = load_key(spki)
+            self._work.spend(10 + len(subject.der) // 256 + verification_steps(key))
+            self._signed[pair] = is_signed_by(subject, key)
         return self._signed[pair]
+
+    def _facts(self, certificate: Certificate) -> Facts | None:
+        if certificate.der not in self._read:
+            self._work.spend(certificate.reading_steps)
+            self._read.add(certificate.der)
+        return certificate.facts
 
     def _grade(self, path: tuple[Certificate, ...], ends_in_key: bool) -> Grade | None:
         """How good a path is whose signatures are right; None if it cannot be read."""
-        facts = [one.facts for one in path if one.facts is not None]
+        self._work.spend(len(path))
+        facts = [known for one in path if (known := self._facts(one)) is not None]
         if len(facts) < len(path):
             return None
-        holds = _holds(path, facts, ends_in_key)
-        if not holds:
-            return None if holds is None else Grade.INVALID
+        if not _holds(path, facts, ends_in_key, self._work):
+            return Grade.INVALID
         dates = all(one.not_before <= self._at <= one.not_after for one in facts)
         return Grade.VALID if dates else Grade.EXPIRED
 
 
-def _holds(path: Sequence[Certificate], facts: Sequence[Facts], ends_in_key: bool) -> bool | None:
-    """Whether the path is one by RFC 5280 section 6.1, dates aside; None: too much to check."""
+def _name_steps(certificate: Certificate) -> int:
+    """Of bringing issuer and subject into the form in which they are compared."""
+    cut = certificate.cut
+    return 5 + (len(cut.issuer) + len(cut.subject)) // 8 if cut else 1
+
+
+def _holds(
+    path: Sequence[Certificate], facts: Sequence[Facts], ends_in_key: bool, work: Work
+) -> bool:
+    """Whether the path is one by RFC 5280 section 6.1, dates aside. Raises Exhausted."""
     leaf = facts[0]
     if not (leaf.serves and leaf.server_purpose and leaf.understood):
         return False
@@ -184,10 +230,8 @@ def _holds(path: Sequence[Certificate], facts: Sequence[Facts], ends_in_key: boo
             return False
         if one.path_length is not None and below > one.path_length:
             return False
-        if one.constraints is not None:
-            permitted = names_permitted(one.constraints, names)
-            if not permitted:
-                return permitted
+        if one.constraints is not None and not one.constraints.permit(names, work):
+            return False
         if not path[i].self_issued:
             below += 1
             names.extend(one.general_names)

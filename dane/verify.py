@@ -2,7 +2,8 @@
 
 `verify` gives the verdict, and for every record what it matches or why it does not. It
 takes bytes as they came: no chain and no record makes it raise. What our library cannot
-read ends as `cert_unparsed`, never as a mismatch.
+read, and what is beyond the budget of work (`dane.work`), ends as `cert_unparsed`, never as a
+mismatch.
 """
 
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ from dane.tlsa import (
     strongest,
     usable,
 )
+from dane.work import MOST_STEPS, Exhausted, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Verification:
     `name_decides`: a trust anchor matched and no DANE-EE record did, so the names decide
     between `match` and `name_mismatch` (without reference names the verdict is `match`).
     `matched_record` is an index into `records`: the record that gave the verdict.
+    `over_budget`: something was left undone, so a `cert_unparsed` may be due to that.
     """
 
     verdict: Verdict
@@ -60,6 +63,7 @@ class Verification:
     records: tuple[RecordCheck, ...]
     matched_record: int | None
     matched_depth: int | None
+    over_budget: bool = False
 
 
 _BEST_FIRST: tuple[tuple[RecordResult, Verdict], ...] = (
@@ -78,23 +82,28 @@ def verify(
     names: Sequence[str],
     at: datetime,
     earlier: Sequence[bytes] = (),
+    steps: int = MOST_STEPS,
 ) -> Verification:
     """Verify a chain (DER, as sent, the server's own certificate first).
 
     `names`: reference names as keys (`dane.names.canonical`): the TLSA base domain, the domain,
     its expanded name; empty: names are not checked. `at`: an aware time, at which dates
-    must hold. `earlier`: certificates (DER) that this server showed before.
+    must hold. `earlier`: certificates (DER) that this server showed before. `steps`: the
+    budget of work.
     """
     if at.tzinfo is None:
         raise ValueError("the time of verification has no time zone")
-    check = _Check(chain, names, at, earlier)
+    work = Work(steps)
+    check = _Check(chain, names, at, earlier, work)
     distinct = dict.fromkeys(tlsa)
-    good = {record for record in distinct if usable(record)}
-    active = strongest(good)
+    fit = {record: _is_usable(record, work) for record in distinct}
+    active = strongest(record for record, is_usable in fit.items() if is_usable)
     results: dict[TLSARecord, RecordCheck] = {}
-    # Cheap ones first, so that a flood of keys from DNS cannot use up the bounded search.
-    for record in sorted(distinct, key=lambda one: one.matching_type == FULL):
-        if record not in good:
+    # Cheap ones first, so that a flood of keys from DNS does not use up the budget for them.
+    for record in sorted(distinct, key=_cost):
+        if fit[record] is None:
+            results[record] = RecordCheck(record, RecordResult.CERT_UNPARSED)
+        elif not fit[record]:
             results[record] = check.misfit(record, RecordResult.UNUSABLE)
         elif record not in active:
             results[record] = RecordCheck(record, RecordResult.SUPERSEDED)
@@ -103,10 +112,27 @@ def verify(
         else:
             results[record] = check.trust_anchor(record)
     records = tuple(results[record] for record in tlsa)
-    return _conclude(records, check.leaf_names)
+    return _conclude(records, check.leaf_names, work.exhausted)
 
 
-def _conclude(records: tuple[RecordCheck, ...], leaf_names: tuple[str, ...]) -> Verification:
+def _is_usable(record: TLSARecord, work: Work) -> bool | None:
+    """None where the budget does not reach to parse the record."""
+    if record.matching_type == FULL:
+        try:
+            work.spend(10)
+        except Exhausted:
+            return None
+    return usable(record)
+
+
+def _cost(record: TLSARecord) -> tuple[bool, bool]:
+    """DANE-EE compares bytes, a digest needs one search, full data can need a signature each."""
+    return record.usage != DANE_EE, record.matching_type == FULL
+
+
+def _conclude(
+    records: tuple[RecordCheck, ...], leaf_names: tuple[str, ...], over_budget: bool
+) -> Verification:
     for result, verdict in _BEST_FIRST:
         # DANE-EE first: its match does not hang on names.
         found = sorted(
@@ -122,10 +148,11 @@ def _conclude(records: tuple[RecordCheck, ...], leaf_names: tuple[str, ...]) -> 
                 records,
                 best if result is not RecordResult.CERT_UNPARSED else None,
                 records[best].depth,
+                over_budget,
             )
     mismatch = any(isinstance(one.result, MismatchCause) for one in records)
     verdict = Verdict.MISMATCH if mismatch else Verdict.UNUSABLE
-    return Verification(verdict, False, leaf_names, records, None, None)
+    return Verification(verdict, False, leaf_names, records, None, None, over_budget)
 
 
 _TYPE_OF_LENGTH = {32: SHA2_256, 64: SHA2_512}
@@ -136,31 +163,54 @@ class _Check:
     """One chain, asked about one record after the other."""
 
     def __init__(
-        self, chain: Sequence[bytes], names: Sequence[str], at: datetime, earlier: Sequence[bytes]
+        self,
+        chain: Sequence[bytes],
+        names: Sequence[str],
+        at: datetime,
+        earlier: Sequence[bytes],
+        work: Work,
     ) -> None:
+        self._work = work
         self._presented = [read_certificate(bytes(der)) for der in dict.fromkeys(chain)]
         self._earlier = [read_certificate(bytes(der)) for der in dict.fromkeys(earlier)]
-        self._paths = Paths(self._presented, at) if self._presented else None
-        self._fits: dict[tuple[int, int], dict[bytes, list[int]]] = {}
-        self.leaf_names = self._presented[0].names if self._presented else ()
+        self._paths = Paths(self._presented, at, work) if self._presented else None
+        self._fits: dict[tuple[int, int, bool], dict[bytes, list[int]]] = {}
+        self._leaf_data: dict[tuple[int, int], bytes | None] = {}
+        self.leaf_names = self._names_of_leaf()
         self._name_is_right = not names or any_name_matches(self.leaf_names, names)
+
+    def _names_of_leaf(self) -> tuple[str, ...]:
+        if not self._presented:
+            return ()
+        try:
+            self._work.spend(self._presented[0].reading_steps)
+        except Exhausted:
+            return ()
+        return self._presented[0].names
 
     def end_entity(self, record: TLSARecord) -> RecordCheck:
         """DANE-EE(3): the leaf's bytes alone: no name, no date (RFC 7671 section 5.1)."""
-        if 0 in self._fitting(record.selector, record.matching_type, record.data):
-            return RecordCheck(record, RecordResult.MATCH, depth=0)
-        if self._presented and _association(self._presented[0], record.selector, FULL) is None:
-            return RecordCheck(record, RecordResult.CERT_UNPARSED)
+        if self._presented:
+            kind = record.selector, record.matching_type
+            if kind not in self._leaf_data:
+                self._leaf_data[kind] = _association(self._presented[0], *kind)
+            if self._leaf_data[kind] is None:
+                return RecordCheck(record, RecordResult.CERT_UNPARSED)
+            if self._leaf_data[kind] == record.data:
+                return RecordCheck(record, RecordResult.MATCH, depth=0)
         return self.misfit(record)
 
     def trust_anchor(self, record: TLSARecord) -> RecordCheck:
         """DANE-TA(2): a path, its dates, and the names (RFC 7671 section 5.2)."""
-        sent = [
-            self._presented[i].der
-            for i in self._fitting(record.selector, record.matching_type, record.data)
-            if i > 0
-        ]
-        search = self._search(record, frozenset(sent))
+        try:
+            sent = [
+                self._presented[i].der
+                for i in self._fitting(record.selector, record.matching_type, record.data)
+                if i > 0
+            ]
+            search = self._search(record, frozenset(sent))
+        except Exhausted:
+            return RecordCheck(record, RecordResult.CERT_UNPARSED)
         if search.grade is Grade.VALID:
             result = RecordResult.MATCH if self._name_is_right else RecordResult.NAME_MISMATCH
             return RecordCheck(record, result, depth=search.depth)
@@ -189,11 +239,16 @@ class _Check:
 
     def misfit(self, record: TLSARecord, result: RecordResult | None = None) -> RecordCheck:
         """Why a record does not match; `result` if it cannot match at all (unusable)."""
-        cause, depth = self._wrong_field(record)
+        depth: int | None = None
+        try:
+            cause, depth = self._wrong_field(record)
+            if result is None and cause is None:
+                cause = self._wrong_certificate(record)
+        except Exhausted:
+            cause = None if result is not None else MismatchCause.UNKNOWN
         if result is not None:
             return RecordCheck(record, result, cause, depth)
-        if cause is None:
-            cause = self._wrong_certificate(record)
+        assert cause is not None
         return RecordCheck(record, cause, cause, depth)
 
     def _wrong_field(self, record: TLSARecord) -> tuple[MismatchCause | None, int | None]:
@@ -214,22 +269,25 @@ class _Check:
 
     def _wrong_certificate(self, record: TLSARecord) -> MismatchCause:
         """Which certificate the data belongs to, if not to one of the chain."""
-        if any(
-            _association(one, record.selector, record.matching_type) == record.data
-            for one in self._earlier
-        ):
+        if self._fitting(record.selector, record.matching_type, record.data, earlier=True):
             return MismatchCause.STALE_CERTIFICATE
         is_digest = record.usage == DANE_TA and record.matching_type != FULL
         if is_digest and self._paths is not None and self._paths.open_ended:
             return MismatchCause.TA_NOT_SENT
         return MismatchCause.UNKNOWN
 
-    def _fitting(self, selector: int, matching_type: int, data: bytes) -> list[int]:
-        """Places in the chain, in order, of the certificates that the data fits."""
-        kind = selector, matching_type
+    def _fitting(
+        self, selector: int, matching_type: int, data: bytes, *, earlier: bool = False
+    ) -> list[int]:
+        """Places in the chain (in what was shown before, if `earlier`), in order, of the
+        certificates that the data fits."""
+        self._work.spend(1)
+        kind = selector, matching_type, earlier
         if kind not in self._fits:
+            certificates = self._earlier if earlier else self._presented
+            self._work.spend(sum(4 + len(one.der) // 256 for one in certificates))
             places: dict[bytes, list[int]] = {}
-            for i, one in enumerate(self._presented):
+            for i, one in enumerate(certificates):
                 value = _association(one, selector, matching_type)
                 if value is not None:
                     places.setdefault(value, []).append(i)

@@ -21,11 +21,12 @@ from dane.certificate import (
     read_certificate,
     sha256_hex,
 )
-from dane.constraints import names_permitted
+from dane.constraints import Constraints
 from dane.der import cut_certificate, is_spki
 from dane.outcomes import Verdict
 from dane.tlsa import parse_rdata, parse_text
 from dane.verify import verify
+from dane.work import Exhausted, Work
 from tests.oracle.chains import AT, BASE, Authority, Leaf, Made, Plan, RecordPlan, make, private_key
 
 _KINDS = ("rsa", "rsa-weak", "rsa-pss", "p256", "p384", "ed25519", "ed448", "dsa")
@@ -380,17 +381,26 @@ def _network(text: str) -> list[x509.GeneralName]:
         (_network("192.0.2.0/24"), None, _network("198.51.100.7"), False),
         (_network("192.0.2.0/24"), None, _network("2001:db8::1"), False),
         (_dns("a.example"), None, [x509.RFC822Name("post@b.example")], True),
-        (_dns("a.example"), None, _dns("a.example") * 100_001, None),
+        (_dns(""), None, _dns("a.example"), True),
+        (None, _dns(""), _dns("a.example"), False),
+        (_dns("a.example"), None, _dns("b.a.example.org"), False),
+        (_directory(), None, _directory("X"), True),
     ],
 )
 def test_name_constraints(
     permitted: list[x509.GeneralName] | None,
     excluded: list[x509.GeneralName] | None,
     names: list[x509.GeneralName],
-    expected: bool | None,
+    expected: bool,
 ) -> None:
-    constraints = x509.NameConstraints(permitted, excluded)
-    assert names_permitted(constraints, names) is expected
+    constraints = Constraints(x509.NameConstraints(permitted, excluded))
+    assert constraints.permit(names, Work()) is expected
+
+
+def test_constraints_on_more_names_than_the_budget_has_steps_are_undecided() -> None:
+    constraints = Constraints(x509.NameConstraints(_dns("a.example"), None))
+    with pytest.raises(Exhausted):
+        constraints.permit(_dns("a.example") * 100_001, Work(100_000))
 
 
 # --- mutations ------------------------------------------------------------------------------
