@@ -301,7 +301,7 @@ def verification_steps(key: CertificatePublicKeyTypes | None) -> int:
         return 50 if isinstance(key.curve, ec.SECP256R1) else key.key_size * 3 // 2
     if isinstance(key, dsa.DSAPublicKey):
         return key.key_size**2 // 16_000
-    return 150
+    return 220
 
 
 def _digest(parsed: x509.Certificate) -> hashes.HashAlgorithm:

@@ -78,9 +78,7 @@ class Constraints:
         """Whether all names are within the permitted subtrees of their kind, where there are
         any, and outside the excluded ones. Raises Exhausted."""
         work.spend(len(names))
-        return all(
-            self._permit(name, work) for name in names if isinstance(name, _COMPARED)
-        )
+        return all(self._permit(name, work) for name in names if isinstance(name, _COMPARED))
 
     def _permit(self, name: x509.GeneralName, work: Work) -> bool:
         kind = type(name)

@@ -190,6 +190,15 @@ class Verdict(StrEnum):
     CERT_UNPARSED = "cert_unparsed"  # the chain could not be read: never called a mismatch
 
 
+class Undecided(StrEnum):
+    """Why a server that answered is `local_error_smtp`: a limit of ours that strangers can reach
+    at will, so it says nothing about our network and keeps no run from being published."""
+
+    UNREADABLE = "unreadable"  # our library cannot read what the verdict hangs on
+    OVER_BUDGET = "over_budget"  # the chain asks for more work than one chain gets
+    TLS_UNSUPPORTED = "tls_unsupported"  # our TLS cannot do what the server offers
+
+
 class RecordResult(StrEnum):
     """What one TLSA record came to; where it is a reason not to match, a MismatchCause."""
 

@@ -11,7 +11,7 @@ from functools import cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, mldsa, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -191,6 +191,8 @@ def private_key(kind: str, number: int) -> CertificateIssuerPrivateKeyTypes:
             return ed25519.Ed25519PrivateKey.generate()
         case "ed448":
             return ed448.Ed448PrivateKey.generate()
+        case "ml-dsa-65":  # not among _KEYS: OpenSSL knows it from 3.5 on
+            return mldsa.MLDSA65PrivateKey.generate()
         case _:
             return dsa.generate_private_key(1024)
 
@@ -237,7 +239,7 @@ def _builder(
 
 def _sign(builder: x509.CertificateBuilder, kind: str, number: int) -> x509.Certificate:
     key = private_key(kind, number)
-    if kind in ("ed25519", "ed448"):
+    if kind in ("ed25519", "ed448", "ml-dsa-65"):
         return builder.sign(key, None)
     if kind == "rsa-pss":
         scheme = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH)

@@ -139,6 +139,24 @@ DIFFERENCES = (
         Verdict.MATCH,
         Verdict.MISMATCH,
     ),
+    Difference(
+        "RFC 5280 section 6.1.4 (k): a certificate of version 3 between leaf and anchor has "
+        "basicConstraints with cA. OpenSSL is content with keyCertSign directly below the bare key "
+        "of a 2 1 0 record.",
+        lambda plan, made, ours, theirs: (
+            any(one.is_ca is None and one.signs for one in plan.authorities)
+            and any((one.usage, one.selector, one.matching_type) == (2, 1, 0) for one in made.tlsa)
+            and _better(theirs, ours.verdict)
+        ),
+        replace(
+            _RIGHT,
+            authorities=(replace(_ISSUER, is_ca=None), _ROOT),
+            sent=(1,),
+            records=(RecordPlan(2, 1, 0, 2),),
+        ),
+        Verdict.MISMATCH,
+        Verdict.MATCH,
+    ),
 )
 
 

@@ -216,8 +216,8 @@ def tiny_names(count: int) -> Bomb:
 
 def dotted_name(length: int) -> Bomb:
     """A name that is nothing but dots, below constraints."""
-    leaf = _certificate(BASE, "CA", _key(1).public_key(), _key(2), 1,
-                        x509.SubjectAlternativeName([x509.DNSName("a." * (length // 2))]))  # fmt: skip
+    names = x509.SubjectAlternativeName([x509.DNSName("a." * (length // 2))])
+    leaf = _certificate(BASE, "CA", _key(1).public_key(), _key(2), 1, names)
     ca = _certificate("CA", "CA", _key(2).public_key(), _key(2), 2, _CA,
                       x509.NameConstraints([x509.DNSName("b")], None))  # fmt: skip
     return Bomb((leaf, ca), (_record(2, 0, 1, sha256(ca).digest()),))

@@ -29,7 +29,7 @@ from dane.verify import verify
 from dane.work import Exhausted, Work
 from tests.oracle.chains import AT, BASE, Authority, Leaf, Made, Plan, RecordPlan, make, private_key
 
-_KINDS = ("rsa", "rsa-weak", "rsa-pss", "p256", "p384", "ed25519", "ed448", "dsa")
+_KINDS = ("rsa", "rsa-weak", "rsa-pss", "p256", "p384", "ed25519", "ed448", "ml-dsa-65", "dsa")
 _SHA256_WITH_RSA = bytes.fromhex("06092a864886f70d01010b")
 
 
