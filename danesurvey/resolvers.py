@@ -6,17 +6,19 @@ from contextlib import ExitStack, contextmanager
 from crawler.dns.client import Resolvers
 from crawler.dns.unbound import Unbound
 from dane import clock
+from danesurvey.owner import claim
 from danesurvey.settings import Settings
 
 
 @contextmanager
 def running(settings: Settings) -> Iterator[list[Unbound]]:
-    """Both, for as long as the block lasts. Raises LocalTrouble, UsageFault.
+    """Both, for as long as the block lasts. Raises LocalTrouble, UsageFault, Refused.
 
     Beside a resolver that is given by its address no second one is started: it would not
     know that one's root and trust anchor. Second looks are then left out, unless
     `resolver.second_look_address` gives another.
     """
+    claim(settings)
     directory = settings.state_dir / "unbound"
     given = settings.resolver
     alone = given.address is not None and given.second_look_address is None

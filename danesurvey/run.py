@@ -30,7 +30,7 @@ from crawler.scan.context import Family
 from dane import clock
 from dane.faults import Refused, UsageFault
 from dane.names import operator
-from danesurvey import display, embedded, metrics, record
+from danesurvey import display, embedded, metrics, owner, record
 from danesurvey.doctor import refuse_falsified
 from danesurvey.progress import Watch
 from danesurvey.resolvers import resolvers_of, running
@@ -39,7 +39,7 @@ from danesurvey.stopping import STOPPED, Stop, stoppable, unless_stopped
 from storage import run as runs
 from storage.copy import Writer, writer
 from storage.database import Connection, Pool, patiently, pool
-from storage.migrate import upgrade
+from storage.owner import claim
 from storage.run import Coordination, Run, RunKind
 
 if TYPE_CHECKING:  # with DuckDB it is no part of a crawl's memory
@@ -92,6 +92,7 @@ def survey(settings: Settings, request: Request) -> Done:
     """Do what `request` says. Raises Stopped, Refused by the preflight, the parts' Faults."""
     if settings.survey.scheduler is not None:
         security(settings.survey)  # before anything is started
+    owner.claim(settings)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(stoppable())
         url = stack.enter_context(embedded.database(settings))
@@ -113,7 +114,7 @@ async def _survey(
         unbounds: Sequence[Unbound] = ()
         if _DNS_STAGES & set(request.stages):
             unbounds = await unless_stopped(stopping, _resolvers(settings, request, stack))
-        await patiently(database, upgrade)
+        await patiently(database, partial(claim, owner=owner.owner_of(settings)))
         zones = await unless_stopped(stopping, _intake(settings, request, database))
         if not crawls and "publish" not in request.stages:
             return Done(None, None, zones)

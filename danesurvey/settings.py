@@ -3,8 +3,10 @@
 Order, the later wins: `danesurvey.toml` (`--config`, else $DANESURVEY_CONFIG, else
 ./danesurvey.toml, else /etc/danesurvey/danesurvey.toml), then the environment
 (`DANESURVEY_<SECTION>_<KEY>`, so `database.url` is DANESURVEY_DATABASE_URL), then flags
-(`--set database.url=…`). An unknown key is a usage fault that names it, wherever it stands,
-and so is a number with which nothing could work: no sockets, a deadline that has passed.
+(`--set database.url=…`). A lab's file (it has a section `[lab]`) is not changed by the
+environment, which is meant for the survey of the Internet. An unknown key is a usage fault that
+names it, wherever it stands, and so is a number with which nothing could work: no sockets, a
+deadline that has passed.
 """
 
 import os
@@ -118,6 +120,11 @@ class Settings(BaseSettings):
     publish: PublishSettings = PublishSettings()
     lab: LabSettings = LabSettings()
 
+    @property
+    def is_lab(self) -> bool:
+        """Whether these settings are for a survey of a lab: its answers are made up."""
+        return bool(self.lab.identity or self.resolver.query_localhost or self.probe.lab_addresses)
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -136,14 +143,18 @@ def load(config: Path | None = None, flags: Sequence[str] = ()) -> Settings:
 
     Raises UsageFault for a file that cannot be read or parsed, an unknown key, a bad value.
     """
-    _refuse_unknown_environment()
     path = _config_file(config)
+    written = _read(path) if path else {}
+    is_lab = bool(written.get("lab"))
+    if not is_lab:
+        _refuse_unknown_environment()
     sources: dict[str, Mapping[str, Any]] = {}  # the strongest first
     try:
         sources["--set"] = InitSettingsSource(Settings, _flag_values(flags))()
-        sources["the environment"] = InitSettingsSource(Settings, _environment_values())()
+        if not is_lab:
+            sources["the environment"] = InitSettingsSource(Settings, _environment_values())()
         if path:
-            sources[str(path)] = InitSettingsSource(Settings, _read(path))()
+            sources[str(path)] = InitSettingsSource(Settings, written)()
         merged: dict[str, Any] = {}
         for values in reversed(sources.values()):
             merged = _merge(merged, values)

@@ -1,4 +1,4 @@
-"""`[lab] days_ahead`: a lab that lives in the future, and nothing else that does.
+"""`[lab]`: which lab a survey is of, and whether it lives in the future.
 
 A survey of the Internet with a wrong clock would call every zone's signatures expired, so the
 setting is refused unless root, trust anchor and mail servers are all a lab's.
@@ -18,6 +18,7 @@ _IANA_KEY_TAGS = frozenset({20326, 38696})  # of the root's KSKs (RFC 9718)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabSettings:
+    identity: str | None = None  # which lab this is; `lab up` makes one up
     days_ahead: float = 0.0  # of real time, for a lab that lives through months
 
 

@@ -5,7 +5,7 @@ where the probe may connect to, and waits of a second where a real survey waits 
 """
 
 import json
-import os
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,8 +13,12 @@ from dane import clock
 from lab import addresses, plan
 
 _TEMPLATE = """\
-# A survey of the lab. Written by `danesurvey lab up`.
+# A survey of the lab. Written by `danesurvey lab up`. The environment does not change it.
 state_dir = {state_dir}
+
+[lab]
+identity = {identity}
+days_ahead = {days_ahead}
 
 [resolver]
 root_hints = {root_hints}
@@ -59,9 +63,10 @@ path = {path}
 
 def write(path: Path, directory: Path, zones: Mapping[str, str]) -> None:
     """Writes the settings of a survey whose intake reads `zones` (origin to file)."""
-    state = os.environ.get("DANESURVEY_STATE_DIR") or str(directory / "state")
     text = _TEMPLATE.format(
-        state_dir=_quoted(state),
+        state_dir=_quoted(directory / "state"),
+        identity=_quoted(_identity(directory / "identity")),
+        days_ahead=clock.days_ahead(),
         root_hints=_quoted(directory / "root.hints"),
         trust_anchor=_quoted(directory / "root.anchor"),
         canary=_quoted(plan.CANARY),
@@ -69,11 +74,16 @@ def write(path: Path, directory: Path, zones: Mapping[str, str]) -> None:
         canary_broken=_quoted(plan.CANARY_BROKEN),
         probed=json.dumps(list(addresses.PROBED_NETWORKS)),
     )
-    if clock.days_ahead():
-        text += f"\n[lab]\ndays_ahead = {clock.days_ahead()}\n"
     for zone, file in zones.items():
         text += _ZONE.format(zone=_quoted(zone), path=_quoted(file))
     path.write_text(text, encoding="utf-8")
+
+
+def _identity(path: Path) -> str:
+    """Of the lab in this directory, the same each time that it is brought up."""
+    if not path.exists():
+        path.write_text(secrets.token_hex(8), encoding="ascii")
+    return path.read_text(encoding="ascii")
 
 
 def _quoted(value: object) -> str:

@@ -6,6 +6,11 @@
 --
 -- Names are COLLATE "C": bytes, the same order on every machine and in every export.
 
+-- Whose survey this is (storage/owner.py); one row.
+CREATE TABLE owner (
+    owner text NOT NULL
+);
+
 CREATE TABLE run (
     run_id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     kind text NOT NULL CHECK (kind IN ('full', 'dane', 'suspects')),

@@ -25,9 +25,11 @@ def register(app: typer.Typer) -> None:
         import asyncio
 
         from danesurvey.embedded import database
+        from danesurvey.owner import owner_of
 
-        with database(settings_of(context)) as url:
-            applied = asyncio.run(_upgrade(url))
+        settings = settings_of(context)
+        with database(settings) as url:
+            applied = asyncio.run(_upgrade(url, owner_of(settings)))
         for migration in applied:
             print(f"{migration.number:04} {migration.name}")
         if not applied:
@@ -57,12 +59,12 @@ def register(app: typer.Typer) -> None:
                 print(f"{migration.number:04} {migration.name:24} {applied or 'missing'}")
 
 
-async def _upgrade(url: str) -> "list[Migration]":
-    from storage import migrate
+async def _upgrade(url: str, owner: str) -> "list[Migration]":
     from storage.database import connection
+    from storage.owner import claim
 
     async with connection(url) as opened:
-        return await migrate.upgrade(opened)
+        return await claim(opened, owner)
 
 
 async def _status(url: str) -> "list[Migration]":

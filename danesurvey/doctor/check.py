@@ -46,7 +46,7 @@ class Situation:
     @property
     def is_lab(self) -> bool:
         """No Internet here: routes, PTR and the like are not to be had."""
-        return self.settings.resolver.query_localhost
+        return self.settings.is_lab
 
     @property
     def resolver(self) -> Unbound:

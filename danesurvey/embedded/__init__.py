@@ -31,6 +31,7 @@ from pathlib import Path
 
 from dane.faults import LocalTrouble
 from danesurvey.embedded import place, server
+from danesurvey.owner import claim
 from danesurvey.settings import Settings
 
 
@@ -58,5 +59,6 @@ def database(settings: Settings) -> Iterator[str]:
     if settings.database.url is not None:
         yield settings.database.url
         return
+    claim(settings)
     with running(settings.state_dir) as url:
         yield url

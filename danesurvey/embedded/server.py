@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dane.faults import LocalTrouble
+from danesurvey.directories import make_directory
 from danesurvey.embedded import keeper
 from danesurvey.embedded.place import (
     ENVIRONMENT,
@@ -21,7 +22,6 @@ from danesurvey.embedded.place import (
     PORT,
     WHEEL,
     Place,
-    make_directory,
     open_lock,
     reason,
     try_exclusive,
