@@ -23,7 +23,7 @@ from typing import Any
 import pyarrow as pa
 
 from bench.copy import shards
-from bench.missing import delegate
+from bench.due import delegate
 from crawler.coordinator.assess import assess
 from crawler.coordinator.cluster import memory, workers
 from crawler.coordinator.engine import CrawlSettings, Engine
@@ -47,6 +47,7 @@ BAR_BYTES = 300_000_000
 PROVIDERS = 5_000
 _ASKED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 _HOST: dict[str, Any] = {
+    "operator": "provider.example",
     "status": "absent",
     "passes": 1,
     "questions": 5,

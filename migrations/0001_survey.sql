@@ -63,14 +63,23 @@ CREATE TABLE domain_mx (
     PRIMARY KEY (run_id, bucket, domain)
 ) PARTITION BY LIST (run_id);
 
--- What a later pass asks again; storage/missing_*.sql repeat the condition.
-CREATE INDEX domain_mx_failing ON domain_mx (bucket)
+-- What is looked up again, by when; storage/due/*.sql repeat the condition.
+CREATE INDEX domain_mx_failing ON domain_mx (passes, last_asked)
     WHERE outcome IN ('bogus', 'servfail', 'unanswered', 'local_resolver');
+
+CREATE TABLE wanted_host (
+    run_id integer NOT NULL,
+    bucket smallint NOT NULL,
+    host text COLLATE "C" NOT NULL,
+    hosts smallint NOT NULL,
+    PRIMARY KEY (run_id, bucket, host)
+) PARTITION BY LIST (run_id);
 
 CREATE TABLE mx_host (
     run_id integer NOT NULL,
     bucket smallint NOT NULL,
     host text COLLATE "C" NOT NULL,
+    operator text COLLATE "C" NOT NULL,
     status text,
     passes smallint NOT NULL,
     questions integer NOT NULL,
@@ -105,7 +114,7 @@ CREATE TABLE mx_host (
     PRIMARY KEY (run_id, bucket, host)
 ) PARTITION BY LIST (run_id);
 
-CREATE INDEX mx_host_failing ON mx_host (bucket)
+CREATE INDEX mx_host_failing ON mx_host (passes, last_asked)
     WHERE a_outcome IN ('bogus', 'servfail', 'unanswered', 'local_resolver')
         OR aaaa_outcome IN ('bogus', 'servfail', 'unanswered', 'local_resolver')
         OR tlsa_outcome IN ('bogus', 'servfail', 'unanswered', 'local_resolver')

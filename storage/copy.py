@@ -5,9 +5,9 @@ tabs or backslashes in a name are bytes like others). PostgreSQL's text holds ev
 character but NUL, which becomes U+FFFD here.
 
 A row is stored once: its key is the table's primary key, and a second row of the same key is
-a bug and fails the transaction. Later passes say `replace=True`: rows of the same keys go
+a bug and fails the transaction. Later lookups say `replace=True`: rows of the same keys go
 first, in the same transaction. A certificate is the same in every run, so a known one is
-left alone.
+left alone. A wanted MX host is stored with the domains that name it, and known ones stay.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import adbc_driver_manager
 import adbc_driver_postgresql.dbapi as adbc
@@ -23,9 +23,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from storage.database import adbc_trouble, is_adbc_lost
-from storage.schemas import CERTIFICATE, Table
+from storage.schemas import CERTIFICATE, WANTED_HOST, Table
 
 _PAUSE_S = 0.5
+
+
+class Stored(NamedTuple):
+    """How many rows were stored, and the buckets of MX hosts that nobody had wanted before."""
+
+    rows: int
+    wanted: frozenset[int]
 
 
 class Writer:
@@ -39,11 +46,12 @@ class Writer:
 
     async def store(
         self, parts: Sequence[tuple[Table, pa.RecordBatch]], *, replace: bool = False
-    ) -> int:
-        """Store the parts of one shard in one transaction; the number of rows.
+    ) -> Stored:
+        """Store the parts of one shard in one transaction.
 
         A lost connection is opened again for `patience_s`. Whether the transaction was
-        committed is not known then, so it is done again as with `replace`.
+        committed is not known then, so it is done again as with `replace`, and every MX host
+        of it counts as new.
 
         Raises LocalTrouble (no database, disk full); ValueError for a batch that does not
         have its table's schema, or rows of more than one run.
@@ -52,18 +60,25 @@ class Writer:
             _check(table, batch)
         filled = [(table, batch) for table, batch in parts if batch.num_rows]
         if not filled:
-            return 0
+            return Stored(0, frozenset())
         loop = asyncio.get_running_loop()
         deadline = time.monotonic() + self._patience_s
+        wanted: set[int] = set()
         while True:
             try:
-                await loop.run_in_executor(self._thread, self._store, filled, replace)
+                wanted |= await loop.run_in_executor(self._thread, self._store, filled, replace)
             except adbc_driver_manager.Error as fault:
                 if not is_adbc_lost(fault) or time.monotonic() > deadline:
                     raise adbc_trouble(fault, self._url) from None
             else:
-                return sum(batch.num_rows for _, batch in filled)
+                return Stored(sum(batch.num_rows for _, batch in filled), frozenset(wanted))
             replace = True
+            wanted |= {
+                int(str(bucket))
+                for table, batch in filled
+                if table == WANTED_HOST
+                for bucket in batch.column("bucket").to_pylist()
+            }
             await asyncio.sleep(_PAUSE_S)
 
     async def close(self) -> None:
@@ -75,14 +90,18 @@ class Writer:
         if connection is not None:
             connection.close()
 
-    def _store(self, parts: Sequence[tuple[Table, pa.RecordBatch]], replace: bool) -> None:
+    def _store(self, parts: Sequence[tuple[Table, pa.RecordBatch]], replace: bool) -> set[int]:
         if self._connection is None:
             self._connection = adbc.connect(self._url)
+        wanted: set[int] = set()
         try:
             with self._connection.cursor() as cursor:
                 for table, batch in parts:
                     if table == CERTIFICATE:
                         _insert_new(cursor, table, batch)
+                        continue
+                    if table == WANTED_HOST:
+                        wanted |= _insert_wanted(cursor, table, batch)
                         continue
                     if replace:
                         _delete(cursor, table, batch)
@@ -91,6 +110,7 @@ class Writer:
         except BaseException:
             self._close()  # whatever was begun is rolled back with it
             raise
+        return wanted
 
 
 @asynccontextmanager
@@ -131,6 +151,22 @@ def _insert_new(cursor: adbc.Cursor, table: Table, batch: pa.RecordBatch) -> Non
         f"INSERT INTO {table.name} SELECT * FROM {_as_rows(batch, 'new')} ON CONFLICT DO NOTHING",
         _in_one_row(batch),
     )
+
+
+def _insert_wanted(cursor: adbc.Cursor, table: Table, batch: pa.RecordBatch) -> set[int]:
+    """Insert MX hosts in the order of the key; the buckets of those that are new.
+
+    Of several domains that want a host, the one with the fewest hosts counts. A host stands
+    in the batch once.
+    """
+    cursor.execute(
+        f"INSERT INTO {_target(table, batch)} AS known SELECT * FROM {_as_rows(batch, 'new')}"
+        " ORDER BY bucket, host"
+        " ON CONFLICT (run_id, bucket, host) DO UPDATE SET hosts = excluded.hosts"
+        " WHERE excluded.hosts < known.hosts RETURNING bucket",
+        _in_one_row(batch),
+    )
+    return {int(row[0]) for row in cursor.fetchall()}
 
 
 _ARRAY_TYPE = {

@@ -103,12 +103,27 @@ DOMAIN_MX = Table(
     ("run_id", "bucket", "domain"),
 )
 
+WANTED_HOST = Table(
+    "wanted_host",
+    pa.schema(
+        [
+            *_RUN,
+            _required("host", pa.string()),
+            # how many MX hosts the domain has that wants it: of several, the one with fewest
+            _required("hosts", pa.int16()),
+        ]
+    ),
+    ("run_id", "bucket", "host"),
+)
+"""Which MX hosts the run's secure MX RRsets name: stored with the domains."""
+
 MX_HOST = Table(
     "mx_host",
     pa.schema(
         [
             *_RUN,
             _required("host", pa.string()),
+            _required("operator", pa.string()),  # its registrable domain, merged
             # HostStatus if DNS alone decides it; null: TLSA is there, the probe decides
             _optional("status", pa.string()),
             *_ASKED,
@@ -258,6 +273,7 @@ DOMAIN_VERDICT = Table(
 
 OBSERVATIONS = (
     DOMAIN_MX,
+    WANTED_HOST,
     MX_HOST,
     SMTP_PROBE,
     AUTHORITY,

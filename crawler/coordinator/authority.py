@@ -11,7 +11,7 @@ from crawler.coordinator.opted_out import without_opted_out
 from crawler.coordinator.shards import Shard
 from crawler.dns.client import Resolvers
 from crawler.scan import authority as authority_scan
-from storage import missing
+from storage import due
 from storage.schemas import AUTHORITY
 
 LONGEST_S = 120.0  # one name whose servers all drop, by UDP and TCP, the resolver's word included
@@ -34,7 +34,7 @@ async def authority(engine: Engine, resolvers: Resolvers) -> None:
 
     def ask(state: StagePass) -> AsyncIterator[Shard]:
         unexplained = engine.by_bucket(
-            lambda buckets, connection: missing.unexplained(connection, run, buckets), state
+            lambda buckets, connection: due.unexplained(connection, run, buckets), state
         )
         return without_opted_out(unexplained, "name", settings.probe.opt_out)
 

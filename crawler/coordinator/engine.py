@@ -29,6 +29,7 @@ from crawler.coordinator.node import Scan
 from crawler.coordinator.quarantine import set_aside
 from crawler.coordinator.settings import SurveySettings
 from crawler.coordinator.shards import Dispatcher, Progress, Shard
+from crawler.coordinator.wanted import wanted_hosts
 from crawler.dns.client import Resolvers
 from crawler.dns.settings import CanarySettings, ClientSettings, ResolverSettings
 from crawler.dns.unbound import Unbound
@@ -43,7 +44,7 @@ from dane.names import BUCKETS
 from storage.copy import Writer
 from storage.database import CLIENT_FAULTS, Connection, Pool, lost, patiently
 from storage.run import Run
-from storage.schemas import Table
+from storage.schemas import DOMAIN_MX, WANTED_HOST, Table
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -249,6 +250,8 @@ class Engine:
     ) -> None:
         async def keep(batches: Sequence[pa.RecordBatch]) -> None:
             parts = list(zip(work.tables, batches, strict=True))
+            if work.tables[0] == DOMAIN_MX and (hosts := wanted_hosts(batches[0])) is not None:
+                parts.append((WANTED_HOST, hosts))
             await self.writer.store(parts, replace=replace)
             rows = batches[0]
             self.canaries.add(looks_of(rows))

@@ -13,10 +13,8 @@ from crawler.coordinator.shards import Shard
 from crawler.dns.client import Resolvers
 from crawler.scan import hosts as hosts_scan
 from crawler.scan.context import LookupKind
-from storage import missing
+from storage import due
 from storage.schemas import MX_HOST
-
-FETCH_ROWS = 20_000
 
 
 async def hosts(
@@ -39,15 +37,14 @@ async def hosts(
 
     run = engine.run
 
-    async def first(state: StagePass) -> AsyncGenerator[Shard]:
-        async with engine.connection() as connection:
-            async for batch in missing.hosts(connection, run, FETCH_ROWS):
-                for shard in engine.spread([batch], engine.shard_rows(state.progress)):
-                    yield shard
+    def first(state: StagePass) -> AsyncGenerator[Shard]:
+        return engine.by_bucket(
+            lambda buckets, connection: due.hosts(connection, run, buckets), state
+        )
 
     def later(passes: int, state: StagePass) -> AsyncGenerator[Shard]:
         return engine.side_by_side(
-            lambda buckets, connection: missing.failing_hosts(connection, run, buckets, passes),
+            lambda buckets, connection: due.failing_hosts(connection, run, buckets, passes),
             state,
         )
 

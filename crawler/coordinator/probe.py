@@ -19,7 +19,7 @@ from crawler.scan import probe as probe_scan
 from crawler.scan.context import Family
 from crawler.smtp.etiquette import network
 from crawler.smtp.settings import ProbeSettings
-from storage import missing
+from storage import due
 from storage.schemas import CERTIFICATE, SMTP_PROBE
 
 FETCH_ROWS = 20_000
@@ -45,7 +45,7 @@ async def probe(
         async with engine.connection() as connection:
             found = [
                 batch
-                async for batch in missing.probes(
+                async for batch in due.probes(
                     connection,
                     run,
                     attempt,
@@ -88,7 +88,7 @@ async def _any_left(engine: Engine, attempt: int, operator: Callable[[str], str]
     """Is there anything that the attempts before did not settle?"""
     names = engine.settings.probe.names_per_key
     async with engine.connection() as connection:
-        async for _ in missing.probes(
+        async for _ in due.probes(
             connection, engine.run, attempt, 1, operator=operator, names_per_key=names
         ):
             return True

@@ -11,7 +11,7 @@ from crawler.coordinator.shards import Shard
 from crawler.dns.client import Resolvers
 from crawler.scan import resolve as resolve_scan
 from crawler.scan.context import LookupKind
-from storage import missing
+from storage import due
 from storage.schemas import DOMAIN_MX
 
 
@@ -41,16 +41,14 @@ async def resolve(
     def first(state: StagePass) -> AsyncGenerator[Shard]:
         return left(
             engine.by_bucket(
-                lambda buckets, connection: missing.domains(connection, run, buckets), state
+                lambda buckets, connection: due.domains(connection, run, buckets), state
             )
         )
 
     def later(passes: int, state: StagePass) -> AsyncGenerator[Shard]:
         return left(
             engine.side_by_side(
-                lambda buckets, connection: missing.failing_domains(
-                    connection, run, buckets, passes
-                ),
+                lambda buckets, connection: due.failing_domains(connection, run, buckets, passes),
                 state,
             )
         )

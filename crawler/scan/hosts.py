@@ -36,7 +36,7 @@ MOST_ADDRESSES = 32
 NEAR_EXPIRY_S = 72 * 3600
 
 _COLUMNS = (
-    *("run_id", "bucket", "host", "status"),
+    *("run_id", "bucket", "host", "operator", "status"),
     *ASKED,
     *("a_outcome", "a_secure", "aaaa_outcome", "aaaa_secure", "addresses", "address_total"),
     *("cname_chain", "cname_secure", "first_cname_secure"),
@@ -90,6 +90,7 @@ def scan(shard: pa.RecordBatch, context: ScanContext) -> pa.RecordBatch:
             context.run_id,
             buckets[index],
             host.name,
+            operator(host.name, table),
             host.status,
             *previous_answers.asked(index, times, _telling(host)),
             *_facts(host, times),

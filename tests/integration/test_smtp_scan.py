@@ -15,6 +15,7 @@ import trio
 import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from storage.missing import ASK_PROBE
 
 import crawler.scan
 from crawler.scan import probe
@@ -22,7 +23,6 @@ from crawler.smtp.settings import ProbeSettings
 from dane import tlsa
 from dane.faults import UsageFault
 from dane.names import bucket
-from storage.missing import ASK_PROBE
 from storage.schemas import CERTIFICATE, SMTP_PROBE
 from tests.smtp_servers import EHLO, SMTP, Town, hangs_up, never_answers, tls_context
 from tests.support.contexts import scan_context

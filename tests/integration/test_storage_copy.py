@@ -14,12 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dane.faults import LocalTrouble
+from dane.names import bucket
 from storage import run
 from storage.copy import Writer, writer
 from storage.database import Connection, patiently, pool
 from storage.read import query
 from storage.run import Run, RunKind
-from storage.schemas import CERTIFICATE, DOMAIN_MX, MX_HOST, OBSERVATIONS, Table
+from storage.schemas import CERTIFICATE, DOMAIN_MX, MX_HOST, OBSERVATIONS, WANTED_HOST, Table
 from tests.storage_rows import ASKED, batch_of
 
 pytestmark = pytest.mark.asyncio
@@ -54,7 +55,7 @@ async def test_what_is_stored_comes_back(
         field.name: _something(field.type) for field in table.schema if field.name not in table.key
     }
     batch = batch_of(table, current.run_id, {key: "a.example"}, {key: "b.example", **full})
-    assert await store.store([(table, batch)]) == 2
+    assert (await store.store([(table, batch)])).rows == 2
     assert await _rows(connection, table) == batch
 
 
@@ -117,8 +118,25 @@ async def test_a_known_certificate_is_left_alone(connection: Connection, store: 
     assert [tuple(row) for row in rows] == [("00ff", b"\x00\x01\\x", 1)]
 
 
+async def test_a_wanted_host_is_stored_once_and_the_domain_with_fewest_hosts_counts(
+    connection: Connection, store: Writer, current: Run
+) -> None:
+    def wanted(**hosts: int) -> pa.RecordBatch:
+        rows = [{"host": f"{host}.net", "hosts": count} for host, count in hosts.items()]
+        return batch_of(WANTED_HOST, current.run_id, *rows)
+
+    first = await store.store([(WANTED_HOST, wanted(a=3, b=2))])
+    assert first.wanted == {bucket("a.net"), bucket("b.net")}
+    again = await store.store([(WANTED_HOST, wanted(b=5, c=1))])
+    assert again.wanted == {bucket("c.net")}
+    await store.store([(WANTED_HOST, wanted(a=1))])
+    rows = await connection.fetch("SELECT host, hosts FROM wanted_host ORDER BY host")
+    assert [tuple(row) for row in rows] == [("a.net", 1), ("b.net", 2), ("c.net", 1)]
+
+
 async def test_nothing_is_nothing(store: Writer, current: Run) -> None:
-    assert await store.store([(DOMAIN_MX, batch_of(DOMAIN_MX, current.run_id))]) == 0
+    nothing = await store.store([(DOMAIN_MX, batch_of(DOMAIN_MX, current.run_id))])
+    assert nothing.rows == 0
 
 
 async def test_a_batch_of_another_shape_is_refused(store: Writer, current: Run) -> None:

@@ -36,7 +36,7 @@ from storage.database import Connection, connection, pool
 from storage.run import RunKind
 from storage.schemas import DOMAIN_MX
 from tests.integration.dns_world import free_port
-from tests.integration.test_storage_missing import delegate
+from tests.integration.test_storage_due import delegate
 from tests.storage_rows import batch_of
 
 # nobody is asked anything here, and if somebody were, it would be this machine

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from crawler.coordinator.quarantine import set_aside
-from storage import missing
+from storage import due
 from storage import run as runs
 from storage.assessment import DOMAIN
 from storage.copy import writer
@@ -38,7 +38,7 @@ PROBE: dict[str, Any] = {
 CASES: list[tuple[Table, pa.Schema, dict[str, Any], str, str, str]] = [
     (
         DOMAIN_MX,
-        missing.ASK_DOMAIN,
+        due.ASK_DOMAIN,
         {"bucket": 1, "domain": "a.example", "ns": []},
         "outcome",
         "unanswered",
@@ -46,7 +46,7 @@ CASES: list[tuple[Table, pa.Schema, dict[str, Any], str, str, str]] = [
     ),
     (
         MX_HOST,
-        missing.ASK_HOST,
+        due.ASK_HOST,
         {"bucket": 1, "host": "mx.example"},
         "status",
         "local_error",
@@ -54,7 +54,7 @@ CASES: list[tuple[Table, pa.Schema, dict[str, Any], str, str, str]] = [
     ),
     (
         SMTP_PROBE,
-        missing.ASK_PROBE,
+        due.ASK_PROBE,
         PROBE,
         "status",
         "local_error_smtp",
@@ -62,7 +62,7 @@ CASES: list[tuple[Table, pa.Schema, dict[str, Any], str, str, str]] = [
     ),
     (
         AUTHORITY,
-        missing.ASK_AUTHORITY,
+        due.ASK_AUTHORITY,
         {"bucket": 1, "name": "a.example", "rrtype": "MX", "ns": []},
         "note",
         "not asked: our own fault",
@@ -70,7 +70,7 @@ CASES: list[tuple[Table, pa.Schema, dict[str, Any], str, str, str]] = [
     ),
     (
         HOST_VERDICT,
-        missing.ASK_HOST,
+        due.ASK_HOST,
         {"bucket": 1, "host": "mx.example"},
         "status",
         "local_error",

@@ -1,6 +1,6 @@
-"""What is missing: milliseconds a bucket, with a large delegation table and a run half done.
+"""What is due: milliseconds a bucket, with a large delegation table and a run half done.
 
-    python -m bench.missing [--names 1000000]
+    python -m bench.due [--names 1000000]
 
 A bucket is to cost 1 to 2 ms of PostgreSQL's time at 5 million names (1 200 a bucket), whatever
 the size of the run. The reference, in the same run, is to read a bucket's names by their key.
@@ -17,19 +17,20 @@ from pathlib import Path
 import pyarrow as pa
 
 from bench.copy import domain, shards
+from crawler.coordinator.wanted import wanted_hosts
 from dane.names import BUCKETS, bucket
 from danesurvey.embedded import running
-from storage import assessment, missing, run
+from storage import assessment, due, run
 from storage.copy import writer
 from storage.database import Connection, connection
 from storage.migrate import upgrade
 from storage.read import query
 from storage.run import RunKind
-from storage.schemas import DOMAIN_MX
+from storage.schemas import DOMAIN_MX, WANTED_HOST
 
 _SAMPLE = range(0, BUCKETS, 41)
 _SHARD = 20_000
-_KEY = missing.ASK_DOMAIN.empty_table().select(["bucket", "domain"]).schema
+_KEY = due.ASK_DOMAIN.empty_table().select(["bucket", "domain"]).schema
 
 
 async def milliseconds(ask: Callable[[range], Awaitable[pa.RecordBatch]]) -> tuple[float, float]:
@@ -71,10 +72,10 @@ async def measure(url: str, names: int) -> None:
             )
 
         async def domains(buckets: range) -> pa.RecordBatch:
-            return await missing.domains(opened, current, buckets)
+            return await due.domains(opened, current, buckets)
 
         async def failing(buckets: range) -> pa.RecordBatch:
-            return await missing.failing_domains(opened, current, buckets, 2)
+            return await due.failing_domains(opened, current, buckets, 2)
 
         async def unassessed(buckets: range) -> pa.RecordBatch:
             rows, _ = await assessment.domains(opened, current, buckets)
@@ -95,10 +96,11 @@ async def measure(url: str, names: int) -> None:
         await report("domains, all done", domains)
         await report("failing domains, none", failing)
         await report("domains without a verdict, all", unassessed)
-        began = time.perf_counter()
-        found = [batch.num_rows async for batch in missing.hosts(opened, current, _SHARD)]
-        took_ms = 1000 * (time.perf_counter() - began)
-        print(f"{'hosts, all at once':34} {took_ms:8.0f} ms   {sum(found):8} rows")
+        for batch in batches:
+            hosts = wanted_hosts(batch)
+            if hosts is not None:
+                await store.store([(WANTED_HOST, hosts)])
+        await report("hosts", lambda buckets: due.hosts(opened, current, buckets))
 
 
 def main() -> None:

@@ -1,11 +1,7 @@
-"""What a run has no row of yet: the one question that every stage asks.
+"""Which rows of a run are due: the one question that every stage asks.
 
-Asked bucket by bucket with the key, never of a whole table a shard. Later passes are the
-same question of the rows that fail. MX hosts and probe targets come from rows of other
-buckets than their own, so they are asked for once a stage, in one scan whose result waits in
-a cursor on the server (WITH HOLD: no transaction is open meanwhile).
-
-The questions are the `.sql` files beside this module. $1 is the run everywhere.
+Asked bucket by bucket with the key, never of a whole table a shard. The questions are the
+`.sql` files beside this module; each says which index carries it. $1 is the run everywhere.
 """
 
 import functools
@@ -22,7 +18,7 @@ from dane.outcomes import DomainStatus, HostStatus
 from storage.database import Connection
 from storage.read import query, to_batch
 from storage.run import Run, RunKind, runs_before
-from storage.schemas import AUTHORITY, DOMAIN_MX, MX_HOST, NAMES, SMTP_PROBE
+from storage.schemas import AUTHORITY, DOMAIN_MX, MX_HOST, NAMES, SMTP_PROBE, WANTED_HOST
 
 _cursors = itertools.count(1)
 _EARLIER = ("passes", "first_asked", "ede_code", "ede_text")
@@ -109,7 +105,7 @@ _ASK_AGAIN = (
 
 @functools.cache
 def _sql(name: str) -> str:
-    return (importlib.resources.files("storage") / f"missing_{name}.sql").read_text("utf-8")
+    return (importlib.resources.files("storage.due") / f"{name}.sql").read_text("utf-8")
 
 
 async def domains(connection: Connection, run: Run, buckets: range) -> pa.RecordBatch:
@@ -142,14 +138,30 @@ async def failing_domains(
     )
 
 
-async def hosts(connection: Connection, run: Run, rows: int) -> AsyncIterator[pa.RecordBatch]:
-    """MX hosts of the run's secure MX RRsets that have no row, `rows` a batch (ASK_HOST).
+async def hosts(connection: Connection, run: Run, buckets: range) -> pa.RecordBatch:
+    """MX hosts of the run's secure MX RRsets that have no row (ASK_HOST)."""
+    return await query(
+        connection,
+        _sql("hosts"),
+        run.run_id,
+        buckets.start,
+        buckets.stop,
+        schema=ASK_HOST,
+    )
 
-    Each host once. The connection is in use until the iterator is exhausted or closed.
+
+async def unwanted_hosts(
+    connection: Connection, run: Run, rows: int
+) -> AsyncIterator[pa.RecordBatch]:
+    """MX hosts that `wanted_host` lacks, `rows` a batch (WANTED_HOST): none, see its `.sql`.
+
+    The connection is in use until the iterator is exhausted or closed.
     """
-    async for found in _held(connection, _sql("hosts"), rows, run.run_id):
-        keys = [row["host"] for row in found]
-        yield to_batch([(bucket(key), key, None, None, None, None) for key in keys], ASK_HOST)
+    async for lacking in _held(connection, _sql("unwanted_hosts"), rows, run.run_id):
+        yield to_batch(
+            [(run.run_id, bucket(row["host"]), row["host"], row["hosts"]) for row in lacking],
+            WANTED_HOST.schema,
+        )
 
 
 async def failing_hosts(
@@ -187,7 +199,7 @@ async def probes(
         again = [status.value for status in _ASK_AGAIN]
         earlier = await runs_before(connection, run.run_id, _EARLIER_RUNS)
         async for found in _held(
-            connection, _sql("probes_again"), rows, run.run_id, attempt, again, earlier
+            connection, _sql("targets_again"), rows, run.run_id, attempt, again, earlier
         ):
             yield to_batch(found, ASK_PROBE)
         return
@@ -196,7 +208,7 @@ async def probes(
     names: dict[str, set[str]] = {}
     key: tuple[str, str] | None = None
     held: list[Sequence[Any]] = []
-    async for found in _held(connection, _sql("probes"), rows, run.run_id):
+    async for found in _held(connection, _sql("targets"), rows, run.run_id):
         for row in found:
             address, digest, sni, host = (
                 row[name] for name in ("address", "tlsa_digest", "sni", "host")
@@ -235,7 +247,7 @@ async def unexplained(connection: Connection, run: Run, buckets: range) -> pa.Re
     """Names whose lookup failed and whose authorities were not asked (ASK_AUTHORITY)."""
     return await query(
         connection,
-        _sql("authorities"),
+        _sql("failures"),
         run.run_id,
         buckets.start,
         buckets.stop,
@@ -250,7 +262,7 @@ async def _held(
 
     It is closed at the end, and otherwise with the connection, or when a pool gets that back.
     """
-    name = f"missing_{next(_cursors)}"
+    name = f"due_{next(_cursors)}"
     await connection.execute(f"DECLARE {name} CURSOR WITH HOLD FOR {sql}", *arguments)
     while found := await connection.fetch(f"FETCH {rows} FROM {name}"):
         yield found

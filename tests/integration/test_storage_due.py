@@ -6,8 +6,9 @@ import pyarrow as pa
 import pytest
 import pytest_asyncio
 
+from crawler.coordinator.wanted import wanted_hosts
 from dane.names import BUCKETS, bucket
-from storage import missing, run
+from storage import due, run
 from storage.copy import Writer, writer
 from storage.database import Connection
 from storage.run import Run, RunKind
@@ -18,6 +19,7 @@ from storage.schemas import (
     DOMAIN_VERDICT,
     MX_HOST,
     SMTP_PROBE,
+    WANTED_HOST,
 )
 from tests.storage_rows import ASKED, batch_of
 
@@ -61,20 +63,20 @@ async def test_domains_without_a_row(connection: Connection, store: Writer, curr
         " UPDATE delegation SET missing_since = later.snapshot_id FROM later"
         " WHERE domain = 'gone.example'"
     )
-    asked = await missing.domains(connection, current, ALL)
-    assert asked.schema == missing.ASK_DOMAIN
+    asked = await due.domains(connection, current, ALL)
+    assert asked.schema == due.ASK_DOMAIN
     assert names(asked, "domain") == ["a.example", "b.example"]
     assert asked.column("ns").to_pylist() == [["ns1.example", "ns2.example"]] * 2
     assert asked.column("passes").null_count == 2
 
     await store.store([(DOMAIN_MX, batch_of(DOMAIN_MX, current.run_id, {"domain": "a.example"}))])
     one = bucket("b.example")
-    assert names(await missing.domains(connection, current, ALL), "domain") == ["b.example"]
-    assert names(await missing.domains(connection, current, range(one, one + 1)), "domain") == [
+    assert names(await due.domains(connection, current, ALL), "domain") == ["b.example"]
+    assert names(await due.domains(connection, current, range(one, one + 1)), "domain") == [
         "b.example"
     ]
-    assert not names(await missing.domains(connection, current, range(one)), "domain")
-    assert not names(await missing.domains(connection, current, range(one + 1, BUCKETS)), "domain")
+    assert not names(await due.domains(connection, current, range(one)), "domain")
+    assert not names(await due.domains(connection, current, range(one + 1, BUCKETS)), "domain")
 
 
 async def test_rows_of_another_run_do_not_count(
@@ -84,7 +86,7 @@ async def test_rows_of_another_run_do_not_count(
     await store.store([(DOMAIN_MX, batch_of(DOMAIN_MX, current.run_id, {"domain": "a.example"}))])
     await run.finish(connection, current.run_id)
     following = await run.create(connection, RunKind.FULL, {})
-    assert names(await missing.domains(connection, following, ALL), "domain") == ["a.example"]
+    assert names(await due.domains(connection, following, ALL), "domain") == ["a.example"]
 
 
 async def test_a_chosen_run_asks_what_the_base_found(
@@ -104,10 +106,10 @@ async def test_a_chosen_run_asks_what_the_base_found(
 
     daily = await run.create(connection, RunKind.DANE, {})
     wanted = ["broken.example", "dane.example", "failed.example"]
-    assert names(await missing.domains(connection, daily, ALL), "domain") == wanted
+    assert names(await due.domains(connection, daily, ALL), "domain") == wanted
     row = batch_of(DOMAIN_MX, daily.run_id, {"domain": "dane.example"})
     await store.store([(DOMAIN_MX, row)])
-    assert names(await missing.domains(connection, daily, ALL), "domain") == [
+    assert names(await due.domains(connection, daily, ALL), "domain") == [
         "broken.example",
         "failed.example",
     ]
@@ -115,7 +117,7 @@ async def test_a_chosen_run_asks_what_the_base_found(
 
     await store.store([(DOMAIN_VERDICT, batch_of(DOMAIN_VERDICT, daily.run_id, *verdicts[:2]))])
     suspects = await run.create(connection, RunKind.SUSPECTS, {})
-    assert names(await missing.domains(connection, suspects, ALL), "domain") == ["broken.example"]
+    assert names(await due.domains(connection, suspects, ALL), "domain") == ["broken.example"]
 
 
 async def test_failing_domains_come_with_what_the_first_pass_saw(
@@ -137,8 +139,8 @@ async def test_failing_domains_come_with_what_the_first_pass_saw(
         {"domain": "twice.example", "outcome": "servfail", "passes": 2},
     ]
     await store.store([(DOMAIN_MX, batch_of(DOMAIN_MX, current.run_id, *rows))])
-    asked = await missing.failing_domains(connection, current, ALL, 2)
-    assert asked.schema == missing.ASK_DOMAIN
+    asked = await due.failing_domains(connection, current, ALL, 2)
+    assert asked.schema == due.ASK_DOMAIN
     assert names(asked, "domain") == [
         "bogus.example",
         "local-resolver.example",
@@ -153,37 +155,45 @@ async def test_failing_domains_come_with_what_the_first_pass_saw(
         "ede_code": 7,
         "ede_text": "signature expired",
     }
-    assert (
-        asked.num_rows + 1 == (await missing.failing_domains(connection, current, ALL, 3)).num_rows
-    )
+    assert asked.num_rows + 1 == (await due.failing_domains(connection, current, ALL, 3)).num_rows
 
 
 async def test_hosts_of_secure_mx_each_once(
     connection: Connection, store: Writer, current: Run
 ) -> None:
-    await store.store(
-        [
-            (
-                DOMAIN_MX,
-                batch_of(
-                    DOMAIN_MX,
-                    current.run_id,
-                    {"domain": "a.example", "secure": True, "mx_host": ["mx1.net", "mx2.net"]},
-                    {"domain": "b.example", "secure": True, "mx_host": ["mx2.net", "seen.net"]},
-                    {"domain": "null.example", "secure": True, "mx_host": ["."]},
-                    {"domain": "mixed.example", "secure": True, "mx_host": [".", "mx3.net"]},
-                    {"domain": "plain.example", "secure": False, "mx_host": ["insecure.net"]},
-                ),
-            ),
-            (MX_HOST, batch_of(MX_HOST, current.run_id, {"host": "seen.net"})),
-        ]
+    domains = batch_of(
+        DOMAIN_MX,
+        current.run_id,
+        {"domain": "a.example", "secure": True, "mx_host": ["mx1.net", "mx2.net"]},
+        {"domain": "b.example", "secure": True, "mx_host": ["mx2.net", "seen.net"]},
+        {"domain": "null.example", "secure": True, "mx_host": ["."]},
+        {"domain": "mixed.example", "secure": True, "mx_host": [".", "mx3.net"]},
+        {"domain": "sole.example", "secure": True, "mx_host": ["mx3.net"]},
+        {"domain": "plain.example", "secure": False, "mx_host": ["insecure.net"]},
     )
-    batches = [batch async for batch in missing.hosts(connection, current, 2)]
-    assert [batch.num_rows for batch in batches] == [2, 2]
-    assert all(batch.schema == missing.ASK_HOST for batch in batches)
-    asked = pa.Table.from_batches(batches).to_pylist()
-    assert sorted(row["host"] for row in asked) == [".", "mx1.net", "mx2.net", "mx3.net"]
-    assert all(row["bucket"] == bucket(row["host"]) for row in asked)
+    await store.store(
+        [(DOMAIN_MX, domains), (MX_HOST, batch_of(MX_HOST, current.run_id, {"host": "seen.net"}))]
+    )
+    lacking = [batch async for batch in due.unwanted_hosts(connection, current, 2)]
+    assert [batch.num_rows for batch in lacking] == [2, 2, 1]
+    wanted = wanted_hosts(domains)
+    assert wanted is not None
+    told = {row["host"]: row["hosts"] for row in wanted.to_pylist()}
+    assert told == {".": 2, "mx1.net": 2, "mx2.net": 2, "mx3.net": 1, "seen.net": 2}
+    assert sorted(wanted.to_pylist(), key=str) == sorted(
+        (row for batch in lacking for row in batch.to_pylist()), key=str
+    )
+    await store.store([(WANTED_HOST, wanted)])
+    assert not [batch async for batch in due.unwanted_hosts(connection, current, 2)]
+    asked = await due.hosts(connection, current, ALL)
+    assert asked.schema == due.ASK_HOST
+    assert sorted(row["host"] for row in asked.to_pylist()) == [
+        ".",
+        "mx1.net",
+        "mx2.net",
+        "mx3.net",
+    ]
+    assert all(row["bucket"] == bucket(row["host"]) for row in asked.to_pylist())
 
 
 async def test_a_question_left_early_does_not_hinder_the_next(
@@ -193,10 +203,10 @@ async def test_a_question_left_early_does_not_hinder_the_next(
         {"domain": f"d{i}.example", "secure": True, "mx_host": [f"mx{i}.net"]} for i in range(4)
     ]
     await store.store([(DOMAIN_MX, batch_of(DOMAIN_MX, current.run_id, *rows))])
-    async for batch in missing.hosts(connection, current, 1):
+    async for batch in due.unwanted_hosts(connection, current, 1):
         assert batch.num_rows == 1
         break
-    assert len(await all_of(missing.hosts(connection, current, 3))) == 4
+    assert len(await all_of(due.unwanted_hosts(connection, current, 3))) == 4
 
 
 @pytest.mark.parametrize(
@@ -216,7 +226,7 @@ async def test_hosts_are_asked_again_while_a_lookup_fails(
 ) -> None:
     host = {"host": "mx.net", "passes": 1, **row}
     await store.store([(MX_HOST, batch_of(MX_HOST, current.run_id, host))])
-    asked = await missing.failing_hosts(connection, current, ALL, 2)
+    asked = await due.failing_hosts(connection, current, ALL, 2)
     assert names(asked, "host") == (["mx.net"] if again else [])
 
 
@@ -238,9 +248,7 @@ async def _probes(
     connection: Connection, current: Run, attempt: int, names_per_key: int = 20
 ) -> set[tuple[object, ...]]:
     rows = await all_of(
-        missing.probes(
-            connection, current, attempt, 2, operator=_operator, names_per_key=names_per_key
-        )
+        due.probes(connection, current, attempt, 2, operator=_operator, names_per_key=names_per_key)
     )
     assert all(row["attempt"] == attempt for row in rows)
     assert all(row["bucket"] == bucket(str(row["address"])) for row in rows)
@@ -293,7 +301,7 @@ async def test_names_are_sampled_the_same_way_after_some_were_done(
 
     async def asked() -> list[dict[str, object]]:
         return await all_of(
-            missing.probes(connection, current, 1, 3, operator=operator, names_per_key=5)
+            due.probes(connection, current, 1, 3, operator=operator, names_per_key=5)
         )
 
     sample = await asked()
@@ -367,9 +375,7 @@ async def test_a_mismatch_is_asked_again_with_the_certificates_of_earlier_runs(
         {"status": "mismatch", "chain": ["new", "ca"]},
         {"status": "tempfail", "sni": "mx3.net"},
     )
-    rows = await all_of(
-        missing.probes(connection, third, 2, 10, operator=_operator, names_per_key=1)
-    )
+    rows = await all_of(due.probes(connection, third, 2, 10, operator=_operator, names_per_key=1))
     assert {row["sni"]: row["earlier"] for row in rows} == {
         "mx.net": [b"second", b"first"],
         "mx3.net": [],
@@ -406,8 +412,8 @@ async def test_failures_whose_authorities_were_not_asked(
             ),
         ]
     )
-    asked = await missing.unexplained(connection, current, ALL)
-    assert asked.schema == missing.ASK_AUTHORITY
+    asked = await due.unexplained(connection, current, ALL)
+    assert asked.schema == due.ASK_AUTHORITY
     assert {(row["name"], row["rrtype"], *row["ns"]) for row in asked.to_pylist()} == {
         ("bogus.example", "MX", "ns1.example", "ns2.example"),
         ("mx.net", "A"),
@@ -418,5 +424,5 @@ async def test_failures_whose_authorities_were_not_asked(
     }
     done = [{"name": "bogus.example", "rrtype": "MX"}, {"name": "mx.net", "rrtype": "A"}]
     await store.store([(AUTHORITY, batch_of(AUTHORITY, current.run_id, *done))])
-    left = await missing.unexplained(connection, current, ALL)
+    left = await due.unexplained(connection, current, ALL)
     assert set(left["rrtype"].to_pylist()) == {"TLSA"}
