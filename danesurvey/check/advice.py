@@ -127,7 +127,10 @@ CAUSE: dict[MismatchCause, str] = {
     MismatchCause.WRONG_SELECTOR: "its data fits a certificate of the chain under another selector",
     MismatchCause.WRONG_MATCHING_TYPE: "its data fits a certificate of the chain under another "
     "matching type",
+    MismatchCause.PEM_DIGEST: "it is the digest of a PEM text, not of the DER that the text encodes",
     MismatchCause.STALE_CERTIFICATE: "it fits a certificate that this server showed before",
+    MismatchCause.RETIRED_ISSUER: "it is of an authority that issued the server's certificates "
+    "before; the present one comes from another",
     MismatchCause.TA_NOT_SENT: "the trust anchor is not in the chain that the server sends",
     MismatchCause.CHAIN_INVALID: "its trust anchor is sent, but the path to it is not valid",
     MismatchCause.EMPTY_DIGEST: "it is the digest of nothing",
@@ -193,6 +196,11 @@ DEFECT: dict[Defect, str] = {
     Defect.TA_SPKI: "a 2 1 x record: 2 0 1 is read by more senders",
     Defect.WILDCARD_TLSA: "the records come from a wildcard",
     Defect.SINGLE_RECORD: "one usable record: fine, until the key changes",
+    Defect.ANCHOR_NOT_SENT: "the trust anchor of a 2 x 0 record is not sent: senders that look for "
+    "it in the chain do not find it (RFC 7672, 3.1.2)",
+    Defect.LEFTOVER_RECORD: "a record of a certificate that this server has not shown for 30 days",
+    Defect.TLSA_ALIAS_DANGLING: "the TLSA records' name is an alias (CNAME) to a name without TLSA "
+    "records",
     Defect.TLSA_INSECURE: "TLSA records that are not signed, and so count for nothing",
     Defect.ENT_DENIED: "a resolver that minimises query names is told that _tcp does not exist: "
     "its users see no TLSA records, or an error",
