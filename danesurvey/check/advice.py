@@ -70,6 +70,7 @@ INFORMATION = frozenset(
         Defect.DUPLICATE,
         Defect.MX_ALIAS,
         Defect.NSEC3_ITERATIONS,
+        Defect.LEFTOVER_RECORD,
     }
 )
 """Worth telling; no reason to warn."""
@@ -127,7 +128,7 @@ CAUSE: dict[MismatchCause, str] = {
     MismatchCause.WRONG_SELECTOR: "its data fits a certificate of the chain under another selector",
     MismatchCause.WRONG_MATCHING_TYPE: "its data fits a certificate of the chain under another "
     "matching type",
-    MismatchCause.PEM_DIGEST: "it is the digest of a PEM text, not of the DER that the text encodes",
+    MismatchCause.PEM_DIGEST: "it is the digest of a PEM text, not of the DER in it",
     MismatchCause.STALE_CERTIFICATE: "it fits a certificate that this server showed before",
     MismatchCause.RETIRED_ISSUER: "it is of an authority that issued the server's certificates "
     "before; the present one comes from another",
