@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -52,6 +52,15 @@ class Column:
         return descriptor
 
 
+class Partitioned(Protocol):
+    """What a table's partition is made of."""
+
+    @property
+    def month(self) -> str: ...
+
+    def partition(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True)
 class PublishedTable:
     """One table of the data set; `key` is unique and is the order of its rows."""
@@ -61,6 +70,11 @@ class PublishedTable:
     description: str
     key: tuple[str, ...]
     columns: tuple[Column, ...]
+    by_year: bool = False  # one file a year with all runs of it, instead of one directory a run
+
+    def partition(self, run: "Partitioned") -> str:
+        """Where the rows of a run are, below the table's directory."""
+        return f"year={run.month[:4]}" if self.by_year else run.partition()
 
     @property
     def path(self) -> str:

@@ -7,7 +7,6 @@ set. `public/manifest.json` is the same without anything restricted, so that `pu
 can be handed on as it is. No secret and no time of publication is in it.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,13 +19,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from dane.faults import LocalTrouble, Refused
+from dane.faults import Refused
 from reports.columns import Access, PublishedTable
-from reports.dataset import Dataset, Files, RunKey, replace_file
+from reports.dataset import NAME, Dataset, Files, RunKey, make_directory, replace_file, sha256
 from reports.dictionary import SCHEMA_VERSION, TABLES
 from storage.run import RunKind
 
-NAME = "manifest.json"
 _SOFTWARE = ("danesurvey", "duckdb", "pyarrow", "publicsuffixlist", "cryptography")
 
 # Settings are published by this list, so that a new setting is private until it is named.
@@ -76,16 +74,16 @@ class RunEntry:
     rows: Mapping[str, int]  # by "access/table"
 
 
-def file_entries(files: Files, table: PublishedTable) -> list[dict[str, Any]]:
-    """The table's files with bytes, SHA-256 and rows; paths relative to the data set."""
+def file_entries(dataset: Dataset, paths: Iterable[Path]) -> list[dict[str, Any]]:
+    """Files of the data set with bytes, SHA-256 and rows; paths relative to it."""
     return [
         {
-            "path": part.relative_to(files.root).as_posix(),
-            "bytes": part.stat().st_size,
-            "hash": f"sha256:{_sha256(part)}",
-            "rows": pq.read_metadata(part).num_rows,
+            "path": path.relative_to(dataset.directory).as_posix(),
+            "bytes": path.stat().st_size,
+            "hash": f"sha256:{sha256(path)}",
+            "rows": pq.read_metadata(path).num_rows,
         }
-        for part in files.parts(table)
+        for path in paths
     ]
 
 
@@ -145,7 +143,7 @@ def runs(dataset: Dataset) -> list[RunEntry]:
             datetime.fromisoformat(one["started"]),
             one["rows"],
         )
-        for one in read(dataset)["runs"]
+        for one in dataset.manifest()["runs"]
     ]
     return sorted(entries, key=lambda entry: (entry.started, entry.key))
 
@@ -176,31 +174,23 @@ def vantage(dataset: Dataset, key: RunKey) -> str:
     """The name of the network that a run looked from; empty if the survey gave none."""
     return next(
         str(one.get("vantage", ""))
-        for one in read(dataset)["runs"]
+        for one in dataset.manifest()["runs"]
         if (one["month"], one["run"]) == (key.month, key.run_id)
     )
 
 
-def read(dataset: Dataset) -> dict[str, Any]:
-    """The manifest; one without runs where nothing has been published yet.
+def begin(dataset: Dataset) -> None:
+    """A manifest without runs where there is none yet: from now on, a file that no manifest
+    names is one that a killed publication left."""
+    if not (dataset.directory / NAME).exists():
+        _write(dataset, [], {})
 
-    Raises Refused for a file that is no manifest of this schema's major version.
-    """
-    path = dataset.directory / NAME
-    try:
-        found = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return {"resources": [], "runs": []}
-    except OSError as error:
-        raise LocalTrouble(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise Refused(f"{path} is not JSON: {error}") from error
-    if not isinstance(found, dict) or not {"resources", "runs"} <= found.keys():
-        raise Refused(f"{path} is not a manifest of a danesurvey data set")
-    theirs = str(found.get("version", ""))
-    if theirs.partition(".")[0] != SCHEMA_VERSION.partition(".")[0]:
-        raise Refused(f"{path} has schema version {theirs!r}; this software knows {SCHEMA_VERSION}")
-    return found
+
+def take(dataset: Dataset, staged: Files, entry: Mapping[str, Any]) -> None:
+    """Publish a staged run: its files move to where they stay, then the manifest names them."""
+    begin(dataset)
+    placed = {table: dataset.place(staged, table) for table in TABLES}
+    add(dataset, entry, {table: file_entries(dataset, placed[table]) for table in TABLES})
 
 
 def add(
@@ -208,24 +198,37 @@ def add(
     entry: Mapping[str, Any],
     files: Mapping[PublishedTable, Sequence[Mapping[str, Any]]],
 ) -> None:
-    """Put a run into both manifests, in place of what they said of it before."""
-    found = read(dataset)
-    key = (entry["month"], entry["run"])
-    others = [one for one in found["runs"] if (one["month"], one["run"]) != key]
+    """Put a run into both manifests, in place of what they said of it before.
+
+    Each is renamed into place, the public one first. Files of either stay until neither
+    names them, so a reader of one sees the whole old publication or the whole new one.
+    """
+    found = dataset.manifest()
+    key = RunKey(entry["month"], entry["run"])
+    others = [one for one in found["runs"] if one["run"] != key.run_id]
     entries = sorted([*others, entry], key=lambda one: (one["started"], one["run"]))
-    partition = f"/{RunKey(*key).partition()}/"
-    known = {
-        one["name"]: [file for file in one["files"] if partition not in file["path"]]
+    run = f"/run={key.run_id}/"
+    known: dict[str, list[Mapping[str, Any]]] = {
+        one["name"]: [file for file in one["files"] if run not in file["path"]]
         for one in found["resources"]
     }
     for table in TABLES:
+        year = f"/{table.partition(key)}/"
         known[_resource_name(table)] = [
-            *known.get(_resource_name(table), ()),
-            *(dict(file) for file in files[table]),
+            *(one for one in known.get(_resource_name(table), ()) if year not in one["path"]),
+            *files[table],
         ]
-    replace_file(
-        dataset.directory / Access.PUBLIC / NAME, _encode(entries, known, (Access.PUBLIC,))
-    )
+    _write(dataset, entries, known)
+
+
+def _write(
+    dataset: Dataset,
+    entries: Sequence[Mapping[str, Any]],
+    known: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> None:
+    public = dataset.directory / Access.PUBLIC
+    make_directory(public, dataset.directory, Access.PUBLIC)
+    replace_file(public / NAME, _encode(entries, known, (Access.PUBLIC,)))
     replace_file(dataset.directory / NAME, _encode(entries, known, tuple(Access)))
 
 
@@ -242,7 +245,9 @@ def _encode(
         "version": SCHEMA_VERSION,
         "resources": [
             _resource(
-                table, files[_resource_name(table)], relative_to="" if everything else "public/"
+                table,
+                files.get(_resource_name(table), ()),
+                relative_to="" if everything else "public/",
             )
             for table in TABLES
             if table.access in access
@@ -294,8 +299,3 @@ def _without_secrets(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_without_secrets(one) for one in value]
     return _USERINFO.sub("", value) if isinstance(value, str) else value
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as source:
-        return hashlib.file_digest(source, "sha256").hexdigest()

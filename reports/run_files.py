@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dane.faults import LocalTrouble, Refused
+from dane.faults import Refused
 from dane.names import BUCKETS
 from reports import breakage, certificates, manifest, statistics
 from reports.columns import PublishedTable
@@ -70,12 +70,10 @@ def write(
     """
     key = RunKey(month_of(run.started), run.run_id)
     published = manifest.runs(dataset)
-    staged = dataset.stage(key)
-    try:
+    with dataset.publication(key) as staged:
         _export(staged, run.run_id, url, expected[DOMAINS])
         _derive(staged, dataset, run, settings, published)
-        files = {table: manifest.file_entries(staged, table) for table in TABLES}
-        rows = {table.path: sum(one["rows"] for one in files[table]) for table in TABLES}
+        rows = {table.path: staged.rows(table) for table in TABLES}
         for table, count in expected.items():
             exported = sum(rows[one.path] for one in TABLES if one.name == table.name)
             if exported != count:
@@ -92,12 +90,7 @@ def write(
             sources=_sources(staged),
             rows=rows,
         )
-        dataset.commit(staged)
-        manifest.add(dataset, entry, files)
-    except OSError as error:
-        raise LocalTrouble(f"cannot write {dataset.directory}: {error.strerror}") from error
-    finally:
-        dataset.discard(staged)
+        manifest.take(dataset, staged, entry)
     return Published(key, dataset.directory, rows)
 
 

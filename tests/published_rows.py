@@ -1,6 +1,6 @@
 """Small published tables with known truth: rows given by the columns that matter."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -78,19 +78,21 @@ def publish(
     kind: str = "full",
     started: datetime = NOON,
     vantage: str = "here",
+    staged_now: Callable[[], object] = lambda: None,
 ) -> Dataset:
     """A data set at `directory`/dataset with this run in its manifest."""
     dataset = Dataset(directory / "dataset")
-    files = write(dataset.directory, rows, key)
-    listed = {table: manifest.file_entries(files, table) for table in TABLES}
-    entry = manifest.run_entry(
-        key,
-        kind=kind,
-        started=started,
-        vantage=vantage,
-        record={},
-        sources=[],
-        rows={one.path: sum(f["rows"] for f in listed[one]) for one in TABLES},
-    )
-    manifest.add(dataset, entry, listed)
+    with dataset.publication(key) as staged:
+        write(staged.root, rows, key)
+        staged_now()
+        entry = manifest.run_entry(
+            key,
+            kind=kind,
+            started=started,
+            vantage=vantage,
+            record={},
+            sources=[],
+            rows={one.path: staged.rows(one) for one in TABLES},
+        )
+        manifest.take(dataset, staged, entry)
     return dataset

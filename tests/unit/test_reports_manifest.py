@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dane.faults import Refused, UsageFault
 from reports import manifest
-from reports.dataset import Dataset, RunKey, check_month, months_before, write_table
+from reports.dataset import NAME, Dataset, RunKey, check_month, months_before, write_table
 from reports.dictionary import DOMAINS, STATISTICS
 from reports.library import Library
 from reports.post import edition
@@ -24,10 +24,10 @@ def test_runs_are_added_and_replaced(tmp_path: Path) -> None:
     later = RunKey("2026-11", 8)
     publish(tmp_path, {DOMAINS: [domain("a.example", "dane")]}, later, started=NOON + timedelta(1))
     dataset = publish(tmp_path, {})
-    once = (dataset.directory / manifest.NAME).read_bytes()
+    once = (dataset.directory / NAME).read_bytes()
     assert [one.key for one in manifest.runs(dataset)] == [KEY, later]
     publish(tmp_path, {DOMAINS: [domain("a.example", "dane")]}, later, started=NOON + timedelta(1))
-    assert (dataset.directory / manifest.NAME).read_bytes() == once
+    assert (dataset.directory / NAME).read_bytes() == once
     assert manifest.last_run(dataset).rows["restricted/domains"] == 1
 
 
@@ -35,9 +35,9 @@ def test_runs_are_added_and_replaced(tmp_path: Path) -> None:
     "content", ["", "[]", "{}", '{"resources": [], "runs": [], "version": "2.0.0"}', "\x00"]
 )
 def test_what_is_no_manifest_of_ours(tmp_path: Path, content: str) -> None:
-    (tmp_path / manifest.NAME).write_text(content)
+    (tmp_path / NAME).write_text(content)
     with pytest.raises(Refused):
-        manifest.read(Dataset(tmp_path))
+        Dataset(tmp_path).manifest()
 
 
 def test_no_run_of_that_month(tmp_path: Path) -> None:
