@@ -55,6 +55,7 @@ _SETTINGS: Mapping[str, bool | tuple[str, ...]] = {
     "publish": (
         "vantage",
         "max_local_share",
+        "least_local_hosts",
         "min_coverage",
         "max_unreachable_rise",
         "usual_unreachable_share",

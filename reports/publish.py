@@ -69,10 +69,15 @@ async def objections(
 ) -> list[str]:
     """Why this run should not be published (docs/measurement.md, section 9); empty: publish."""
     reasons = []
-    for stage, targets, ours in await connection.fetch(statement("local_share"), run.run_id):
-        if ours > settings.max_local_share * targets:
+    for row in await connection.fetch(statement("local_share"), run.run_id):
+        stage, targets, ours, operators = row
+        least = 1 if stage == "resolve" else settings.least_local_hosts
+        if ours >= least and ours > settings.max_local_share * targets:
             share = 100 * ours / targets
-            reasons.append(f"{share:.2f} % of the outcomes of stage {stage} are our own faults")
+            reasons.append(
+                f"{share:.2f} % of the outcomes of stage {stage} are our own faults "
+                f"({ours} of {targets}; most of them at {', '.join(operators)})"
+            )
     if run.record.get("canaries", {}).get("failed"):
         reasons.append("canaries failed: the resolver or the network was not to be believed")
     last = manifest.last_before(run.started, published, run.kind)

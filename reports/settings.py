@@ -22,6 +22,7 @@ class PublishSettings:
     top_providers: int = 20  # in the monthly post
     memory_limit: str = "1.5GB"  # of DuckDB
     max_local_share: float = 0.005  # of a stage's targets; above: not published
+    least_local_hosts: int = 3  # so many MX hosts, at least, for that to stop a publication
     min_coverage: float = 0.99  # of the last run's domains; below: not published
     max_unreachable_rise: float = 3.0  # times the last run's share of MX hosts; above that,
     usual_unreachable_share: float = 0.05  # and above this: not published

@@ -6,10 +6,11 @@ import itertools
 import os
 import shutil
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -82,15 +83,23 @@ def contents(directory: Path) -> list[list[str]]:
     return [sorted(view.values()) for view in both_views(directory)]
 
 
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """In memory where that can be: the calls are counted, their effect on a disk is not."""
+    memory = Path("/dev/shm")
+    with TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
+        yield Path(name)
+
+
 @pytest.mark.parametrize(
     ("before", "rows", "key"),
     [(None, OLD, KEY), (OLD, NEW, KEY), (OLD, NEW, ANOTHER)],
     ids=["first", "again", "another run"],
 )
 def test_killed_at_each_system_call(
-    tmp_path: Path, before: Mapping[Any, Any] | None, rows: Mapping[Any, Any], key: RunKey
+    directory: Path, before: Mapping[Any, Any] | None, rows: Mapping[Any, Any], key: RunKey
 ) -> None:
-    start, undisturbed, directory = (tmp_path / name for name in ("start", "end", "killed"))
+    start, undisturbed, killed = (directory / name for name in ("start", "end", "killed"))
     start.mkdir()
     if before:
         publish(start, before)
@@ -99,18 +108,18 @@ def test_killed_at_each_system_call(
     previous = both_views(start) if before else [{}, {}]
     wanted = contents(undisturbed)
     for call in itertools.count(1):
-        shutil.copytree(start, directory)
-        if not killed_at(call, partial(publish, directory, rows, key)):
+        shutil.copytree(start, killed)
+        if not killed_at(call, partial(publish, killed, rows, key)):
             break
-        for view, old, new in zip(both_views(directory), previous, wanted, strict=True):
+        for view, old, new in zip(both_views(killed), previous, wanted, strict=True):
             assert view == old or sorted(view.values()) == new, call
-        publish(directory, rows, key)
-        assert contents(directory) == wanted
+        publish(killed, rows, key)
+        assert contents(killed) == wanted
         there = {
-            path.relative_to(directory / "dataset").as_posix()
-            for path in directory.rglob("*")
+            path.relative_to(killed / "dataset").as_posix()
+            for path in killed.rglob("*")
             if path.is_file() and path.name != NAME
         }
-        assert there == both_views(directory)[0].keys(), "nothing is left that nobody names"
-        shutil.rmtree(directory)
+        assert there == both_views(killed)[0].keys(), "nothing is left that nobody names"
+        shutil.rmtree(killed)
     assert call > 50, "the calls were not counted"

@@ -418,6 +418,23 @@ async def test_half_a_per_cent_is_allowed(connection: Connection, database_url: 
     assert len(await objections(connection, over, SETTINGS, [])) == 1
 
 
+async def test_a_small_run_is_not_held_up_by_two_hosts(
+    connection: Connection, database_url: str
+) -> None:
+    ours = (
+        "UPDATE host_verdict SET status = 'local_error_smtp', class = 'Q'"
+        " WHERE run_id = $1 AND host = ANY($2::text[])"
+    )
+    run = await a_run(connection, database_url)
+    hosts = ["mx.good.example", "mx.bad.example", "d2.example"]
+    await connection.execute(ours, run.run_id, hosts[:2])
+    assert await objections(connection, run, SETTINGS, []) == []
+    await connection.execute(ours, run.run_id, hosts)
+    (reason,) = await objections(connection, run, SETTINGS, [])
+    assert "100.00 % of the outcomes of stage probe" in reason
+    assert "3 of 3; most of them at bad.example (1), d2.example (1), good.example (1)" in reason
+
+
 async def test_failed_canaries_are_not_published(
     connection: Connection, database_url: str, tmp_path: Path
 ) -> None:
