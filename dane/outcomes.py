@@ -253,6 +253,36 @@ class RolloverGrade(StrEnum):
     CORRECT = "correct"  # new record a TTL before the key, old one until after it
 
 
+class FaultKind(StrEnum):
+    """Which promise a host breaks: what an exception's action is chosen by (measurement,
+    section 9)."""
+
+    CERTIFICATE = "certificate"  # TLS works, the certificate is wrong: mismatch and its like
+    TLS = "tls"  # STARTTLS or TLS is missing: no_starttls, starttls_rejected, tls_failed
+    LOOKUP = "lookup"  # no promise is known: a question of the DNS fails
+
+
+class EpisodeEnd(StrEnum):
+    """Why a host or lookup is no longer failing (measurement, section 9)."""
+
+    REPAIRED = "repaired"  # it works
+    TLSA_REMOVED = "tlsa_removed"  # the host promises nothing any more
+    MX_MOVED = "mx_moved"  # its domains have other MX hosts
+    DOMAIN_GONE = "domain_gone"  # its domains have left their zones
+    NOT_SEEN = "not_seen"  # nothing can be learned of it any more
+
+
+FAULT_KIND = {
+    HostStatus.MISMATCH: FaultKind.CERTIFICATE,
+    HostStatus.TA_EXPIRED: FaultKind.CERTIFICATE,
+    HostStatus.NAME_MISMATCH: FaultKind.CERTIFICATE,
+    HostStatus.NO_STARTTLS: FaultKind.TLS,
+    HostStatus.STARTTLS_REJECTED: FaultKind.TLS,
+    HostStatus.TLS_FAILED: FaultKind.TLS,
+}
+"""The kind of fault of each status of class F."""
+
+
 class MismatchCause(StrEnum):
     """Why a record does not match (measurement, section 8, last paragraph)."""
 

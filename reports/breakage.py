@@ -1,7 +1,7 @@
 """Breakages: found in a run's tables, followed from run to run, listed by operator.
 
-`find` computes the restricted table and `confirmed` the public one (`breakages.sql`,
-`confirmed.sql`). A list has an operator's breakages with evidence, as text, CSV or JSON;
+`reports.confirmation` computes the restricted table, `confirmed` the public one
+(`confirmed.sql`). A list has an operator's breakages with evidence, as text, CSV or JSON;
 it names domains, so it is for the operator itself and for nobody else.
 """
 
@@ -18,9 +18,15 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from reports.dictionary import BREAKAGES, CONFIRMED_BREAKAGES, BreakageState, OperatorKind
+from dane.outcomes import FaultKind
+from reports.dictionary import (
+    BREAKAGES,
+    CONFIRMED_BREAKAGES,
+    CONFIRMED_EPISODES,
+    BreakageState,
+    OperatorKind,
+)
 from reports.escape import csv_cell, printable
-from reports.settings import ConfirmationSettings
 from reports.views import read
 
 _EVIDENCE_SHOWN = 8
@@ -31,24 +37,16 @@ _TITLES = {
 }
 
 
-def find(
-    connection: duckdb.DuckDBPyConnection, confirmation: ConfirmationSettings
-) -> Iterator[pa.RecordBatch]:
-    """The run's breakages in the order of their key, in batches."""
-    parameters = {
-        "looks": confirmation.looks,
-        "span_us": _microseconds(confirmation.span_s),
-        "attempts_apart_us": _microseconds(confirmation.attempts_apart_s),
-        "least_gap_us": _microseconds(confirmation.least_gap_s),
-        "greatest_gap_us": _microseconds(confirmation.greatest_gap_s),
-    }
-    relation = connection.sql(_statement("breakages.sql"), params=parameters)
-    yield from relation.to_arrow_reader(batch_size=16_384)
-
-
 def confirmed(connection: duckdb.DuckDBPyConnection) -> pa.Table:
     """What may be published: confirmed breakages, domains only counted."""
     return read(connection, _statement("confirmed.sql")).select(CONFIRMED_BREAKAGES.schema.names)
+
+
+def confirmed_episodes(connection: duckdb.DuckDBPyConnection) -> pa.Table:
+    """The public episodes."""
+    return read(connection, _statement("confirmed_episodes.sql")).select(
+        CONFIRMED_EPISODES.schema.names
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +61,14 @@ class Breakage:
     stage: str
     state: BreakageState
     level: str | None
+    fault: FaultKind
     rollover_in_progress: bool
     looks: int
     first_look: datetime
     last_look: datetime
     seen: datetime
     unchanged_since: datetime
-    observed: str
+    observed: Sequence[str]
     addresses: Sequence[str]
     causes: Sequence[str]
     defects: Sequence[str]
@@ -84,6 +83,7 @@ def load(rows: pa.Table) -> list[Breakage]:
                 **row,
                 "operator_kind": OperatorKind(row["operator_kind"]),
                 "state": BreakageState(row["state"]),
+                "fault": FaultKind(row["fault"]),
             }
         )
         for row in rows.to_pylist()
@@ -181,10 +181,6 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     return csv_cell("; ".join(value) if isinstance(value, list | tuple) else str(value))
-
-
-def _microseconds(seconds: float) -> int:
-    return round(seconds * 1_000_000)
 
 
 def _statement(name: str) -> str:

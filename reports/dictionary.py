@@ -19,9 +19,12 @@ from enum import StrEnum
 import pyarrow as pa
 
 from dane.outcomes import (
+    FAULT_KIND,
     BrokenLevel,
     Defect,
     DomainStatus,
+    EpisodeEnd,
+    FaultKind,
     HostClass,
     HostStatus,
     LookupOutcome,
@@ -429,13 +432,23 @@ BREAKAGES = PublishedTable(
             False,
             words=tuple(BrokenLevel),
         ),
-        Column("rollover_in_progress", pa.bool_(), "TLSA or certificate changed within 2 TTL."),
+        Column(
+            "fault",
+            pa.string(),
+            "What is broken: the certificate, STARTTLS or TLS, or a lookup.",
+            words=tuple(FaultKind),
+        ),
+        Column(
+            "rollover_in_progress",
+            pa.bool_(),
+            "A TLSA record or certificate that was not seen before came within 2 TTL.",
+        ),
         Column("looks", pa.int32(), "Daily looks in a row that count, this one included."),
         Column("first_look", TIME, "First of these looks; of this one if none counts."),
         Column("last_look", TIME, "Last of these looks; of this one if none counts."),
         Column("seen", TIME, "When it was seen last in this run."),
-        Column("unchanged_since", TIME, "First look that saw these records and certificates."),
-        Column("observed", pa.string(), "Digest of the TLSA records and leaf certificates seen."),
+        Column("unchanged_since", TIME, "Last look that saw a record or certificate first."),
+        Column("observed", NAMES, "Digests of TLSA RRsets and leaf certificates seen, sorted."),
         Column("addresses", NAMES, "Addresses at fault, sorted."),
         Column("causes", WORDS, "Why records do not match.", words=tuple(MismatchCause)),
         Column("defects", WORDS, "Defects of the host or lookup.", words=tuple(Defect)),
@@ -454,6 +467,113 @@ CONFIRMED_BREAKAGES = PublishedTable(
         Column("domains", pa.int64(), "Domains that suffer."),
         Column("first_look", TIME, "First look that found it so."),
         Column("last_look", TIME, "Last look that found it so."),
+    ),
+)
+
+_FAILING = (
+    Column(
+        "operator_kind",
+        pa.string(),
+        "mx: an MX host that breaks its promise; dns: a lookup that fails.",
+        words=tuple(OperatorKind),
+    ),
+    Column("host", pa.string(), "MX host; empty where the MX lookup itself fails."),
+    Column("domain", pa.string(), "The domain whose MX lookup fails; empty where a host is named."),
+)
+
+ANY_FAULT = "any"
+
+CONFIRMATIONS = PublishedTable(
+    "confirmations",
+    Access.RESTRICTED,
+    "How far each failing host and lookup is from being confirmed: whatever the fault is from day "
+    "to day, and each kind of fault by itself. A row that this run learned nothing about stays.",
+    ("operator_kind", "host", "domain", "fault"),
+    (
+        *_FAILING,
+        Column(
+            "fault",
+            pa.string(),
+            "`any`, or the one kind of fault that the row is about.",
+            words=(ANY_FAULT, *FaultKind),
+        ),
+        Column(
+            "state",
+            pa.string(),
+            "suspected, or confirmed by daily looks with two attempts each.",
+            words=tuple(BreakageState),
+        ),
+        Column("looks", pa.int32(), "Daily looks in a row that count."),
+        Column("first_look", TIME, "First of these looks."),
+        Column("last_look", TIME, "Last of these looks."),
+        Column("unchanged_since", TIME, "Last look that saw a record or certificate first."),
+        Column("rollover_in_progress", pa.bool_(), "That was within 2 TTL."),
+        Column("observed", NAMES, "Digests of TLSA RRsets and leaf certificates seen, sorted."),
+    ),
+)
+
+_EPISODE = (
+    Column(
+        "good_until",
+        TIME,
+        "Last good look before: it cannot have begun earlier. Null: none was seen.",
+        False,
+    ),
+    Column("began", TIME, "First look that failed: it cannot have begun later."),
+    Column("confirmed", TIME, "Look that confirmed it; null: not confirmed.", False),
+    Column("failing_until", TIME, "Last look that failed: it cannot have ended earlier."),
+    Column(
+        "ended",
+        TIME,
+        "First look after it at which nothing failed: it cannot have ended later. Null: open.",
+        False,
+    ),
+    Column("ended_by", pa.string(), "Why it ended.", False, words=tuple(EpisodeEnd)),
+    Column(
+        "recurrence",
+        pa.int32(),
+        "Earlier episodes of the same host or lookup that ended within 365 days before it began.",
+    ),
+    Column("looks", pa.int32(), "Looks that failed."),
+    Column(
+        "kind",
+        pa.string(),
+        "Status of the host at the last look that failed, or `lookup`.",
+        words=(*FAULT_KIND, FaultKind.LOOKUP),
+    ),
+    Column("cause", pa.string(), "Why, where it is known.", False),
+    Column("domains", pa.int64(), "Domains that suffered at the last look that failed."),
+)
+
+EPISODES = PublishedTable(
+    "episodes",
+    Access.RESTRICTED,
+    "One row an episode, from the first look at which a host or lookup fails to the first good one "
+    "after it: those that are open in this run, and those that ended in it.",
+    ("operator_kind", "host", "domain", "began"),
+    (
+        *_FAILING,
+        Column("operators", NAMES, "Whose it is to repair, sorted."),
+        Column(
+            "stage",
+            pa.string(),
+            "Which lookup fails; empty: none, the host is broken.",
+            words=("", *LookupStage),
+        ),
+        *_EPISODE,
+        Column("evidence", WORDS, "What the last look that failed saw."),
+        Column("sample", NAMES, "Domains that suffered then, at most 100."),
+    ),
+)
+
+CONFIRMED_EPISODES = PublishedTable(
+    "episodes",
+    Access.PUBLIC,
+    "Episodes of MX hosts that were confirmed. Hosts with few domains are without a name.",
+    ("operator_kind", "operator", "host", "began", "failing_until"),
+    (
+        *_BREAKAGE_HEAD,
+        *_EPISODE,
     ),
 )
 
@@ -493,5 +613,8 @@ TABLES: tuple[PublishedTable, ...] = (
     ZONES,
     BREAKAGES,
     CONFIRMED_BREAKAGES,
+    CONFIRMATIONS,
+    EPISODES,
+    CONFIRMED_EPISODES,
     STATISTICS,
 )

@@ -21,14 +21,17 @@ import pyarrow.parquet as pq
 
 from dane.faults import Refused
 from dane.names import BUCKETS
-from reports import breakage, certificates, manifest, statistics
+from reports import breakage, certificates, confirmation, manifest, statistics
 from reports.columns import PublishedTable
 from reports.dataset import PART_ROWS, Dataset, Files, RunKey, month_of, months_before, write_table
 from reports.dictionary import (
     BREAKAGES,
     CERTIFICATES,
+    CONFIRMATIONS,
     CONFIRMED_BREAKAGES,
+    CONFIRMED_EPISODES,
     DOMAINS,
+    EPISODES,
     SPLIT,
     STATISTICS,
     TABLES,
@@ -43,6 +46,8 @@ _SEEN = pa.schema([CERTIFICATES.schema.field(name) for name in ("sha256", "der",
 """What PostgreSQL knows of a certificate."""
 _RECENT = timedelta(days=62)
 """How far back looks are compared: a month of rollovers, and what came before the first."""
+_PAST = timedelta(days=366)
+"""How far back episodes are counted."""
 _IS_DOMAIN = pa.field("is_domain", pa.bool_(), nullable=False)
 """Beside the rows of a table in two parts: they name a surveyed domain."""
 
@@ -149,6 +154,7 @@ def _derive(
         run.started, [one for one in published if one.key.month == last_month], RunKind.FULL
     )
     recent = [one for one in published if run.started - _RECENT <= one.started < run.started]
+    past = [one for one in published if run.started - _PAST <= one.started < run.started]
     opened = partial(
         open_views,
         settings.memory_limit,
@@ -157,11 +163,21 @@ def _derive(
         previous_run=dataset.files(before.key) if before else None,
         previous_month=dataset.files(month_before.key) if month_before else None,
         recent_runs=[dataset.files(one.key) for one in recent],
+        past_runs=[dataset.files(one.key) for one in past],
     )
     with opened() as views:
-        write_table(staged, BREAKAGES, breakage.find(views, settings.confirmation))
-    with opened() as views:  # now with the breakages
+        following = confirmation.follow(
+            views,
+            settings.confirmation,
+            run.started,
+            sees_all=run.kind is not RunKind.SUSPECTS,
+        )
+        write_table(staged, BREAKAGES, following.breakages())
+        write_table(staged, CONFIRMATIONS, [following.confirmations()])
+        write_table(staged, EPISODES, [following.episodes()])
+    with opened() as views:  # now with these tables
         write_table(staged, CONFIRMED_BREAKAGES, [breakage.confirmed(views)])
+        write_table(staged, CONFIRMED_EPISODES, [breakage.confirmed_episodes(views)])
         write_table(staged, STATISTICS, [statistics.compute(views)])
 
 

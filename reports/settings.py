@@ -8,11 +8,11 @@ from pathlib import Path
 class ConfirmationSettings:
     """When a breakage is confirmed (docs/measurement.md, section 9)."""
 
-    looks: int = 4  # daily looks in a row
+    looks: int = 4  # daily looks that count, none good between
     span_s: float = 70 * 3600.0  # from the first to the last
     attempts_apart_s: float = 30 * 60.0  # two attempts in each look, at least so far apart
     least_gap_s: float = 12 * 3600.0  # nearer looks count as one
-    greatest_gap_s: float = 36 * 3600.0  # farther looks are not in a row
+    greatest_gap_s: float = 60 * 3600.0  # farther looks are not in a row: one may say nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

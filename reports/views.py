@@ -2,9 +2,10 @@
 
 Views: one a published table of the run, under the table's name and with both its parts
 (`breakages` is the restricted one); `previous_month_domains`, of the last full run of the
-month before; `previous_run_breakages`, of the run before; `recent_probes` and
-`recent_mx_hosts`, of the run and of recent ones. Where there is no such run they have no
-rows.
+month before; `previous_run_confirmations`, `previous_run_episodes` and
+`previous_run_domains`, of the run before; `past_episodes`, of the runs of a year before;
+`recent_probes` and `recent_mx_hosts`, of the run and of recent ones. Where there is no such run
+they have no rows.
 DuckDB gets a memory limit and spills to a directory of its own, loads no extension, and
 reads nothing but the files that are named here.
 """
@@ -22,13 +23,23 @@ import pyarrow as pa
 from dane.faults import LocalTrouble, UsageFault
 from reports.columns import PublishedTable
 from reports.dataset import Files
-from reports.dictionary import BREAKAGES, CERTIFICATES, DOMAINS, MX_HOSTS, PROBES, SPLIT, ZONES
+from reports.dictionary import (
+    BREAKAGES,
+    CERTIFICATES,
+    CONFIRMATIONS,
+    DOMAINS,
+    EPISODES,
+    MX_HOSTS,
+    PROBES,
+    SPLIT,
+    ZONES,
+)
 
 _GLOB = re.compile(r"[*?\[]")
 """What DuckDB would take for a pattern in a path."""
 _THREADS = 4
 """At most: they share the memory limit."""
-_VIEWS = (DOMAINS, *SPLIT, CERTIFICATES, ZONES, BREAKAGES)
+_VIEWS = (DOMAINS, *SPLIT, CERTIFICATES, ZONES, BREAKAGES, CONFIRMATIONS, EPISODES)
 
 
 @contextmanager
@@ -39,6 +50,7 @@ def open_views(
     previous_month: Files | None = None,
     previous_run: Files | None = None,
     recent_runs: Sequence[Files] = (),
+    past_runs: Sequence[Files] = (),
     scratch: Path | None = None,
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB connection with the views of a run; it spills below `scratch`, by default
@@ -68,7 +80,9 @@ def open_views(
                 _create_view(connection, table.name, table, files.parts(table) + own)
             for name, table, earlier in (
                 ("previous_month_domains", DOMAINS, previous_month),
-                ("previous_run_breakages", BREAKAGES, previous_run),
+                ("previous_run_confirmations", CONFIRMATIONS, previous_run),
+                ("previous_run_episodes", EPISODES, previous_run),
+                ("previous_run_domains", DOMAINS, previous_run),
             ):
                 _create_view(connection, name, table, earlier.parts(table) if earlier else [])
             for table in (PROBES, MX_HOSTS):
@@ -79,6 +93,8 @@ def open_views(
                     for part in run.parts(of)
                 ]
                 _create_view(connection, f"recent_{table.name}", table, parts)
+            past = [part for run in past_runs for part in run.parts(EPISODES)]
+            _create_view(connection, "past_episodes", EPISODES, past)
             yield connection
         except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
             raise LocalTrouble(f"statistics: {_one_line(error)}") from error

@@ -13,8 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reports import breakage
+from reports.confirmation import follow
 from reports.dataset import Files, RunKey, write_table
-from reports.dictionary import ADDRESSES, BREAKAGES, DOMAINS, MX_HOSTS, PROBES, BreakageState
+from reports.dictionary import (
+    ADDRESSES,
+    BREAKAGES,
+    CONFIRMATIONS,
+    DOMAINS,
+    EPISODES,
+    MX_HOSTS,
+    PROBES,
+    BreakageState,
+)
 from reports.escape import csv_cell, printable
 from reports.settings import ConfirmationSettings
 from reports.views import open_views
@@ -131,8 +141,13 @@ def find(
     root: Path, rows: dict, key: RunKey = KEY, previous: Files | None = None
 ) -> tuple[list[breakage.Breakage], Files]:
     files = write(root / str(key.run_id), rows, key, without=BREAKAGES)
+    times = [row["connected"] for row in rows.get(PROBES, ())]
+    times += [row["last_asked"] for row in rows.get(DOMAINS, ()) if "last_asked" in row]
     with open_views("500MB", files, previous_run=previous) as views:
-        write_table(files, BREAKAGES, breakage.find(views, ConfirmationSettings()))
+        following = follow(views, ConfirmationSettings(), max(times, default=NOON))
+        write_table(files, BREAKAGES, following.breakages())
+        write_table(files, CONFIRMATIONS, [following.confirmations()])
+        write_table(files, EPISODES, [following.episodes()])
     return breakage.load(files.read(BREAKAGES)), files
 
 
@@ -166,7 +181,8 @@ def test_each_breakage_has_its_operator_and_its_evidence(tmp_path: Path) -> None
         ((0, 24, 48, 72), "confirmed"),
         ((0, 24, 48), "suspected"),  # three looks
         ((0, 23, 46, 69), "suspected"),  # 69 h
-        ((0, 24, 48, 85), "suspected"),  # 37 h between two: not in a row
+        ((0, 24, 48, 108), "confirmed"),  # 60 h between two: one day said nothing
+        ((0, 24, 48, 109), "suspected"),  # 61 h between two: not in a row
         ((0, 1, 2, 3, 36, 71), "suspected"),  # the first four are one look
         ((0, 12, 24, 36, 48, 60, 72), "confirmed"),  # twice a day
     ],
@@ -217,7 +233,8 @@ def test_a_good_look_between_starts_anew(tmp_path: Path) -> None:
     for day in range(5):
         rows = a_run(NOON + 24 * day * HOUR)
         if day == 2:
-            rows[DOMAINS] = [domain("a.example", "dane")]
+            rows[DOMAINS] = [domain("a.example", "dane", mx_outcome="secure")]
+            rows[MX_HOSTS] = []
         found, previous = find(tmp_path, rows, RunKey("2026-11", day), previous)
     assert {(one.state, one.looks) for one in found} == {("suspected", 2)}
 
@@ -252,7 +269,7 @@ class Streak:
         if not broken:
             self.looks = []
             return None
-        if self.looks and at - self.looks[-1] > 36 * HOUR:
+        if self.looks and at - self.looks[-1] > 60 * HOUR:
             self.looks = []  # not in a row
         counts = attempts_apart >= HOUR / 2
         if counts and (not self.looks or at - self.looks[-1] >= 12 * HOUR):
