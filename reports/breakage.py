@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files as package_files
 from itertools import groupby
+from textwrap import wrap
 from typing import Any
 
 import duckdb
@@ -105,12 +106,18 @@ def as_csv(breakages: Iterable[Breakage]) -> str:
     return out.getvalue()
 
 
-def as_text(breakages: Sequence[Breakage], *, all_domains: bool = False) -> str:
-    """The list for a person, by kind of operator, operator, and host or failing lookup."""
+def as_text(
+    breakages: Sequence[Breakage], *, all_domains: bool = False, rule: str | None = None
+) -> str:
+    """The list for a person, by kind of operator, operator, and host or failing lookup.
+
+    `rule`: the sentence that says when a failure is confirmed (`reports.confirmation`).
+    """
     if not breakages:
         return "Nothing is broken.\n"
     states = [one.state for one in breakages]
-    lines = [", ".join(f"{states.count(state)} {state}" for state in BreakageState) + ".", ""]
+    lines = [", ".join(f"{states.count(state)} {state}" for state in BreakageState) + "."]
+    lines += [*wrap(rule, 72), ""] if rule else [""]
     for kind in OperatorKind:
         of_kind = [one for one in breakages if one.operator_kind is kind]
         if of_kind:

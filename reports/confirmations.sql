@@ -29,8 +29,12 @@ follow AS (
             false
         ) AS in_a_row,
         coalesce(epoch_us(t.seen) - epoch_us(p.last_look) >= $least_gap_us, true) AS spaced,
-        -- what was seen before is not new: two leaves that take turns are no rollover
-        p.observed IS NOT NULL AND NOT list_has_all(p.observed, t.observed) AS is_new,
+        -- what was seen before is not new: two leaves that take turns are no rollover; nor is
+        -- the first leaf that is seen, for without STARTTLS none is
+        p.observed IS NOT NULL AND len(list_filter(t.observed, lambda one:
+            NOT list_contains(p.observed, one)
+            AND (one LIKE 'tlsa %' OR array_to_string(p.observed, ' ') LIKE '%leaf %'))) > 0
+            AS is_new,
         p.rollover_in_progress, p.unchanged_since AS unchanged_before, p.observed AS observed_before
     FROM look t
     LEFT JOIN previous_run_confirmations p USING (operator_kind, host, domain, fault)

@@ -410,7 +410,7 @@ _BREAKAGE_WHAT = (
     Column(
         "state",
         pa.string(),
-        "suspected, or confirmed by four daily looks with two attempts each.",
+        "suspected, or confirmed by daily looks with two attempts each.",
         words=tuple(BreakageState),
     ),
 )
@@ -448,7 +448,11 @@ BREAKAGES = PublishedTable(
         Column("last_look", TIME, "Last of these looks; of this one if none counts."),
         Column("seen", TIME, "When it was seen last in this run."),
         Column("unchanged_since", TIME, "Last look that saw a record or certificate first."),
-        Column("observed", NAMES, "Digests of TLSA RRsets and leaf certificates seen, sorted."),
+        Column(
+            "observed",
+            NAMES,
+            "TLSA RRsets and leaf certificates seen (`tlsa` or `leaf`, SHA-256), sorted.",
+        ),
         Column("addresses", NAMES, "Addresses at fault, sorted."),
         Column("causes", WORDS, "Why records do not match.", words=tuple(MismatchCause)),
         Column("defects", WORDS, "Defects of the host or lookup.", words=tuple(Defect)),
@@ -467,6 +471,12 @@ CONFIRMED_BREAKAGES = PublishedTable(
         Column("domains", pa.int64(), "Domains that suffer."),
         Column("first_look", TIME, "First look that found it so."),
         Column("last_look", TIME, "Last look that found it so."),
+        Column(
+            "confirmed_faults",
+            WORDS,
+            "Kinds of fault of the host that are confirmed by themselves.",
+            words=(FaultKind.CERTIFICATE, FaultKind.TLS),
+        ),
     ),
 )
 
@@ -508,7 +518,11 @@ CONFIRMATIONS = PublishedTable(
         Column("last_look", TIME, "Last of these looks."),
         Column("unchanged_since", TIME, "Last look that saw a record or certificate first."),
         Column("rollover_in_progress", pa.bool_(), "That was within 2 TTL."),
-        Column("observed", NAMES, "Digests of TLSA RRsets and leaf certificates seen, sorted."),
+        Column(
+            "observed",
+            NAMES,
+            "TLSA RRsets and leaf certificates seen (`tlsa` or `leaf`, SHA-256), sorted.",
+        ),
     ),
 )
 

@@ -6,10 +6,15 @@ each host needs an approval that names a person, rests on a second vantage or on
 operator's word, and ends within 14 days. Lookup failures never get one: what cannot be
 looked up cannot be delivered to either way.
 
+An approval names the kind of fault, and that kind must be confirmed by itself. What senders are
+told follows from the approval and from nothing that is seen: whoever takes away STARTTLS before
+our network turns no `encrypt` into `may`.
+
 Approvals are a TOML file kept by the survey's operator:
 
     [[exception]]
     host = "mx.example.org"
+    kind = "certificate"          # or "tls": STARTTLS or TLS is missing
     approver = "Jo Doe"
     grounds = "operator"          # or "vantage": seen from another network too
     reference = "their mail of 2026-11-20"
@@ -31,8 +36,7 @@ import duckdb
 
 from dane.faults import UsageFault
 from dane.names import NameFault, canonical
-from dane.outcomes import HostStatus
-from reports.dictionary import BreakageState
+from dane.outcomes import FAULT_KIND, FaultKind, HostStatus
 from reports.escape import printable
 from reports.views import read
 
@@ -51,21 +55,15 @@ class Action(StrEnum):
     MAY = "may"  # TLS if it works
 
 
-_ACTION = {
-    HostStatus.MISMATCH: Action.ENCRYPT,
-    HostStatus.NAME_MISMATCH: Action.ENCRYPT,
-    HostStatus.TA_EXPIRED: Action.ENCRYPT,
-    HostStatus.NO_STARTTLS: Action.MAY,
-    HostStatus.STARTTLS_REJECTED: Action.MAY,
-    HostStatus.TLS_FAILED: Action.MAY,
-}
+_ACTION = {FaultKind.CERTIFICATE: Action.ENCRYPT, FaultKind.TLS: Action.MAY}
 
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """One person's word for one host; both days are included."""
+    """One person's word for one kind of fault of one host; both days are included."""
 
     host: str
+    kind: FaultKind
     approver: str
     grounds: Grounds
     reference: str
@@ -106,6 +104,7 @@ def read_approvals(path: Path, *, max_days: int) -> list[Approval]:
 
 _KEYS: Mapping[str, type] = {
     "host": str,
+    "kind": str,
     "approver": str,
     "grounds": str,
     "reference": str,
@@ -123,6 +122,7 @@ def _approval(entry: Mapping[str, Any], max_days: int) -> Approval:
             raise ValueError(f"{key} is needed, as a {kind.__name__}")
     approval = Approval(
         host=canonical(entry["host"]),
+        kind=_kind(entry["kind"]),
         approver=entry["approver"].strip(),
         grounds=Grounds(entry["grounds"]),
         reference=entry["reference"].strip(),
@@ -135,36 +135,51 @@ def _approval(entry: Mapping[str, Any], max_days: int) -> Approval:
     return approval
 
 
+def _kind(word: str) -> FaultKind:
+    """The kind of fault that an approval names, also by the status that was seen."""
+    if word in FAULT_KIND:
+        return FAULT_KIND[HostStatus(word)]
+    if word not in _ACTION:
+        raise ValueError(f"kind {word!r}: it is {' or '.join(_ACTION)}")
+    return FaultKind(word)
+
+
 def entries(
     views: duckdb.DuckDBPyConnection,
     approvals: Sequence[Approval],
     *,
     today: date,
-    second_vantage: Set[tuple[str, str]] = frozenset(),
+    second_vantage: Set[tuple[str, FaultKind]] = frozenset(),
     fresh_days: int = 2,
 ) -> list[Entry]:
     """The exceptions that hold today, by domain.
 
     A domain gets one if a sender that enforces DANE cannot deliver to it, and each of its
-    broken hosts is confirmed, was seen so within `fresh_days`, and has an approval of
-    today; on the ground of a second vantage only if (host, status) is in `second_vantage`:
-    else whoever takes away STARTTLS before our network alone turns a mismatch into `may`. The
-    weakest action that a host needs is the domain's; the list ends with the first approval.
+    broken hosts has an approval of today for a kind of fault that is confirmed by itself and was
+    seen within `fresh_days`; on the ground of a second vantage only if (host, kind) is in
+    `second_vantage`. The action is that of the approvals; where hosts of a domain need different
+    ones, the weaker. The list ends with the first approval.
     """
     statement = (package_files("reports") / "exceptions.sql").read_text("utf-8")
     rows = read(views, statement).to_pylist()
     oldest = today - timedelta(days=fresh_days)
+    held: dict[str, list[Approval]] = {}
+    for one in approvals:
+        if one.begins <= today <= one.until and (
+            one.grounds is Grounds.OPERATOR or (one.host, one.kind) in second_vantage
+        ):
+            held.setdefault(one.host, []).append(one)
     found = []
     for domain, group in groupby(rows, lambda row: row["domain"]):
         hosts = list(group)
-        words = [_approved(row, approvals, today, second_vantage) for row in hosts]
-        used = [one for one in words if one]
-        if len(used) < len(hosts) or not all(
-            row["state"] == BreakageState.CONFIRMED and row["last_look"].date() >= oldest
+        used = [
+            approval
             for row in hosts
-        ):
+            if (approval := _approved(row, held.get(row["host"], ()), oldest)) is not None
+        ]
+        if len(used) < len(hosts):
             continue
-        actions = {_ACTION[HostStatus(row["status"])] for row in hosts}
+        actions = {_ACTION[one.kind] for one in used}
         found.append(
             Entry(
                 domain,
@@ -178,20 +193,13 @@ def entries(
 
 
 def _approved(
-    row: Mapping[str, Any],
-    approvals: Sequence[Approval],
-    today: date,
-    second_vantage: Set[tuple[str, str]],
+    row: Mapping[str, Any], approvals: Sequence[Approval], oldest: date
 ) -> Approval | None:
-    """The approval of a host's breakage that holds longest, if any holds today."""
-    held = (
-        one
-        for one in approvals
-        if one.host == row["host"]
-        and one.begins <= today <= one.until
-        and (one.grounds is Grounds.OPERATOR or (one.host, row["status"]) in second_vantage)
-    )
-    return max(held, key=lambda one: one.until, default=None)
+    """The approval to use for a broken host, if any: of the fault that it shows now rather than
+    of another, then the one that holds longest."""
+    confirmed = {kind["fault"] for kind in row["kinds"] if kind["last_look"].date() >= oldest}
+    fitting = [one for one in approvals if one.kind in confirmed]
+    return max(fitting, key=lambda one: (one.kind == row["fault"], one.until), default=None)
 
 
 def as_postfix(found: Sequence[Entry], *, today: date) -> str:

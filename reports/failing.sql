@@ -108,7 +108,10 @@ mx_breakage AS (
         coalesce(CASE WHEN s.host_status IN ('mismatch', 'ta_expired', 'name_mismatch')
             THEN f.certificate_apart_us ELSE f.tls_apart_us END, 0) AS fault_apart_us,
         coalesce(h.rrsig_original_ttl, 0) AS ttl_s,
-        list_concat([h.tlsa_digest], coalesce(f.leaves, [])) AS observed,
+        list_concat(
+            ['tlsa ' || h.tlsa_digest],
+            list_transform(coalesce(f.leaves, []), lambda leaf: 'leaf ' || leaf)
+        ) AS observed,
         coalesce(f.addresses, []) AS addresses,
         h.causes, h.defects,
         list_concat(list_transform(h.tlsa, lambda record: 'tlsa ' || record), f.sessions)

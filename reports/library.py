@@ -15,6 +15,7 @@ from typing import Any, Self
 import duckdb
 
 from dane.faults import Refused, UsageFault
+from dane.outcomes import FaultKind
 from reports.breakage import Breakage, load
 from reports.dataset import Dataset, check_month
 from reports.dictionary import BREAKAGES, CONFIRMED_BREAKAGES, OperatorKind
@@ -67,8 +68,8 @@ class Library:
         with self.views(month) as views:
             return load(read(views, _WANTED, **wanted).cast(BREAKAGES.schema))
 
-    def confirmed_elsewhere(self, directory: Path) -> frozenset[tuple[str, str]]:
-        """Breakages, as (MX host, status), that another survey confirms from another network.
+    def confirmed_elsewhere(self, directory: Path) -> frozenset[tuple[str, FaultKind]]:
+        """(MX host, kind of fault) that another survey confirms from another network.
 
         `directory` is its `dataset/`. Raises UsageFault where there is none; Refused unless
         both data sets name their vantage, and differently.
@@ -90,7 +91,10 @@ class Library:
             )
         rows = other.files(theirs.key).read(CONFIRMED_BREAKAGES).to_pylist()
         return frozenset(
-            (row["host"], row["status"]) for row in rows if row["operator_kind"] == OperatorKind.MX
+            (row["host"], FaultKind(fault))
+            for row in rows
+            if row["operator_kind"] == OperatorKind.MX
+            for fault in row["confirmed_faults"]
         )
 
 

@@ -66,6 +66,7 @@ def breakage(
     The list names domains: it is for their operator, and for nobody else.
     """
     from reports import breakage as breakages
+    from reports import confirmation
     from reports.library import Library
 
     if as_csv and as_json:
@@ -78,7 +79,8 @@ def breakage(
     elif as_csv:
         text = breakages.as_csv(found)
     else:
-        text = breakages.as_text(found, all_domains=every)
+        rule = confirmation.rule(settings.publish.confirmation)
+        text = breakages.as_text(found, all_domains=every, rule=rule)
     typer.echo(text, nl=False)
 
 

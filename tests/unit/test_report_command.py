@@ -30,7 +30,8 @@ def run(directory: Path, *arguments: str) -> Result:
 @pytest.fixture
 def published(tmp_path: Path) -> Path:
     broken = {"operator_kind": "mx", "operator": "p.example", "host": "mx.p.example",
-              "domain": "a.example", "status": "mismatch", "last_look": NOON}  # fmt: skip
+              "domain": "a.example", "status": "mismatch", "fault": "certificate",
+              "last_look": NOON}  # fmt: skip
     rows = {
         DOMAINS: [
             domain("a.example", "broken", deliverable=False),
@@ -57,7 +58,9 @@ def test_post(published: Path) -> None:
 
 
 def test_breakage(published: Path) -> None:
-    assert "a.example" in run(published, "breakage").stdout
+    text = run(published, "breakage").stdout
+    assert "a.example" in text
+    assert "confirmed when four daily looks agree" in text
     assert len(json.loads(run(published, "breakage", "--json").stdout)) == 2
     assert len(json.loads(run(published, "breakage", "--confirmed", "--json").stdout)) == 1
     both = run(published, "breakage", "--csv", "--json")

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from dane.faults import Refused, UsageFault
-from reports.dictionary import BREAKAGES, CONFIRMED_BREAKAGES, DOMAINS
+from dane.outcomes import FAULT_KIND, FaultKind, HostStatus
+from reports.dictionary import BREAKAGES, CONFIRMATIONS, CONFIRMED_BREAKAGES, DOMAINS
 from reports.exceptions import Action, Approval, Grounds, as_postfix, entries, read_approvals
 from reports.library import Library
 from reports.settings import PublishSettings
@@ -25,14 +26,24 @@ def broken(name: str, host: str, status: str = "mismatch", **more: Any) -> dict[
         "host": host,
         "domain": name,
         "status": status,
+        "fault": FAULT_KIND.get(status, "lookup"),
         "state": "confirmed",
         "last_look": NOON,
         **more,
     }
 
 
+def confirmations(breakages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What belongs beside these breakages: of each host, its fault by itself."""
+    return [
+        {name: row[name] for name in ("operator_kind", "host", "fault", "state", "last_look")}
+        for row in breakages
+    ]
+
+
 def approval(host: str, **more: Any) -> Approval:
     given = {
+        "kind": FaultKind.CERTIFICATE,
         "approver": "Jo Doe",
         "grounds": Grounds.OPERATOR,
         "reference": "mail",
@@ -55,6 +66,7 @@ def excepted(
     rows = {
         DOMAINS: [domain(name, "broken", deliverable=deliverable) for name in sorted(names)],
         BREAKAGES: breakages,
+        CONFIRMATIONS: confirmations(breakages),
     }
     with open_views("500MB", write(tmp_path, rows)) as views:
         found = entries(views, approvals, today=today, **options)
@@ -74,7 +86,10 @@ def excepted(
 )
 def test_what_postfix_is_told(tmp_path: Path, status: str, action: Action) -> None:
     rows = [broken("a.example", "mx.example", status)]
-    assert excepted(tmp_path, rows, [approval("mx.example")]) == [("a.example", action)]
+    words = [approval("mx.example", kind=kind) for kind in (FaultKind.CERTIFICATE, FaultKind.TLS)]
+    assert excepted(tmp_path, rows, words) == [("a.example", action)]
+    other = [one for one in words if one.kind is not FAULT_KIND[HostStatus(status)]]
+    assert excepted(tmp_path, rows, other) == []
 
 
 @pytest.mark.parametrize(
@@ -106,7 +121,7 @@ def test_no_exception(tmp_path: Path, case: dict[str, Any]) -> None:
 def test_a_second_vantage_counts_for_what_it_saw_too(tmp_path: Path) -> None:
     rows = [broken("a.example", "mx.example"), broken("b.example", "mx2.example")]
     words = [approval(one["host"], grounds=Grounds.VANTAGE) for one in rows]
-    elsewhere = {("mx.example", "mismatch"), ("mx2.example", "no_starttls")}
+    elsewhere = {("mx.example", FaultKind.CERTIFICATE), ("mx2.example", FaultKind.TLS)}
     found = excepted(tmp_path, rows, words, second_vantage=elsewhere)
     assert found == [("a.example", Action.ENCRYPT)]
 
@@ -119,6 +134,7 @@ def test_no_exception_where_a_tlsa_lookup_fails(tmp_path: Path) -> None:
             domain("b.example", "broken", hosts[:1], deliverable=False),
         ],
         BREAKAGES: [broken("a.example", "mx.example"), broken("b.example", "mx.example")],
+        CONFIRMATIONS: confirmations([broken("a.example", "mx.example")]),
     }
     with open_views("500MB", write(tmp_path, rows)) as views:
         found = entries(views, [approval("mx.example")], today=TODAY)
@@ -127,7 +143,8 @@ def test_no_exception_where_a_tlsa_lookup_fails(tmp_path: Path) -> None:
 
 def test_the_weakest_action_of_a_domain(tmp_path: Path) -> None:
     rows = [broken("a.example", "mx.example"), broken("a.example", "mx2.example", "tls_failed")]
-    found = excepted(tmp_path, rows, [approval("mx.example"), approval("mx2.example")])
+    words = [approval("mx.example"), approval("mx2.example", kind=FaultKind.TLS)]
+    found = excepted(tmp_path, rows, words)
     assert found == [("a.example", Action.MAY)]
 
 
@@ -135,6 +152,7 @@ def test_postfix_table(tmp_path: Path) -> None:
     rows = {
         DOMAINS: [domain("a.example", "broken", deliverable=False)],
         BREAKAGES: [broken("a.example", "mx.example")],
+        CONFIRMATIONS: confirmations([broken("a.example", "mx.example")]),
     }
     with open_views("500MB", write(tmp_path, rows)) as views:
         found = entries(
@@ -149,6 +167,7 @@ def test_postfix_table(tmp_path: Path) -> None:
 GOOD = """
 [[exception]]
 host = "MX.Example."
+kind = "certificate"
 approver = "Jo Doe"
 grounds = "operator"
 reference = "their mail"
@@ -162,6 +181,14 @@ def test_an_approval_is_read(tmp_path: Path) -> None:
     path.write_text(GOOD)
     (found,) = read_approvals(path, max_days=14)
     assert (found.host, found.until) == ("mx.example", date(2026, 11, 14))
+    assert found.kind is FaultKind.CERTIFICATE
+
+
+def test_an_approval_may_name_the_status_that_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "approvals.toml"
+    path.write_text(GOOD.replace('"certificate"', '"no_starttls"'))
+    (found,) = read_approvals(path, max_days=14)
+    assert found.kind is FaultKind.TLS
 
 
 @pytest.mark.parametrize(
@@ -170,6 +197,8 @@ def test_an_approval_is_read(tmp_path: Path) -> None:
         ("2026-11-14", "2026-11-15", "15 days"),
         ("2026-11-14", "2026-10-31", "0 days"),
         ('approver = "Jo Doe"', "", "approver is needed"),
+        ('kind = "certificate"', "", "kind is needed"),
+        ('"certificate"', '"lookup"', "it is certificate or tls"),
         ('"Jo Doe"', '"  "', "approver is needed"),
         ('"operator"', '"hearsay"', "hearsay"),
         ('"MX.Example."', '"a..b"', "empty label"),
@@ -201,11 +230,12 @@ def test_second_vantage_is_another_network_at_the_same_time(tmp_path: Path) -> N
         "operator_kind": "mx",
         "operator": "p.example",
         "host": "mx.example",
-        "status": "mismatch",
+        "status": "no_starttls",
+        "confirmed_faults": ["certificate"],
     }
     rows = {CONFIRMED_BREAKAGES: [seen, {**seen, "operator_kind": "dns", "host": "dns.example"}]}
     theirs = publish(tmp_path / "theirs", rows, vantage="there")
-    assert ours.confirmed_elsewhere(theirs.directory) == {("mx.example", "mismatch")}
+    assert ours.confirmed_elsewhere(theirs.directory) == {("mx.example", FaultKind.CERTIFICATE)}
     for name, options in {
         "same": {"vantage": "here"},
         "unnamed": {"vantage": ""},

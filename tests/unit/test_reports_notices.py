@@ -16,7 +16,8 @@ HOSTILE = "x\r\nBcc: victim@example\r\n\r\nFrom nobody\x1b[2J\u202e"
 
 def breakages(*rows: dict[str, Any]) -> list[Any]:
     given = {"operator_kind": "mx", "operator": "provider.example", "host": "mx.provider.example",
-             "domain": "a.example", "status": "mismatch", "state": "confirmed"}  # fmt: skip
+             "domain": "a.example", "status": "mismatch", "state": "confirmed",
+             "fault": "certificate"}  # fmt: skip
     return load(table_of(BREAKAGES, [given | row for row in rows]))
 
 

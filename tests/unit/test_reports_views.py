@@ -26,7 +26,7 @@ def test_both_parts_of_a_table(tmp_path: Path) -> None:
 
 def test_a_run_that_is_not_there_has_no_rows(tmp_path: Path) -> None:
     with open_views("500MB", write(tmp_path, {})) as views:
-        for name in ("domains", "previous_month_domains", "previous_run_breakages"):
+        for name in ("domains", "previous_month_domains", "previous_run_episodes", "past_episodes"):
             assert read(views, f"SELECT * FROM {name}").num_rows == 0
 
 
