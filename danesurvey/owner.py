@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from dane.faults import LocalTrouble, Refused
-from danesurvey.directories import make_directory
+from danesurvey.directories import make_directory, refuse_unsafe
 from danesurvey.settings import Settings
 from storage.owner import SURVEY, lab
 
@@ -26,10 +26,12 @@ def owner_of(settings: Settings) -> str:
 def claim(settings: Settings) -> None:
     """Mark the directories that a survey writes to; make those that are missing.
 
-    Raises Refused for a directory of another owner, LocalTrouble for one that cannot be had.
+    Raises Refused for a directory of another owner, or that another user could change,
+    LocalTrouble for one that cannot be had.
     """
     owner = owner_of(settings)
     for directory in filter(None, (settings.state_dir, settings.publish.directory)):
+        refuse_unsafe(directory)
         try:
             _claim(directory, owner)
         except OSError as error:

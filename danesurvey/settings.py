@@ -6,7 +6,7 @@ Order, the later wins: `danesurvey.toml` (`--config`, else $DANESURVEY_CONFIG, e
 (`--set database.url=…`). A lab's file (it has a section `[lab]`) is not changed by the
 environment, which is meant for the survey of the Internet. An unknown key is a usage fault that
 names it, wherever it stands, and so is a number with which nothing could work: no sockets, a
-deadline that has passed.
+deadline that has passed. A file that another user could change is refused, and so is an Unbound.
 """
 
 import os
@@ -30,6 +30,7 @@ from crawler.dns.settings import CanarySettings, ClientSettings, ResolverSetting
 from crawler.smtp.settings import ProbeSettings
 from crawler.zones.settings import IntakeSettings, ZoneSource
 from dane.faults import UsageFault
+from danesurvey.directories import objection
 from danesurvey.simulation import LabSettings, objections
 from reports.settings import PublishSettings
 from storage.settings import DatabaseSettings
@@ -144,6 +145,8 @@ def load(config: Path | None = None, flags: Sequence[str] = ()) -> Settings:
     Raises UsageFault for a file that cannot be read or parsed, an unknown key, a bad value.
     """
     path = _config_file(config)
+    if path:
+        _refuse_strangers("settings file", path)
     written = _read(path) if path else {}
     is_lab = bool(written.get("lab"))
     if not is_lab:
@@ -165,7 +168,19 @@ def load(config: Path | None = None, flags: Sequence[str] = ()) -> Settings:
         raise UsageFault(f"settings: {error}") from None
     for fault in _unworkable(settings):
         raise UsageFault(f"settings: {fault}")
+    if settings.resolver.unbound:
+        _refuse_strangers("[resolver] unbound", settings.resolver.unbound)
     return settings
+
+
+def _refuse_strangers(what: str, path: Path) -> None:
+    """Raise UsageFault for a file that another user could change: it says what we run."""
+    try:
+        reason = objection(path)
+    except OSError as error:
+        reason = error.strerror
+    if reason is not None:
+        raise UsageFault(f"{what} {path}: {reason}")
 
 
 def _unworkable(settings: Settings) -> Iterator[str]:

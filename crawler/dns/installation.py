@@ -15,7 +15,11 @@ from crawler.dns.configuration import CONTROL, HINTS, Machine, accepted, configu
 from crawler.dns.settings import ResolverSettings
 from dane.faults import LocalTrouble, UsageFault
 
-_SEARCHED = (*os.get_exec_path(), "/usr/local/sbin", "/usr/sbin", "/sbin")
+# Never the working directory, whatever PATH says: it may be a stranger's.
+_SEARCHED = (
+    *filter(os.path.isabs, os.get_exec_path()),
+    *("/usr/local/sbin", "/usr/sbin", "/sbin"),
+)
 
 
 def find(program: str, *, package: str = "unbound", beside: Path | None = None) -> Path:

@@ -58,8 +58,11 @@ def _lab(context: typer.Context, directory: Path | None) -> "Lab":
 def demo(context: typer.Context, directory: Directory = None) -> None:
     """Bring a lab up, survey it, print the post and the broken domains, take it down."""
     from danesurvey.demo import demo as run
+    from danesurvey.directories import refuse_unsafe
 
-    raise typer.Exit(run(directory or settings_of(context).state_dir / "demo"))
+    where = directory or settings_of(context).state_dir / "demo"
+    refuse_unsafe(where)
+    raise typer.Exit(run(where))
 
 
 def up(
@@ -90,6 +93,7 @@ def up(
     takes its own clock for wrong. Prints the settings file of a survey of it."""
     from dane import clock
     from dane.faults import UsageFault
+    from danesurvey.directories import refuse_unsafe
     from lab.internet import Lab
     from lab.supervisor import Distance
 
@@ -98,6 +102,7 @@ def up(
     if dead and not domains:
         raise UsageFault("--dead is a share of made-up domains: it goes with --domains")
     where = _directory(context, directory)
+    refuse_unsafe(where)
     clock.run_ahead(days_ahead)
     lab = Lab(
         where,

@@ -69,8 +69,10 @@ def fetch(
     """Download the configured zones, without taking them in."""
     from crawler.zones.files import shown
     from crawler.zones.sources import fetched
+    from danesurvey.owner import claim
 
     settings = settings_with_zones(context)
+    claim(settings)
     files = fetched(settings.zones, settings.intake, settings.state_dir / "zones", _talk)
     if as_json:
         print(json.dumps(files, indent=2))

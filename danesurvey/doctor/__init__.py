@@ -25,6 +25,7 @@ from danesurvey.doctor.check import (
     Situation,
     Unwell,
 )
+from danesurvey.owner import claim
 from danesurvey.settings import Settings
 
 __all__ = ["CHECKS", "Harm", "Outcome", "Result", "examine", "refuse_falsified", "verdict"]
@@ -34,9 +35,13 @@ _FALSIFIES, _PREVENTS, _WORSENS = Harm.FALSIFIES, Harm.PREVENTS, Harm.WORSENS
 
 _PORT_25 = Check("port_25", _FALSIFIES, "ask the network's operator to open port 25 outward, or "
                  "run the probe elsewhere", identity.port_25)  # fmt: skip
+STATE = (
+    Check("state_dir", _PREVENTS, "give it a directory that only we can write to (state_dir, "
+          "publish.directory)", machine.state_directory),
+)  # fmt: skip
 RESOLVER = (
     Check("resolver", _FALSIFIES, "apt install unbound; free its ports, or set [resolver] port "
-          "and second_look_port", resolver.starts),
+          "and second_look_port", resolver.starts, "state_dir"),
     Check("resolver_alone", _FALSIFIES, "stop the other process on the port (ss -lnup), or set "
           "[resolver] control to this resolver's own socket", resolver.alone, "resolver"),
     Check("resolver_options", _FALSIFIES, "use the configuration that `danesurvey resolver "
@@ -85,7 +90,7 @@ MACHINE = (
 )  # fmt: skip
 DATABASE = (
     Check("database", _PREVENTS, "leave [database] url unset for the embedded PostgreSQL, or "
-          "give one of version 15 or newer that answers", database.answers),
+          "give one of version 15 or newer that answers", database.answers, "state_dir"),
     Check("database_encoding", _PREVENTS, "createdb --encoding=UTF8 --locale=C --template="
           "template0", database.encoding, "database"),
     Check("database_durable", _WORSENS, "turn it on: without it a power failure loses runs",
@@ -97,7 +102,7 @@ DATABASE = (
     Check("database_schema", _PREVENTS, "update danesurvey, or use another database",
           database.schema, "database"),
 )  # fmt: skip
-CHECKS: Sequence[Check] = (*RESOLVER, *MACHINE, *DATABASE)
+CHECKS: Sequence[Check] = (*STATE, *RESOLVER, *MACHINE, *DATABASE)
 
 
 def examine(settings: Settings) -> Iterator[Result]:
@@ -107,14 +112,19 @@ def examine(settings: Settings) -> Iterator[Result]:
         url = None
         trouble: dict[Check, Fault] = {}
         try:
-            resolvers += map(stack.enter_context, _resolvers(settings))
+            claim(settings)
         except Fault as fault:
-            resolvers.clear()
-            trouble[RESOLVER[0]] = fault
-        try:
-            url = stack.enter_context(embedded.database(settings))
-        except Fault as fault:
-            trouble[DATABASE[0]] = fault
+            trouble[STATE[0]] = fault  # nothing is started in a directory that is not ours
+        else:
+            try:
+                resolvers += map(stack.enter_context, _resolvers(settings))
+            except Fault as fault:
+                resolvers.clear()
+                trouble[RESOLVER[0]] = fault
+            try:
+                url = stack.enter_context(embedded.database(settings))
+            except Fault as fault:
+                trouble[DATABASE[0]] = fault
         yield from _run(CHECKS, Situation(settings, resolvers, url), trouble)
 
 

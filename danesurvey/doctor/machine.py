@@ -14,12 +14,19 @@ from crawler.dns.configuration import OUTGOING_RANGE, Machine, has_route
 from dane.clock import seconds
 from danesurvey.doctor.check import NotApplicable, Situation, Unwell
 from danesurvey.doctor.resolver import ask
+from danesurvey.owner import claim
 
 _GIB = 1 << 30
 _FULL_RUN = 50 * _GIB  # three runs in PostgreSQL (5.5 GB each at 25 M domains), zones, data set
 _NOTHING_LEFT = 2 * _GIB
 _BUFFER = 4 << 20  # so-rcvbuf, so-sndbuf of the resolver
 _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
+
+
+def state_directory(situation: Situation) -> str:
+    """Ours to write to, and nobody else's. Raises Refused, LocalTrouble."""
+    claim(situation.settings)
+    return str(situation.settings.state_dir)
 
 
 def clock(situation: Situation) -> str:
