@@ -2,7 +2,8 @@
 
 In:  `{"id": …, "chain": [PEM, …], "tlsa": ["3 1 1 HEX", …], "names": [NAME, …], "at": TIME}`
      (without `names` they are not checked; without `at` it is now)
-Out: `{"id": …, "verdict": …, …, "records": [{"record": …, "result": …, "cause": …, "depth": …}]}`,
+Out: `{"id": …, "verdict": …, …, "records": [{"record": …, "result": …, "cause": …, "depth": …}],
+     "defects": […]}`,
 or `{"id": …, "error": …}` for a line that is no case.
 
 PEM is cut here and not by a certificate library, since what that refuses can still match.
@@ -19,7 +20,8 @@ from typing import Any
 
 from dane import clock
 from dane.names import NameFault, canonical
-from dane.tlsa import TLSAFault, TLSARecord, parse_text
+from dane.outcomes import Defect
+from dane.tlsa import TLSAFault, TLSARecord, defects, parse_text
 from dane.verify import Verification, verify
 
 _BEGIN = re.compile(r"-----BEGIN (?:X509 )?CERTIFICATE-----")
@@ -91,6 +93,11 @@ def _name(text: str) -> str:
         raise CaseFault(f"names: {fault}") from None
 
 
+def defects_of(verification: Verification) -> list[Defect]:
+    """What is odd about the records, and about records and chain together; sorted."""
+    return sorted(defects([one.record for one in verification.records]) | verification.defects)
+
+
 def as_json(verification: Verification) -> dict[str, Any]:
     """A verification as JSON values."""
     return {
@@ -108,6 +115,7 @@ def as_json(verification: Verification) -> dict[str, Any]:
             }
             for one in verification.records
         ],
+        "defects": defects_of(verification),
     }
 
 

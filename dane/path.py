@@ -81,19 +81,19 @@ class Paths:
         return self._search(lambda one: one.spki == spki, bare_key=spki)
 
     @cached_property
-    def open_ended(self) -> bool:
-        """Whether, by names, the chain ends below its root: an issuer was not sent."""
-        reached, waiting = {self._leaf.der}, [self._leaf]
+    def open_ends(self) -> tuple[Certificate, ...]:
+        """Certificates whose issuer, by names, was not sent: the chain ends below its root."""
+        ends, reached, waiting = [], {self._leaf.der}, [self._leaf]
         while waiting:
             top = waiting.pop()
             issuers = self._namesakes(top)
             if not issuers and not top.self_issued:
-                return True
+                ends.append(top)
             for one in issuers:
                 if one.der not in reached:
                     reached.add(one.der)
                     waiting.append(one)
-        return False
+        return tuple(ends)
 
     @cached_property
     def _some_unreadable(self) -> bool:

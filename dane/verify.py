@@ -10,10 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from cryptography.x509.oid import NameOID
+
+from dane import pem
 from dane.certificate import Certificate, read_certificate
 from dane.identity import any_name_matches
-from dane.outcomes import MismatchCause, RecordResult, Verdict
+from dane.outcomes import Defect, MismatchCause, RecordResult, Verdict
 from dane.path import Grade, Paths, Search
+from dane.public_issuers import Issuer, IssuerState, issuer_of_certificate, issuer_of_key
 from dane.tlsa import (
     CERT,
     DANE_EE,
@@ -39,12 +43,14 @@ class RecordCheck:
     `cause`: that cause again; for an unusable record, the wrong field if its data fits a
     certificate of the chain. `depth`: of a match, the place in the path (the leaf is 0);
     of a wrong field, the place in the chain as sent of the certificate that the data fits.
+    `anchor_sent`: False of a match whose trust anchor is known from DNS alone.
     """
 
     record: TLSARecord
     result: RecordResult | MismatchCause
     cause: MismatchCause | None = None
     depth: int | None = None
+    anchor_sent: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,13 @@ class Verification:
     matched_record: int | None
     matched_depth: int | None
     over_budget: bool = False
+
+    @property
+    def defects(self) -> frozenset[Defect]:
+        """What is odd about chain and records together (measurement, section 8)."""
+        matches = (one for one in self.records if one.result is RecordResult.MATCH)
+        sent = all(one.anchor_sent for one in matches)
+        return frozenset() if sent else frozenset({Defect.ANCHOR_NOT_SENT})
 
 
 _BEST_FIRST: tuple[tuple[RecordResult, Verdict], ...] = (
@@ -176,6 +189,7 @@ class _Check:
         self._paths = Paths(self._presented, at, work) if self._presented else None
         self._fits: dict[tuple[int, int, bool], dict[bytes, list[int]]] = {}
         self._leaf_data: dict[tuple[int, int], bytes | None] = {}
+        self._pem: frozenset[bytes] | None = None
         self.leaf_names = self._names_of_leaf()
         self._name_is_right = not names or any_name_matches(self.leaf_names, names)
 
@@ -213,7 +227,9 @@ class _Check:
             return RecordCheck(record, RecordResult.CERT_UNPARSED)
         if search.grade is Grade.VALID:
             result = RecordResult.MATCH if self._name_is_right else RecordResult.NAME_MISMATCH
-            return RecordCheck(record, result, depth=search.depth)
+            return RecordCheck(
+                record, result, depth=search.depth, anchor_sent=self._is_sent(record)
+            )
         if search.unread:
             return RecordCheck(record, RecordResult.CERT_UNPARSED)
         if search.grade is Grade.EXPIRED:
@@ -222,6 +238,13 @@ class _Check:
             cause = MismatchCause.CHAIN_INVALID
             return RecordCheck(record, cause, cause, search.depth)
         return self.misfit(record)
+
+    def _is_sent(self, record: TLSARecord) -> bool:
+        """Whether the data of an anchor fits a certificate that the server sent."""
+        try:
+            return bool(self._fitting(record.selector, record.matching_type, record.data))
+        except Exhausted:
+            return True
 
     def _search(self, record: TLSARecord, sent: frozenset[bytes]) -> Search:
         if self._paths is None:
@@ -269,12 +292,48 @@ class _Check:
 
     def _wrong_certificate(self, record: TLSARecord) -> MismatchCause:
         """Which certificate the data belongs to, if not to one of the chain."""
-        if self._fitting(record.selector, record.matching_type, record.data, earlier=True):
+        if record.data in self._pem_digests():
+            return MismatchCause.PEM_DIGEST
+        shown = self._fitting(record.selector, record.matching_type, record.data, earlier=True)
+        authority = record.usage == DANE_TA and self._authority(record, shown)
+        if authority and self._comes_from_another(authority):
+            return MismatchCause.RETIRED_ISSUER
+        if shown and not authority:
             return MismatchCause.STALE_CERTIFICATE
         is_digest = record.usage == DANE_TA and record.matching_type != FULL
-        if is_digest and self._paths is not None and self._paths.open_ended:
+        if is_digest and self._paths is not None and self._paths.open_ends:
             return MismatchCause.TA_NOT_SENT
-        return MismatchCause.UNKNOWN
+        return MismatchCause.STALE_CERTIFICATE if shown else MismatchCause.UNKNOWN
+
+    def _authority(self, record: TLSARecord, shown: Sequence[int]) -> Certificate | Issuer | None:
+        """The authority whose digest a record holds: one that the server sent before, or one
+        that issues no more."""
+        for place in shown:
+            one = self._earlier[place]
+            self._work.spend(one.reading_steps)
+            if one.facts is not None and one.facts.is_ca:
+                return one
+        if record.matching_type != SHA2_256:
+            return None
+        find = issuer_of_key if record.selector == SPKI else issuer_of_certificate
+        known = find(record.data.hex())
+        return known if known is not None and known.state is IssuerState.RETIRED else None
+
+    def _comes_from_another(self, authority: Certificate | Issuer) -> bool:
+        """Whether the chain does not lead to the authority, as far as names tell."""
+        if self._paths is None or self._presented[0].self_issued:
+            return False
+        if isinstance(authority, Certificate):
+            return all(one.issuer_key != authority.subject_key for one in self._paths.open_ends)
+        return all(authority.common_name not in _issuer_names(one) for one in self._paths.open_ends)
+
+    def _pem_digests(self) -> frozenset[bytes]:
+        if self._pem is None:
+            chain = pem.looked_at(self._presented)
+            self._work.spend(sum(len(one.der) for one in chain) // 8)
+            digests = DIGESTS.values()
+            self._pem = frozenset(of(text) for text in pem.texts(chain) for of in digests)
+        return self._pem
 
     def _fitting(
         self, selector: int, matching_type: int, data: bytes, *, earlier: bool = False
@@ -293,6 +352,14 @@ class _Check:
                     places.setdefault(value, []).append(i)
             self._fits[kind] = places
         return self._fits[kind].get(data, [])
+
+
+def _issuer_names(certificate: Certificate) -> list[str]:
+    """The common names of the issuer; none where the certificate cannot be read."""
+    if certificate.parsed is None:
+        return []
+    attributes = certificate.parsed.issuer.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return [str(one.value) for one in attributes]
 
 
 def _association(certificate: Certificate, selector: int, matching_type: int) -> bytes | None:

@@ -352,7 +352,7 @@ class _Probing:
             "smtp_code": talk.smtp_code,
             "smtp_text": talk.smtp_text,
             "error": talk.error,
-            "defects": sorted(defects),
+            "defects": sorted({*defects, *(result.defects if result else ())}),
             "dns_asked": key.dns_asked,
             "connected": talks[0].connected,
             "duration_ms": sum(one.duration_ms for one in talks),

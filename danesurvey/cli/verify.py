@@ -93,6 +93,8 @@ def verify(
 
 
 def _text(verification: "Verification") -> str:
+    from dane.case import defects_of
+
     lines = [str(verification.verdict)]
     for one in verification.records:
         place = "" if one.depth is None else f", certificate {one.depth}"
@@ -100,6 +102,8 @@ def _text(verification: "Verification") -> str:
         lines.append(f"  {one.record.text()}: {one.result}{cause}{place}")
     if verification.name_decides:
         lines.append(f"  names in the certificate: {', '.join(verification.leaf_names) or 'none'}")
+    if odd := defects_of(verification):
+        lines.append(f"  defects: {', '.join(odd)}")
     return "\n".join(lines)
 
 

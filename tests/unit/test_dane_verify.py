@@ -1,5 +1,6 @@
 """Every rule of measurement section 5 and every cause of section 8, one case each."""
 
+import base64
 import hashlib
 import random
 from collections.abc import Sequence
@@ -7,11 +8,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from dane.outcomes import MismatchCause, Verdict
-from dane.tlsa import TLSARecord, parse_text
+from dane.outcomes import Defect, MismatchCause, Verdict
+from dane.public_issuers import ISSUERS, Issuer, IssuerState
+from dane.tlsa import DIGESTS, TLSARecord, parse_text
 from dane.verify import Verification, verify
 from tests.oracle.chains import AT, BASE, Authority, Leaf, Made, Plan, RecordPlan, make
 
@@ -376,6 +379,111 @@ def test_a_certificate_of_an_earlier_run_is_stale() -> None:
     verification = verify(now.chain, before.tlsa, (BASE,), AT, earlier=before.chain)
     assert results(verification) == ["stale_certificate"]
     assert verification.verdict is Verdict.MISMATCH
+
+
+_OTHER_ISSUER = Authority("rsa", who=2, called=2, issuer=3, signs=True)
+_OTHER_ROOT = Authority("rsa", who=3, called=3, issuer=3, signs=True)
+_BEFORE = replace(
+    _RIGHT,
+    leaf=Leaf(key="rsa", issuer=2),
+    authorities=(_ISSUER, _ROOT, _OTHER_ISSUER, _OTHER_ROOT),
+    sent=(3, 4),
+)
+
+
+@pytest.mark.parametrize("sent", [(ISSUER, ROOT), (ISSUER,), ()])
+@pytest.mark.parametrize("place", [3, 4])
+def test_an_authority_that_the_server_sent_before_is_retired(
+    place: int, sent: tuple[int, ...]
+) -> None:
+    before = make(replace(_BEFORE, records=(RecordPlan(2, 1, 1, place),)))
+    now = make(replace(records(), sent=sent))
+    verification = verify(now.chain, before.tlsa, (BASE,), AT, earlier=before.chain)
+    assert results(verification) == ["retired_issuer"]
+    assert verification.verdict is Verdict.MISMATCH
+
+
+def test_an_authority_that_the_server_sent_before_and_still_has_is_not_sent() -> None:
+    before = make(records((2, 1, 1, ROOT)))
+    now = make(replace(records(), sent=(ISSUER,)))
+    verification = verify(now.chain, before.tlsa, (BASE,), AT, earlier=before.chain)
+    assert results(verification) == ["ta_not_sent"]
+
+
+def test_the_leaf_of_before_under_usage_2_is_stale_and_no_authority() -> None:
+    before = make(replace(_BEFORE, records=(RecordPlan(2, 1, 1, LEAF), RecordPlan(3, 1, 1, 3))))
+    verification = verify(make(records()).chain, before.tlsa, (BASE,), AT, earlier=before.chain)
+    assert results(verification) == ["stale_certificate", "stale_certificate"]
+
+
+_RETIRED = [one for one in ISSUERS if one.state is IssuerState.RETIRED]
+
+
+@pytest.mark.parametrize("sent", [(ISSUER, ROOT), (ISSUER,), ()])
+@pytest.mark.parametrize("issuer", _RETIRED, ids=lambda one: one.common_name)
+def test_a_public_authority_that_issues_no_more_is_retired(
+    issuer: Issuer, sent: tuple[int, ...]
+) -> None:
+    made = make(replace(records(), sent=sent))
+    texts = [f"2 1 1 {issuer.spki_sha256}", *(f"2 0 1 {one}" for one in issuer.certificate_sha256)]
+    verification = verify(made.chain, [parse_text(text) for text in texts], (BASE,), AT)
+    assert results(verification) == ["retired_issuer"] * len(texts)
+
+
+def test_what_is_no_retired_issuer() -> None:
+    (retired, *_), issues = _RETIRED, next(i for i in ISSUERS if i.state is IssuerState.ISSUES)
+    complete = make(records()).chain
+    cases = [
+        (complete, f"2 1 1 {issues.spki_sha256}", "unknown"),  # it may still issue
+        (complete, f"3 1 1 {retired.spki_sha256}", "unknown"),  # no server has that key
+        (complete, f"2 1 1 {'ab' * 32}", "unknown"),
+        ((), f"2 1 1 {retired.spki_sha256}", "unknown"),  # no other issuer's chain
+    ]
+    for chain, record, expected in cases:
+        verification = verify(chain, [parse_text(record)], (BASE,), AT)
+        assert results(verification) == [expected]
+
+
+def _pem(label: str, der: bytes, newline: str = "\n") -> str:
+    body = base64.b64encode(der).decode()
+    lines = [body[at : at + 64] for at in range(0, len(body), 64)]
+    return newline.join([f"-----BEGIN {label}-----", *lines, f"-----END {label}-----", ""])
+
+
+@pytest.mark.parametrize("matching_type", [1, 2])
+@pytest.mark.parametrize(("usage", "selector"), [(3, 1), (3, 0), (2, 0)])
+def test_the_digest_of_a_pem_text(usage: int, selector: int, matching_type: int) -> None:
+    chain = make(records()).chain
+    key = x509.load_der_x509_certificate(chain[0]).public_key()
+    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    fullchain = "".join(_pem("CERTIFICATE", der) for der in chain)
+    texts = [
+        _pem("CERTIFICATE", chain[0]),
+        _pem("CERTIFICATE", chain[0]).rstrip("\n"),
+        _pem("CERTIFICATE", chain[1], "\r\n"),
+        _pem("PUBLIC KEY", spki),
+        _pem("PUBLIC KEY", spki).partition("\n")[2].rpartition("-----END")[0],
+        fullchain,
+        "".join(_pem("CERTIFICATE", der) for der in chain[:2]),
+    ]
+    tlsa = [
+        TLSARecord(usage, selector, matching_type, DIGESTS[matching_type](text.encode()))
+        for text in texts
+    ]
+    verification = verify(chain, tlsa, (BASE,), AT)
+    assert results(verification) == ["pem_digest"] * len(texts)
+    assert verification.verdict is Verdict.MISMATCH
+
+
+@pytest.mark.parametrize("selector", [0, 1])
+@pytest.mark.parametrize(("sent", "told"), [((ISSUER,), True), ((ISSUER, ROOT), False)])
+def test_an_anchor_that_matches_although_it_is_not_sent(
+    selector: int, sent: tuple[int, ...], told: bool
+) -> None:
+    verification = judge(replace(records((2, selector, 0, ROOT)), sent=sent))
+    assert verification.verdict is Verdict.MATCH
+    assert verification.defects == ({Defect.ANCHOR_NOT_SENT} if told else set())
+    assert not judge(replace(records((2, 1, 1, ISSUER)), sent=(ISSUER,))).defects
 
 
 def test_an_anchor_of_a_chain_that_is_complete_is_unknown() -> None:
