@@ -6,6 +6,7 @@ The lower half of measurement section 6, from `mismatch` down, which holds per a
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from dane.identity import any_name_matches
 from dane.outcomes import HOST_CLASS, Defect, HostClass, HostStatus, MismatchCause
@@ -15,6 +16,8 @@ _ORDER = {status: place for place, status in enumerate(HostStatus)}
 
 _OURS = frozenset({HostStatus.LOCAL_ERROR_SMTP, HostStatus.UNPROBED, HostStatus.OPTED_OUT})
 """Says nothing about the server, so it neither outweighs nor contradicts what does."""
+
+_LEFTOVER_AFTER = timedelta(days=30)
 
 _ALL_ATTEMPTS = frozenset({HostStatus.NO_STARTTLS, HostStatus.STARTTLS_REJECTED})
 """Only believed if no attempt of the run went otherwise."""
@@ -32,6 +35,17 @@ class Probe:
     leaf_names: Sequence[str]
     record_cause: Iterable[str]
     defects: Iterable[str]
+    connected: datetime | None = None
+    # of each record that matched in an earlier run and does not: when that was first seen
+    unmatched_since: Sequence[datetime | None] = ()
+
+    @property
+    def has_leftover(self) -> bool:
+        """Whether a record is of a certificate that went over 30 days ago (section 8)."""
+        if self.connected is None:
+            return False
+        before = self.connected - _LEFTOVER_AFTER
+        return any(since is not None and since < before for since in self.unmatched_since)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +91,8 @@ def _roll_attempts(address: str, probes: Sequence[Probe], *, inferred: bool) -> 
     if disagree(one.status for one in attempts):
         defects |= {Defect.FLAPPING}
     shown = [one for one in telling if one.status is status]
+    if shown and shown[-1].has_leftover:
+        defects |= {Defect.LEFTOVER_RECORD}
     names = tuple(shown[-1].leaf_names) if status is HostStatus.NAME_MISMATCH else ()
     causes = frozenset(map(str, shown[-1].record_cause)) & _CAUSES if shown else frozenset[str]()
     return AddressEvidence(

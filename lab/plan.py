@@ -5,6 +5,7 @@ writes it to disk, `lab.supervisor` serves it.
 """
 
 import hashlib
+import ssl
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -237,6 +238,12 @@ class Builder:
             data = hashlib.new({1: "sha256", 2: "sha512"}[matching_type]).digest()
         elif source.startswith("hex:"):
             data = bytes.fromhex(source[4:])
+        elif source.startswith("pem:"):
+            der = self._certificates.association(host, chain, source[4:], selector, 0)
+            text = ssl.DER_cert_to_PEM_cert(der)
+            if selector:
+                text = text.replace("CERTIFICATE", "PUBLIC KEY")
+            data = hashlib.new({1: "sha256", 2: "sha512"}[matching_type], text.encode()).digest()
         else:
             part, *as_if = source.split("/")
             as_selector, as_type = map(int, as_if) if as_if else (selector, matching_type)

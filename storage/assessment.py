@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from dane.names import bucket
 from storage.database import Connection
 from storage.read import query
-from storage.run import Run
-from storage.schemas import DOMAIN_MX, HOST_VERDICT, MX_HOST, SMTP_PROBE
+from storage.run import Run, runs_before
+from storage.schemas import DOMAIN_MX, HOST_VERDICT, MX_HOST, SMTP_PROBE, TIME
 
 NAMES = pa.list_(pa.field("item", pa.string(), nullable=False))
 
@@ -64,8 +64,33 @@ WHERE h.run_id = $1 AND h.bucket BETWEEN $2 AND $3
 ORDER BY h.bucket, h.host
 """
 
+PROBE = SMTP_PROBE.schema.append(
+    pa.field("unmatched_since", pa.list_(pa.field("item", TIME)), nullable=False)
+)
+"""Of a probe: its row; and for each record that matched there in an earlier run and does not now,
+when the server was first seen with another certificate after that. Empty where nothing is odd."""
+
+_EARLIER_RUNS = 60  # two months of daily ones
+
+# Looked up for the few servers with records that match nothing beside one that does.
 _PROBES = f"""
-SELECT {_sql_columns(SMTP_PROBE.schema, "p")}
+SELECT {_sql_columns(SMTP_PROBE.schema, "p")},
+  CASE WHEN p.status <> 'pass' OR cardinality(p.record_result) < 2
+      OR p.record_result <@ '{{match,superseded,unusable}}'::text[] THEN '{{}}'
+  ELSE ARRAY(
+    SELECT CASE WHEN one.result IN ('match', 'superseded', 'unusable') THEN NULL ELSE (
+      SELECT min(e.connected) FROM smtp_probe e
+      WHERE e.run_id = ANY ($4::integer[]) AND e.bucket = p.bucket AND e.address = p.address
+        AND e.operator = p.operator AND e.sni = p.sni AND cardinality(e.chain) > 0
+        AND e.connected > (
+          SELECT max(m.connected) FROM smtp_probe m
+          WHERE m.run_id = ANY ($4::integer[]) AND m.bucket = p.bucket AND m.address = p.address
+            AND m.operator = p.operator AND m.sni = p.sni
+            AND EXISTS (
+              SELECT FROM unnest(m.tlsa, m.record_result) AS other (record, result)
+              WHERE other.record = one.record AND other.result = 'match'))) END
+    FROM unnest(p.tlsa, p.record_result) WITH ORDINALITY AS one (record, result, place)
+    ORDER BY one.place) END AS unmatched_since
 FROM unnest($2::smallint[], $3::text[]) AS k (bucket, address)
 JOIN smtp_probe p ON p.run_id = $1 AND p.bucket = k.bucket AND p.address = k.address
 ORDER BY p.bucket, p.address, p.tlsa_digest, p.operator, p.sni, p.attempt
@@ -96,7 +121,7 @@ ORDER BY v.bucket, v.host
 async def hosts(
     connection: Connection, run: Run, buckets: range
 ) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-    """MX hosts of `buckets` without verdict (MX_HOST), and the probes of their addresses."""
+    """MX hosts of `buckets` without verdict (MX_HOST), and their addresses' probes (PROBE)."""
     rows = await query(
         connection, _HOSTS, run.run_id, buckets[0], buckets[-1], schema=MX_HOST.schema
     )
@@ -107,7 +132,8 @@ async def hosts(
         run.run_id,
         [bucket(address) for address in addresses],
         addresses,
-        schema=SMTP_PROBE.schema,
+        await runs_before(connection, run.run_id, _EARLIER_RUNS),
+        schema=PROBE,
     )
     return rows, probes
 

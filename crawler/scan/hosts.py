@@ -29,7 +29,7 @@ from crawler.scan.previous_answer import ASKED, PreviousAnswers
 from crawler.scan.signature import SIGNATURE, signature
 from dane import tlsa
 from dane.names import NameFault, operator, to_labels
-from dane.outcomes import FAILED, Defect, HostStatus, LookupOutcome
+from dane.outcomes import DENIAL, FAILED, Defect, HostStatus, LookupOutcome
 from dane.special_use import is_special_use
 
 MOST_ADDRESSES = 32
@@ -197,7 +197,32 @@ def _tlsa(
             if other.outcome is not LookupOutcome.SECURE:
                 host.defects.add(Defect.ENT_DENIED)
             return HostStatus.TLSA_FAILED if other.failed else None
+        if answer.outcome in DENIAL and answer.response.chain:
+            dangling = yield from _is_dangling(host, base, answer.response.chain, last_lookup)
+            if dangling is None:
+                return HostStatus.LOCAL_ERROR
+            if dangling:
+                host.defects.add(Defect.TLSA_ALIAS_DANGLING)
     return HostStatus.ABSENT
+
+
+def _is_dangling(
+    host: _Host, base: str, targets: tuple[str, ...], last_lookup: bool
+) -> Lookup[bool | None]:
+    """Whether someone made the TLSA name an alias, to a name without TLSA; None: ask again.
+
+    A wildcard's CNAME was not made for TLSA; nor was the DNAME that makes the host an alias.
+    """
+    if targets[0] in {f"_25._tcp.{one}" for one in _chain(host)}:
+        return False
+    name = f"_25._tcp.{base}"
+    alias = yield from lookup(name, CNAME, last_lookup)
+    if alias.local and not last_lookup:
+        return None
+    if alias.outcome is not LookupOutcome.SECURE:
+        return False
+    made = alias.response.signature  # none of a CNAME that a DNAME makes (RFC 6672 section 3.1)
+    return made is None or made.labels == len(to_labels(name))
 
 
 def _second_look_at_failure(host: _Host) -> Lookup[None]:

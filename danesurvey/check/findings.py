@@ -15,6 +15,7 @@ from dane.attempts import attempts_needed
 from dane.names import bucket, operator
 from dane.outcomes import FAILED, LOCAL, AuthorityResult, HostStatus
 from danesurvey.check.lookups import Lookups, Row
+from storage.assessment import PROBE
 from storage.schemas import DOMAIN_MX, DOMAIN_VERDICT, HOST_VERDICT, MX_HOST, SMTP_PROBE
 
 RUN_ID = 0  # nothing is stored
@@ -184,11 +185,11 @@ class Findings:
         )
 
     def _host_verdicts(self, rows: Sequence[Row], probes: Mapping[str, Sequence[Row]]) -> list[Row]:
-        attempts = [one for some in probes.values() for one in some]
+        attempts = [{**one, "unmatched_since": []} for some in probes.values() for one in some]
         verdicts = assess.hosts(
             pa.RecordBatch.from_pylist(rows, schema=MX_HOST.schema),
             replace(self._context, schemas=(HOST_VERDICT.schema,)),
-            pa.RecordBatch.from_pylist(attempts, schema=SMTP_PROBE.schema),
+            pa.RecordBatch.from_pylist(attempts, schema=PROBE),
         )
         found: list[Row] = verdicts.to_pylist()
         return found

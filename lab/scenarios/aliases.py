@@ -11,6 +11,7 @@ from lab.scenarios.scenario import (
     Scenario,
     Signing,
     has,
+    lacks,
     one_of,
 )
 from lab.scenarios.verdicts import (
@@ -200,5 +201,24 @@ SCENARIOS = (
         verdict=NO_TLSA,
         mx_host={"mx": {"status": "absent"}},
         host_verdict={"mx": {"defects": has("tlsa_insecure")}},
+    ),
+    Scenario(
+        name="tlsa-alias-dangling",
+        what="_25._tcp is a CNAME to a name without TLSA records in another signed zone",
+        why="measurement 6 and 8: absent (a validated denial), tlsa_alias_dangling",
+        records=("@ MX 10 mx", "_25._tcp.mx CNAME tlsa.{name}-keys.plain."),
+        zones={"@": RIGHT, "{name}-keys.plain.": RIGHT},
+        verdict=NO_TLSA,
+        mx_host={"mx": {"status": "absent", "tlsa_outcome": "nxdomain"}},
+        host_verdict={"mx": {"defects": has("tlsa_alias_dangling")}},
+    ),
+    Scenario(
+        name="tlsa-name-by-wildcard-alias",
+        what="a wildcard CNAME below the MX host covers _25._tcp and leads to a name without TLSA",
+        why="measurement 8: nobody made that alias for TLSA (RFC 4592 3.3.1)",
+        records=("@ MX 10 mx", "*.mx CNAME web", "web TXT page"),
+        verdict=NO_TLSA,
+        mx_host={"mx": {"status": "absent", "tlsa_outcome": "nodata"}},
+        host_verdict={"mx": {"defects": lacks("tlsa_alias_dangling")}},
     ),
 )

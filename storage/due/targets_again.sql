@@ -1,11 +1,17 @@
 -- $1 run, $2 attempt, $3 statuses that another attempt may better, $4 runs before this one whose
 -- rows are kept. `earlier`: where nothing matched, certificates that this server showed in those
--- and does not show now, leaves and the newest first; a record that fits one is stale. Few of
--- them, and none of a size that no mail server needs: a shard must stay small.
+-- and does not show now, leaves and the newest first; a record that fits a leaf is stale, one
+-- that fits an authority is of a retired issuer. Few of them, and none of a size that no mail
+-- server needs: a shard must stay small.
 SELECT b.bucket, b.address, b.tlsa_digest, b.operator, b.sni, $2::smallint, b.host, b.tlsa,
   b.dns_asked,
   ARRAY(
-    SELECT c.der
+    SELECT ranked.der
+    FROM (
+    SELECT c.der, shown.depth, shown.run_id, shown.sha256,
+      row_number() OVER (
+        PARTITION BY shown.depth = 1 ORDER BY shown.depth, shown.run_id DESC, shown.sha256
+      ) AS place
     FROM (
       SELECT one.sha256, min(one.depth) AS depth, max(e.run_id) AS run_id
       FROM smtp_probe e CROSS JOIN unnest(e.chain) WITH ORDINALITY AS one (sha256, depth)
@@ -17,8 +23,9 @@ SELECT b.bucket, b.address, b.tlsa_digest, b.operator, b.sni, $2::smallint, b.ho
     ) AS shown
     JOIN certificate c USING (sha256)
     WHERE octet_length(c.der) <= 8192
-    ORDER BY shown.depth, shown.run_id DESC, shown.sha256
-    LIMIT 4
+    ) AS ranked
+    WHERE ranked.place <= 4
+    ORDER BY ranked.depth, ranked.run_id DESC, ranked.sha256
   ) AS earlier
 FROM smtp_probe b
 WHERE b.run_id = $1 AND b.attempt = $2 - 1

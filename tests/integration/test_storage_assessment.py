@@ -1,6 +1,7 @@
 """What the roll-ups read: rows without a verdict, with what they look up, of this run only."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import pytest_asyncio
@@ -63,7 +64,7 @@ async def test_hosts_come_with_the_probes_of_their_addresses(
     hosts, probes = await assessment.hosts(connection, current, ALL)
     assert hosts.schema == MX_HOST.schema
     assert sorted(map(str, hosts.column("host").to_pylist())) == ["mx.net", "nowhere.net"]
-    assert probes.schema == SMTP_PROBE.schema
+    assert probes.schema == assessment.PROBE
     assert probes.select(["address", "attempt"]).to_pylist() == [
         {"address": "192.0.2.1", "attempt": 1},
         {"address": "192.0.2.1", "attempt": 2},
@@ -71,6 +72,46 @@ async def test_hosts_come_with_the_probes_of_their_addresses(
     here = bucket("mx.net")
     hosts, _ = await assessment.hosts(connection, current, range(here, here + 1))
     assert hosts.column("host").to_pylist() == ["mx.net"]
+
+
+async def test_records_that_matched_before_come_with_when_they_were_first_seen_not_to(
+    connection: Connection, store: Writer, current: Run
+) -> None:
+    old, now, never = "3 1 1 aa", "3 1 1 bb", "3 1 1 cc"
+    day = [datetime(2026, month, 1, tzinfo=UTC) for month in range(1, 6)]
+
+    async def probed(run_id: int, *changes: dict[str, object]) -> None:
+        here = {"address": "192.0.2.1", "tlsa_digest": "d", "sni": "mx.net", "chain": ["x"]}
+        rows = [{**here, "attempt": n, **one} for n, one in enumerate(changes)]
+        await store.store([(SMTP_PROBE, batch_of(SMTP_PROBE, run_id, *rows))])
+
+    def seen(
+        when: datetime, tlsa: list[str], result: list[str], **more: object
+    ) -> dict[str, object]:
+        return {"connected": when, "tlsa": tlsa, "record_result": result, **more}
+
+    matched = seen(day[0], [old, now], ["match", "unknown"])
+    changed = seen(day[1], [old, now], ["stale_certificate", "match"])
+    other = seen(day[1] - timedelta(days=9), [old], ["unknown"], sni="mx2.net")
+    silent = seen(day[1] - timedelta(days=9), [], [], chain=[])
+    run_id = current.run_id
+    for rows in ([matched], [other, silent, changed], [seen(day[2], [now], ["match"])]):
+        await probed(run_id, *rows)
+        await run.finish(connection, run_id)
+        run_id = (await run.create(connection, RunKind.FULL, {})).run_id
+    await probed(
+        run_id,
+        seen(day[3], [old, now, never], ["unknown", "match", "unknown"], status="pass"),
+        seen(day[3], [old, now], ["superseded", "match"], status="pass"),
+        seen(day[3], [old, now], ["stale_certificate", "unknown"], status="mismatch"),
+    )
+    last = await run.unfinished(connection)
+    assert last is not None
+    await store.store(
+        [(MX_HOST, batch_of(MX_HOST, run_id, {"host": "mx.net", "addresses": ["192.0.2.1"]}))]
+    )
+    _, probes = await assessment.hosts(connection, last, ALL)
+    assert probes.column("unmatched_since").to_pylist() == [[day[1], None, None], [], []]
 
 
 async def test_domains_come_with_their_name_servers_and_the_verdicts_of_their_hosts(

@@ -382,6 +382,28 @@ async def test_a_mismatch_is_asked_again_with_the_certificates_of_earlier_runs(
     }
 
 
+async def test_leaves_do_not_crowd_out_the_authorities_of_earlier_runs(
+    connection: Connection, store: Writer, current: Run
+) -> None:
+    here = {"address": "192.0.2.1", "tlsa_digest": "d", "operator": "net", "sni": "mx.net"}
+    leaves = [f"leaf{number}" for number in range(6)]
+    certificates = [
+        {"sha256": one, "der": one.encode(), "first_run": 1} for one in [*leaves, "ca", "root"]
+    ]
+    await store.store([(CERTIFICATE, batch_of(CERTIFICATE, current.run_id, *certificates))])
+    rows: list[dict[str, object]] = [
+        {**here, "attempt": number, "chain": [leaf, "ca", "root"]}
+        for number, leaf in enumerate(leaves)
+    ]
+    await store.store([(SMTP_PROBE, batch_of(SMTP_PROBE, current.run_id, *rows))])
+    await run.finish(connection, current.run_id)
+    now = await run.create(connection, RunKind.FULL, {})
+    seen: dict[str, object] = {**here, "attempt": 1, "status": "mismatch", "chain": ["new"]}
+    await store.store([(SMTP_PROBE, batch_of(SMTP_PROBE, now.run_id, seen))])
+    (row,) = await all_of(due.probes(connection, now, 2, 10, operator=_operator, names_per_key=1))
+    assert row["earlier"] == [b"leaf0", b"leaf1", b"leaf2", b"leaf3", b"ca", b"root"]
+
+
 async def test_failures_whose_authorities_were_not_asked(
     connection: Connection, store: Writer, current: Run
 ) -> None:

@@ -1,5 +1,6 @@
 """From attempts to an address: agreement, the name check, inheritance, flapping (section 6)."""
 
+from datetime import UTC, datetime, timedelta
 from itertools import permutations
 
 import pytest
@@ -105,6 +106,20 @@ def test_causes_are_those_of_the_last_attempt_that_gave_the_status() -> None:
     ]
     status, _, _, found = _evidence(*attempts)
     assert (status, found) == ("mismatch", {"stale_certificate", "wrong_selector"})
+
+
+@pytest.mark.parametrize(
+    ("days", "told"),
+    [([31], True), ([None, 31], True), ([30], False), ([None], False), ([], False)],
+)
+def test_a_record_whose_certificate_went_over_30_days_ago_is_left_over(
+    days: list[int | None], told: bool
+) -> None:
+    now = datetime(2026, 6, 1, tzinfo=UTC)
+    since = [None if one is None else now - timedelta(days=one) for one in days]
+    attempt = probe("pass", connected=now, unmatched_since=since)
+    found = assess_address("192.0.2.1", "mx.example.org", [attempt])
+    assert found.defects == ({"leftover_record"} if told else set())
 
 
 def test_the_names_shown_are_kept_where_they_are_wrong() -> None:
