@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from crawler.dns.canaries import Health
-from crawler.scan.looks import Look
+from crawler.scan.canary_round import Round
 
 MOST_LAPSES = 3
 _LAPSE_S = 600.0  # rounds of wrong validation that are closer belong to one lapse
@@ -24,7 +24,7 @@ class CanaryHistory:
     def __init__(self, record: Mapping[str, Any]) -> None:
         self.rounds: Counter[str] = Counter(record.get("rounds", {}))
         self.lapses: list[float] = record.get("lapses", [])  # when each was last seen
-        self.changes: list[Look] = [(at, health) for at, health in record.get("changes", ())]
+        self.changes: list[Round] = [(at, health) for at, health in record.get("changes", ())]
 
     @property
     def health(self) -> str | None:
@@ -36,10 +36,10 @@ class CanaryHistory:
         """Whether the resolver was not to be believed too often."""
         return len(self.lapses) > MOST_LAPSES
 
-    def add(self, looks: Iterable[Look]) -> None:
-        """The looks of one scan, in order."""
+    def add(self, rounds: Iterable[Round]) -> None:
+        """The rounds of one scan, in order."""
         before = None
-        for at, health in looks:
+        for at, health in rounds:
             self.rounds[health] += 1
             if health == before == Health.VALIDATION_WRONG:  # once alone may be a slow reply
                 self._lapsed(at)

@@ -35,8 +35,8 @@ from crawler.dns.settings import CanarySettings, ClientSettings, ResolverSetting
 from crawler.dns.unbound import Unbound
 from crawler.operators import merges
 from crawler.scan.authority import lab_networks
+from crawler.scan.canary_round import rounds_of
 from crawler.scan.context import ScanContext
-from crawler.scan.looks import looks_of
 from crawler.smtp.settings import ProbeSettings
 from dane import clock
 from dane.faults import LocalTrouble
@@ -254,7 +254,7 @@ class Engine:
                 parts.append((WANTED_HOST, hosts))
             await self.writer.store(parts, replace=replace)
             rows = batches[0]
-            self.canaries.add(looks_of(rows))
+            self.canaries.add(rounds_of(rows))
             progress.rows_in += rows.num_rows
             if "questions" in rows.schema.names:
                 progress.questions += pc.sum(rows.column("questions")).as_py() or 0

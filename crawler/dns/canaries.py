@@ -5,7 +5,7 @@ while the network is down, and over every socket one signed and one deliberately
 name: over every one, since another resolver on the port by SO_REUSEPORT would get some of
 our sockets. The root's newest signature tells whether our clock is right: one that is ahead
 makes short-lived signatures look expired, while all canaries may have long-lived ones. What
-to do about a bad round is the scan's business (`crawler.scan.enclosure`).
+to do about a bad round is the scan's business (`crawler.scan.confirmation`).
 """
 
 import secrets
@@ -26,24 +26,19 @@ class Health(StrEnum):
     GOOD = "good"
     NETWORK_DOWN = "network_down"  # fewer than half of the fresh names answered, twice
     VALIDATION_WRONG = "validation_wrong"  # signed without AD, broken without SERVFAIL, or clock
+    STARVED = "starved"  # our own event loop stood still: of no canary, but our fault likewise
 
 
 class Canaries:
-    """The rounds of one scan: `look` as often as wished, one at a time."""
+    """The rounds of one scan, as often as wished, one at a time."""
 
     def __init__(self, client: Client, settings: CanarySettings) -> None:
         self._client = client
         self._settings = settings
         self._resolvers = (FIRST, SECOND_LOOK) if client.has_second_look else (FIRST,)
-        self.looks: list[tuple[float, str]] = []  # when (seconds since 1970), and the health
 
-    async def look(self) -> Health:
-        """One round; a second one at once if fewer than half of the fresh names answer."""
-        health = await self._look()
-        self.looks.append((clock.seconds(), health.value))
-        return health
-
-    async def _look(self) -> Health:
+    async def round(self) -> Health:
+        """One round; the fresh names once more if fewer than half of them answer."""
         for _ in range(2):
             if await self._network_answers():
                 return Health.GOOD if await self._validates() else Health.VALIDATION_WRONG

@@ -11,7 +11,7 @@ questions, without taking up room.
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 import trio
@@ -37,7 +37,7 @@ class Times(NamedTuple):
 class _Name(Generic[T]):
     """One name in flight: the client's `Asker`."""
 
-    __slots__ = ("_window", "epoch", "first_us", "index", "pace", "questions", "steps")
+    __slots__ = ("_window", "first_us", "index", "pace", "questions", "steps")
 
     def __init__(self, window: "Window[T]", index: int, pace: "_Pace[T] | None") -> None:
         self._window = window
@@ -46,7 +46,6 @@ class _Name(Generic[T]):
         self.steps: Lookup[T] | None = None
         self.questions = 0
         self.first_us = 0
-        self.epoch = 0
 
     def answered(self, response: Response | None) -> None:
         self._window.go_on(self, response)
@@ -92,29 +91,27 @@ class Window(Generic[T]):
         self._due: list[tuple[float, int, _Pace[T]]] = []  # heap of paces with somebody waiting
         self._waiting = 0
         self._open = 0  # names begun, or waiting to be
-        self._epoch = 0
         self._exhausted = False
         self._paused = False
         self._idle = trio.Event()
         client.each_tick(self)
 
     async def rested(self) -> None:
-        """Return when all names of the source and those of `ask_again` are done."""
+        """Return when all names of the source and those of `again` are done."""
         self._fill()
         if not self._rest():
             self._idle = trio.Event()
             await self._idle.wait()
 
     def pause(self) -> None:
-        """Begin no name until `resume`. Those in flight will be asked again, not `done`."""
+        """Begin no name until `resume`. Those in flight go on."""
         self._paused = True
-        self._epoch += 1
 
     def resume(self) -> None:
         self._paused = False
         self._fill()
 
-    def ask_again(self, indices: list[int]) -> None:
+    def again(self, indices: Sequence[int]) -> None:
         """Put names back whose results are not believed."""
         self._again.extend(indices)
 
@@ -135,11 +132,8 @@ class Window(Generic[T]):
             question = name.steps.send(response)
         except StopIteration as stop:
             self._open -= 1
-            if name.epoch != self._epoch:
-                self._again.append(name.index)
-            else:
-                times = Times(name.questions, name.first_us, self._client.now_us)
-                self._done(name.index, stop.value, times)
+            times = Times(name.questions, name.first_us, self._client.now_us)
+            self._done(name.index, stop.value, times)
             self._fill()
             if not self._open:
                 self._rest()
@@ -190,7 +184,6 @@ class Window(Generic[T]):
 
     def _first(self, name: _Name[T]) -> None:
         name.steps = self._begin(name.index)
-        name.epoch = self._epoch
         name.first_us = self._client.now_us
         try:
             question = next(name.steps)

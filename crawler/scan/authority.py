@@ -12,20 +12,19 @@ import trio
 
 from crawler.addresses import Addresses
 from crawler.dns.authority import Authorities, Findings
-from crawler.dns.canaries import Canaries, Health
 from crawler.dns.client import Client
 from crawler.dns.settings import ResolverSettings
 from crawler.opt_out import OptOut
 from crawler.scan import run
+from crawler.scan.canary_round import Round, attach, canary_rounds
 from crawler.scan.columns import batch
+from crawler.scan.confirmation import Confirmation
 from crawler.scan.context import ScanContext
-from crawler.scan.looks import Look, attach
-from crawler.scan.recovery import recovered
+from crawler.scan.tasks import Tasks
 from crawler.smtp.settings import ProbeSettings
 from dane.names import operator
 
 AT_ONCE = 100  # names; each asks all its addresses at once
-PORTION = 500  # names between two looks at the canaries: a minute or so
 _LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 _COLUMNS = (
@@ -48,76 +47,54 @@ def scan(shard: pa.RecordBatch, context: ScanContext) -> pa.RecordBatch:
     scans work at once, each gets its part of it. Only `lab_networks` and public addresses are
     asked, and no server that is on the opt-out list by name, operator or address.
 
-    Canaries are looked at before, during and after each PORTION of names. After a bad look it
-    is done once more; after a second one, or `crawler.scan.stop`, the names of that portion and
-    the rest have no row.
+    What is not enclosed by two good rounds of canaries has no row, nor has what
+    `crawler.scan.stop` left undone.
     """
     (schema,) = context.schemas
-    run_id, resolver, client = context.run_id, context.resolvers, context.client
-    canaries = context.canaries
-    assert canaries is not None
     names: list[tuple[int, str, str]] = list(
         zip(*(shard.column(c).to_pylist() for c in ("bucket", "name", "rrtype")), strict=True)
     )
     listed, table = OptOut(context.probe.opt_out), context.operator_merges
     authorities = Authorities(
-        resolver.first[0],
+        context.resolvers.first[0],
         Addresses(context.lab_networks),
-        client,
+        context.client,
         opted_out=lambda server, address: listed.covers(
             names=(server,), operator=operator(server, table), address=address
         ),
     )
     rows: list[tuple[Any, ...]] = []
-    looks: Sequence[Look] = ()
-
-    async def work(remaining: list[tuple[int, str, str]], done: list[tuple[Any, ...]]) -> None:
-        while remaining:
-            bucket, name, rrtype = remaining.pop()
-            findings = await authorities.examine(name, rrtype)
-            done.append((run_id, bucket, name, rrtype, *_lists(findings)))
-
-    async def enclosed(watch: Canaries, portion: list[tuple[int, str, str]]) -> bool:
-        """Do a portion; False if a canary was bad: its time-outs may be our own network's."""
-        remaining, done = list(portion), list[tuple[Any, ...]]()
-        async with trio.open_nursery() as watching:
-            watching.start_soon(_until_bad, watch, canaries.every_s, watching.cancel_scope)
-            async with trio.open_nursery() as nursery:
-                for _ in range(min(AT_ONCE, len(portion))):
-                    nursery.start_soon(work, remaining, done)
-            watching.cancel_scope.cancel()
-        if len(done) < len(portion) or await watch.look() is not Health.GOOD:
-            return False
-        rows.extend(done)
-        return True
+    rounds: Sequence[Round] = ()
 
     async def main() -> None:
-        nonlocal looks
-        async with Client(resolver, client, try_s=context.try_s).serving() as asker:
-            watch = Canaries(asker, canaries)
-            looks = watch.looks
-            good = await watch.look() is Health.GOOD or await recovered(watch, resolver, canaries)
-            for start in range(0, len(names), PORTION):
-                portion = names[start : start + PORTION]
-                good = good and (
-                    await enclosed(watch, portion)
-                    or (
-                        await recovered(watch, resolver, canaries)
-                        and await enclosed(watch, portion)
-                    )
-                )
+        nonlocal rounds
+        client = Client(context.resolvers, context.client, try_s=context.try_s)
+        async with client.serving(), trio.open_nursery() as nursery:
+            checks = canary_rounds(client, context)
+            rounds = checks.rounds if checks else ()
+            tasks: Tasks[int] = Tasks(range(len(names)))
+            confirmation: Confirmation[int, tuple[Any, ...]] = Confirmation(
+                len(names),
+                tasks,
+                lambda _, row: rows.append(row),
+                checks,
+                shortest_limit_s=context.client.direct_try_s,
+            )
+
+            async def examine(index: int) -> None:
+                confirmation.began(index)
+                bucket, name, rrtype = names[index]
+                findings = await authorities.examine(name, rrtype)
+                row = context.run_id, bucket, name, rrtype, *_lists(findings)
+                confirmation.done(index, row)
+
+            for _ in range(min(AT_ONCE, len(names))):
+                nursery.start_soon(tasks.take_in_turn, examine)
+            await confirmation.run()
+            nursery.cancel_scope.cancel()
 
     run(main)
-    return attach(batch(_COLUMNS, rows, schema), looks)
-
-
-async def _until_bad(watch: Canaries, every_s: float, scope: trio.CancelScope) -> None:
-    """Look at the canaries now and then; cancel the scope when they are bad."""
-    health = Health.GOOD
-    while health is Health.GOOD:
-        await trio.sleep(every_s)
-        health = await watch.look()
-    scope.cancel()
+    return attach(batch(_COLUMNS, rows, schema), rounds)
 
 
 def _lists(findings: Findings) -> tuple[Any, ...]:

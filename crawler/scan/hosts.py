@@ -23,8 +23,8 @@ from crawler.dns.rdata import AAAA, CNAME, TLSA, A, Signature
 from crawler.dns.window import Times
 from crawler.opt_out import OptOut
 from crawler.scan import run
+from crawler.scan.confirmed_lookups import ConfirmedLookups
 from crawler.scan.context import ScanContext
-from crawler.scan.enclosure import Enclosure
 from crawler.scan.previous_answer import ASKED, PreviousAnswers
 from crawler.scan.signature import SIGNATURE, signature
 from dane import tlsa
@@ -78,7 +78,7 @@ def scan(shard: pa.RecordBatch, context: ScanContext) -> pa.RecordBatch:
     buckets = shard.column("bucket").to_pylist()
     previous_answers = PreviousAnswers(shard)
     listed, table = OptOut(context.probe.opt_out), context.operator_merges
-    enclosure = Enclosure(
+    lookups = ConfirmedLookups(
         len(hosts),
         lambda index: _look_up(
             hosts[index],
@@ -96,12 +96,12 @@ def scan(shard: pa.RecordBatch, context: ScanContext) -> pa.RecordBatch:
             *_facts(host, times),
         ),
         context,
-        servfail=lambda host: host.status in (HostStatus.ADDRESS_FAILED, HostStatus.TLSA_FAILED),
+        failed=lambda host: host.status in (HostStatus.ADDRESS_FAILED, HostStatus.TLSA_FAILED),
         # Customers' names at one provider share its servers: so do the siblings of a name.
         servers=lambda index: hosts[index].partition(".")[2],
     )
-    run(enclosure.run)
-    return enclosure.batch(_COLUMNS, schema)
+    run(lookups.run)
+    return lookups.batch(_COLUMNS, schema)
 
 
 def _look_up(

@@ -14,8 +14,8 @@ from crawler.dns.lookup import SECOND_LOOK, Answer, Lookup, lookup
 from crawler.dns.rdata import DNSKEY, MX, NSEC3PARAM, Key, MailExchange, Nsec3Parameters
 from crawler.dns.window import Times
 from crawler.scan import run
+from crawler.scan.confirmed_lookups import ConfirmedLookups
 from crawler.scan.context import ScanContext
-from crawler.scan.enclosure import Enclosure
 from crawler.scan.previous_answer import ASKED, PreviousAnswers
 from crawler.scan.signature import SIGNATURE, signature
 from dane.outcomes import DENIAL, LookupOutcome
@@ -36,7 +36,7 @@ _COLUMNS = (
 )
 
 
-class _Found(NamedTuple):
+class _Answers(NamedTuple):
     mx: Answer
     dnskey: Answer | None = None
     nsec3param: Answer | None = None
@@ -64,48 +64,48 @@ def scan(shard: pa.RecordBatch, context: ScanContext) -> pa.RecordBatch:
     previous_answers = PreviousAnswers(shard)
     last_lookup = context.last_lookup
 
-    def row(index: int, found: _Found, times: Times) -> tuple[Any, ...]:
+    def row(index: int, answers: _Answers, times: Times) -> tuple[Any, ...]:
         return (
             context.run_id,
             buckets[index],
             domains[index],
-            found.mx.outcome,
-            found.mx.secure,
-            *previous_answers.asked(index, times, found.mx.response),
-            *_mail(domains[index], found.mx),
-            *signature(found.mx.response.signature),
-            *_denial(found.mx),
-            *_zone(found),
-            found.second_look,
+            answers.mx.outcome,
+            answers.mx.secure,
+            *previous_answers.asked(index, times, answers.mx.response),
+            *_mail(domains[index], answers.mx),
+            *signature(answers.mx.response.signature),
+            *_denial(answers.mx),
+            *_zone(answers),
+            answers.second_look,
         )
 
-    enclosure = Enclosure(
+    lookups = ConfirmedLookups(
         len(domains),
         lambda index: _resolve(domains[index], last_lookup, bool(context.resolvers.second)),
         row,
         context,
-        servfail=lambda found: found.mx.failed,
+        failed=lambda answers: answers.mx.failed,
         servers=servers,
     )
-    run(enclosure.run)
-    return enclosure.batch(_COLUMNS, schema)
+    run(lookups.run)
+    return lookups.batch(_COLUMNS, schema)
 
 
-def _resolve(domain: str, last_lookup: bool, second_look: bool) -> Lookup[_Found]:
+def _resolve(domain: str, last_lookup: bool, second_look: bool) -> Lookup[_Answers]:
     mx = yield from lookup(domain, MX, last_lookup)
     if mx.failed and last_lookup and second_look:
         other = yield from lookup(domain, MX, last_lookup, SECOND_LOOK)
-        return _Found(mx, second_look=other.outcome)
+        return _Answers(mx, second_look=other.outcome)
     signed = mx.secure or mx.response.signature is not None
     if not signed or mx.outcome is LookupOutcome.NXDOMAIN:
-        return _Found(mx)
+        return _Answers(mx)
     dnskey = yield from lookup(domain, DNSKEY, last_lookup)
     nsec3param = yield from lookup(domain, NSEC3PARAM, last_lookup)
     if not last_lookup:
         for answer in (dnskey, nsec3param):
             if answer.local:
-                return _Found(answer)  # the next lookup asks for everything
-    return _Found(mx, dnskey, nsec3param)
+                return _Answers(answer)  # the next lookup asks for everything
+    return _Answers(mx, dnskey, nsec3param)
 
 
 def _mail(domain: str, mx: Answer) -> tuple[Any, ...]:
@@ -138,16 +138,16 @@ def _denial(mx: Answer) -> tuple[int | None, int | None, bool | None]:
     return denial.nsec3.iterations, denial.nsec3.salt_length, denial.nsec3.opt_out
 
 
-def _zone(found: _Found) -> tuple[Any, ...]:
+def _zone(answers: _Answers) -> tuple[Any, ...]:
     """The dnskey and nsec3param columns."""
-    if found.dnskey is None or found.nsec3param is None:
+    if answers.dnskey is None or answers.nsec3param is None:
         return None, (), (), (), None, None
     # Of these types, as the questions were.
-    keys: list[Key] = sorted(found.dnskey.records)  # type: ignore[arg-type]
+    keys: list[Key] = sorted(answers.dnskey.records)  # type: ignore[arg-type]
     parameters: Sequence[Nsec3Parameters]
-    parameters = found.nsec3param.records  # type: ignore[assignment]
+    parameters = answers.nsec3param.records  # type: ignore[assignment]
     return (
-        found.dnskey.outcome,
+        answers.dnskey.outcome,
         tuple([key.algorithm for key in keys]),
         tuple([key.bits for key in keys]),
         tuple([key.flags for key in keys]),

@@ -21,6 +21,7 @@ class Key:
     host: str
     tlsa: tuple[str, ...]
     dns_asked: datetime
+    not_before: datetime | None = None  # when its address may be connected to
     earlier: tuple[bytes, ...] = ()  # certificates (DER) that this server showed in earlier runs
 
     @property
@@ -32,7 +33,7 @@ _COLUMNS = [field.name for field in fields(Key)]
 
 
 def keys_of(shard: pa.RecordBatch) -> list[Key]:
-    """The rows of a shard; `earlier` may be missing."""
+    """The rows of a shard; `not_before` and `earlier` may be missing."""
     given = [name for name in _COLUMNS if name in shard.schema.names]
     return [
         Key(**{**row, "tlsa": tuple(row["tlsa"]), "earlier": tuple(row.get("earlier", ()))})

@@ -82,6 +82,7 @@ class Schedule(Generic[T]):
         self._per_group = per_operator
         self._interval_s = address_interval_s
         self._queues: dict[str, deque[_Visit[T]]] = {}
+        self._welcome: dict[str, float] = {}  # when an address may be connected to again
         # Addresses with visits and no connection, by the time from which one is welcome.
         self._free: list[tuple[float, int, str]] = []
         self._order = itertools.count()
@@ -91,21 +92,16 @@ class Schedule(Generic[T]):
         self._blocked: dict[Hashable, deque[str]] = {}
         self._next_start = -math.inf
 
-    def add(self, target: T, address: str, operator: str) -> None:
-        """Plan a visit. All are planned before the first is taken."""
+    def add(self, target: T, address: str, operator: str, not_before: float = -math.inf) -> None:
+        """Plan a visit, at any time; `not_before` holds for the address."""
         visit = _Visit(target, address, (operator, ("network", network(address))))
-        queue = self._queues.setdefault(address, deque())
-        if not queue:
-            heapq.heappush(self._free, (-math.inf, next(self._order), address))
-        queue.append(visit)
-
-    def add_again(self, target: T, address: str, operator: str, now: float) -> None:
-        """Plan one more visit while others run, of an address whose last one was just now."""
+        welcome = max(not_before, self._welcome.get(address, -math.inf))
+        self._welcome[address] = welcome
         queue = self._queues.get(address)
         if queue is None:
             queue = self._queues[address] = deque()
-            heapq.heappush(self._free, (now + self._interval_s, next(self._order), address))
-        queue.append(_Visit(target, address, (operator, ("network", network(address)))))
+            heapq.heappush(self._free, (welcome, next(self._order), address))
+        queue.append(visit)
 
     @property
     def done(self) -> bool:
@@ -117,6 +113,9 @@ class Schedule(Generic[T]):
             return None
         while self._free and self._free[0][0] <= now:
             address = heapq.heappop(self._free)[2]
+            if (welcome := self._welcome[address]) > now:  # another target of it said so
+                heapq.heappush(self._free, (welcome, next(self._order), address))
+                continue
             visit = self._queues[address][0]
             full = next((g for g in visit.groups if self._busy[g] >= self._per_group), None)
             if full is not None:
@@ -146,9 +145,9 @@ class Schedule(Generic[T]):
         queue = self._queues[visit.address]
         if again is not None:
             queue.appendleft(_Visit(again, visit.address, visit.groups))
+        self._welcome[visit.address] = welcome = now + self._interval_s
         if queue:
-            due = now + self._interval_s
-            heapq.heappush(self._free, (due, next(self._order), visit.address))
+            heapq.heappush(self._free, (welcome, next(self._order), visit.address))
         else:
             del self._queues[visit.address]
         for group in visit.groups:

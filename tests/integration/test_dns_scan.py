@@ -159,7 +159,7 @@ def look(resolvers: Resolvers) -> Health:
     async def main() -> Health:
         client = Client(resolvers, CLIENT, try_s=2.0)
         async with client.serving():
-            return await Canaries(client, CANARIES).look()
+            return await Canaries(client, CANARIES).round()
 
     return trio.run(main)
 

@@ -79,7 +79,7 @@ def test_limits_hold_in_any_order_and_all_are_visited(
             again = (done[0] + 1000, *done[1:]) if done[0] in called_again else None
             schedule.finished(done, now, again)
             if done[0] in doubted:
-                schedule.add_again((done[0] + 2000, *done[1:]), done[1], done[2], now)
+                schedule.add((done[0] + 2000, *done[1:]), done[1], done[2])
     expected = Counter(number for number, _, _ in visits)
     expected.update(number + 1000 for number, _, _ in visits if number in called_again)
     expected.update(number + 2000 for number, _, _ in visits if number in doubted)

@@ -3,13 +3,13 @@
 import pyarrow as pa
 
 from crawler.coordinator.node import from_bytes, to_bytes
-from crawler.scan.looks import attach, looks_of
+from crawler.scan.canary_round import attach, rounds_of
 from storage.schemas import DOMAIN_MX
 
 
 def test_looks_travel_beside_the_rows() -> None:
     batch = pa.RecordBatch.from_pylist([], schema=DOMAIN_MX.schema)
     told = from_bytes(to_bytes(attach(batch, [(1.5, "good"), (2.5, "network_down")])))
-    assert looks_of(told) == [(1.5, "good"), (2.5, "network_down")]
+    assert rounds_of(told) == [(1.5, "good"), (2.5, "network_down")]
     assert told.schema.equals(DOMAIN_MX.schema)
-    assert looks_of(batch) == []
+    assert rounds_of(batch) == []
