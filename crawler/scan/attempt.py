@@ -40,15 +40,17 @@ def without_connection(key: Key, reason: Judged, *, proven: bool = True) -> Atte
 
 @dataclass(slots=True)
 class Rows:
-    """The rows of a scan's finished attempts. `certificates`: DER by SHA-256 (hex)."""
+    """The rows of a scan's finished attempts, by the number of the target.
+
+    `certificates`: DER by SHA-256 (hex).
+    """
 
     on_row: OnRow | None
-    probes: list[dict[str, Any]] = field(default_factory=list)
+    probes: dict[int, dict[str, Any]] = field(default_factory=dict)
     certificates: dict[str, bytes] = field(default_factory=dict)
 
-    def add(self, attempt: Attempt) -> None:
-        row = self._row(attempt)
-        self.probes.append(row)
+    def add(self, target: int, attempt: Attempt) -> None:
+        row = self.probes[target] = self._row(attempt)
         if self.on_row is not None:
             self.on_row(row, self.certificates)
 

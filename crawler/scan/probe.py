@@ -61,7 +61,7 @@ def scan(
     crawler.scan.run(probing.run)
     if probing.fault is not None:
         raise probing.fault
-    rows = [{"run_id": context.run_id, **row} for row in probing.rows.probes]
+    rows = [{"run_id": context.run_id, **row} for _, row in sorted(probing.rows.probes.items())]
     certificates = [
         {"sha256": digest, "der": der, "first_run": context.run_id}
         for digest, der in sorted(probing.rows.certificates.items())
@@ -101,7 +101,7 @@ class _Probing:
         confirmation: Confirmation[int, Attempt] = Confirmation(
             len(self._keys),
             visits,
-            lambda _, attempt: self.rows.add(attempt),
+            self.rows.add,
             checks,
             shortest_limit_s=min(settings.connect_s, settings.reply_s, settings.tls_s),
         )

@@ -116,6 +116,14 @@ def test_nobody_waits_for_a_place_that_is_free() -> None:
     assert taken == [4]
 
 
+def test_an_address_that_was_just_visited_elsewhere_waits_for_its_time() -> None:
+    """As after a restart, or by another worker; all targets of the address wait."""
+    address = "192.0.2.1"
+    schedule = schedule_of([(1, address, "op"), (2, "198.51.100.1", "other")], sessions=10)
+    schedule.add((3, address, "op"), address, "op", 50.0)
+    assert take_all(schedule, 0.0) == ([2, 1], 50.0)
+
+
 def test_by_default_there_is_a_place_for_all_that_can_be_open() -> None:
     """However many servers keep us waiting, they take no place from another."""
     default = ProbeSettings()
