@@ -5,7 +5,7 @@ import asyncio
 import adbc_driver_manager
 import asyncpg
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from dane.faults import LocalTrouble, UsageFault
@@ -29,6 +29,7 @@ def test_whereabouts_name_host_and_database(url: str, said: str) -> None:
 
 @given(st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=8))
 def test_whereabouts_never_have_the_password(password: str) -> None:
+    assume(password not in whereabouts("postgresql://user@host/database"))  # such as "database"
     assert password not in whereabouts(f"postgresql://user:{password}@host/database")
 
 
