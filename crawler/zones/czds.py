@@ -3,7 +3,9 @@
 Terms of the service: one download of a zone in 24 hours, a User-Agent, few log-ins (8 in 5
 minutes). So: one token for all, a new one when it is refused, a few in all; when a zone was last
 downloaded is remembered beside it; what has not changed since is not fetched; a download that
-broke off goes on where it stopped, if the server allows ranges. The token goes to the
+broke off goes on where it stopped, if the server allows ranges. A good answer with something else
+in it than a whole gzip file (a page of HTML, a file that ends early) is no download: it is tried
+again, at most three times in 24 hours. The token goes to the
 download host only, never after a redirect to another host. File names are made here, of
 the zone's name, never taken from an answer.
 """
@@ -16,6 +18,7 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +26,8 @@ from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
+from crawler.zones.acceptance import foreign
+from crawler.zones.files import gzip_fault, is_gzip
 from crawler.zones.output import replacing
 from crawler.zones.progress import Meter, Progress
 from crawler.zones.settings import IntakeSettings, ZoneSource
@@ -37,6 +42,7 @@ _FREE = 1 << 30  # bytes that stay free on the disk
 _CHUNK = 1 << 20
 _REDIRECTS = 5
 _TRIES = 4
+_MOST_DOWNLOADS = 4  # of a zone in a day, those that were none included
 _LOG_INS = 6  # of a session: so many days, or fewer if tokens are refused before they expire
 _LINK = re.compile(r"/([A-Za-z0-9.-]+)\.zone$")
 _REASONS: dict[int, str] = {
@@ -67,6 +73,10 @@ class _Memory:
 
 class _Again(Exception):
     """The same request may do better later."""
+
+
+class _NoDownload(_Again):
+    """A good answer without a whole file. What came of it is of no use."""
 
 
 def password(source: ZoneSource) -> str:
@@ -121,8 +131,27 @@ class Czds:
             return Download(zone, path, fetched=False)
         async with self._slots:
             return await self._retried(
-                zone, lambda: self._download(zone, url, path, memory, progress)
+                zone, lambda: self._counted_download(zone, url, path, memory, progress)
             )
+
+    async def _counted_download(
+        self, zone: str, url: str, path: Path, memory: _Memory | None, progress: Progress
+    ) -> Download:
+        """As `_download`; the times of answers that were no download are remembered."""
+        failures = _failures(path)
+        if len(failures) >= _MOST_DOWNLOADS:
+            raise Refused(
+                f"CZDS: {zone}: {len(failures)} answers in a day without a whole file;"
+                f" tried again after {_at(min(failures) + _A_DAY_S)}"
+            )
+        try:
+            found = await self._download(zone, url, path, memory, progress)
+        except _NoDownload:
+            path.with_suffix(".part").unlink(missing_ok=True)
+            _write_json(path.with_suffix(".failures"), [*failures, clock.seconds()])
+            raise
+        path.with_suffix(".failures").unlink(missing_ok=True)
+        return found
 
     async def _retried(self, what: str, operation: Callable[[], Awaitable[T]]) -> T:
         """The result of an operation that may be tried again. Raises Refused in the end."""
@@ -172,6 +201,8 @@ class Czds:
             meter = Meter(progress, zone, "downloaded", total)
             with part.open("ab" if continued else "wb") as file:
                 async for chunk in response.content.iter_chunked(_CHUNK):
+                    if file.tell() == 0 and not is_gzip(chunk):
+                        raise _NoDownload(foreign(chunk) or "not a gzip file")
                     file.write(chunk)
                     meter.at(file.tell())
                 file.flush()
@@ -179,6 +210,8 @@ class Czds:
                 size = file.tell()
         if total and size != total:
             raise _Again(f"{size} of {total} bytes came")
+        if fault := await asyncio.to_thread(gzip_fault, part):
+            raise _NoDownload(fault)
         os.replace(part, path)
         version.unlink()
         _remember(path, _Memory(clock.seconds(), modified, size))
@@ -322,5 +355,22 @@ def _remembered(path: Path) -> _Memory | None:
 
 
 def _remember(path: Path, memory: _Memory) -> None:
-    with replacing(path.with_suffix(".json")) as out:
-        out.write(json.dumps(asdict(memory)).encode())
+    _write_json(path.with_suffix(".json"), asdict(memory))
+
+
+def _failures(path: Path) -> list[float]:
+    """When, in the last day, answers came that were no download (seconds, UNIX)."""
+    try:
+        times = json.loads(path.with_suffix(".failures").read_text("utf-8"))
+        return [one for one in map(float, times) if clock.seconds() - one < _A_DAY_S]
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def _at(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _write_json(path: Path, value: object) -> None:
+    with replacing(path) as out:
+        out.write(json.dumps(value).encode())

@@ -147,6 +147,39 @@ def _unpacked(path: Path, max_ratio: float) -> Iterator[BinaryIO]:
             raise LocalTrouble(f"{shown(path)}: {error.strerror}") from None
 
 
+def is_gzip(start: bytes) -> bool:
+    """Whether a file that begins so is packed by gzip."""
+    return start.startswith(_GZIP[: len(start)])
+
+
+def gzip_fault(path: Path) -> str | None:
+    """Why a file is no whole gzip file, if so: it is none, ends early or fails its checksum.
+
+    What stands after the end of a whole one is not looked at. Raises OSError.
+    """
+    with path.open("rb") as file:
+        if not is_gzip(file.read(len(_GZIP))):
+            return "not a gzip file"
+        file.seek(0)
+        members = 0
+        member: Any = isal_zlib.decompressobj(wbits=31)
+        packed = file.read(_COPIED)
+        while packed:
+            try:
+                member.decompress(packed)
+            except _isal_error as error:
+                return f"a damaged gzip file: {_first_line(error)}"
+            if not member.eof:
+                packed = file.read(_COPIED)
+                continue
+            members += 1
+            packed = member.unused_data or file.read(_COPIED)
+            if not packed.startswith(_GZIP):
+                return None
+            member = isal_zlib.decompressobj(wbits=31)
+    return "a gzip file that ends early"
+
+
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 

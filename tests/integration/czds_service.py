@@ -23,6 +23,10 @@ class Zone:
     ranges: bool = True
     cut_after: int | None = None  # bytes; the first download breaks off
     limited: int = 0  # so many requests answered 429 first
+    wrong: list[bytes] = field(
+        default_factory=list
+    )  # what the first downloads get instead, with 200
+    with_length: bool = True  # else the answer is in chunks
     redirect: str | None = None
     together: asyncio.Barrier | None = None  # downloads wait for each other here
 
@@ -113,7 +117,11 @@ class Service:
             if start >= len(zone.data):
                 return web.Response(status=HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
             headers["Content-Range"] = f"bytes {start}-{len(zone.data) - 1}/{len(zone.data)}"
-        headers["Content-Length"] = str(len(zone.data) - start)
+        data = zone.data
+        if request.method == "GET" and zone.wrong:
+            start, data, status = 0, zone.wrong.pop(0), HTTPStatus.OK
+        if zone.with_length:
+            headers["Content-Length"] = str(len(data) - start)
         response = web.StreamResponse(status=status, headers=headers)
         await response.prepare(request)
         if request.method == "GET":
@@ -123,7 +131,7 @@ class Service:
                 await zone.together.wait()
             self.downloading -= 1
             cut, zone.cut_after = zone.cut_after, None
-            await response.write(zone.data[start:cut])
+            await response.write(data[start:cut])
             if cut is not None:
                 assert request.transport is not None
                 request.transport.close()

@@ -13,6 +13,7 @@ import pytest
 
 from crawler.zones.settings import IntakeSettings, ZoneSource
 from crawler.zones.sources import EVERY, Obtained, check, obtain
+from dane import clock
 from dane.faults import LocalTrouble, Refused, UsageFault
 from tests.integration.czds_service import PASSWORD, USER, Service, Zone, serving
 
@@ -287,6 +288,53 @@ async def test_no_access(tmp_path: Path, password_file: Path) -> None:
     async with serving({"example": Zone(DATA)}) as service:
         found = await Client(service, tmp_path, password_file).one("other")
     assert "no approved access to other" in str(found.fault)
+
+
+HTML = b"<!DOCTYPE html><html><body>Maintenance</body></html>" * 100
+DAMAGED = DATA[:-6] + bytes(6)
+
+
+@pytest.mark.parametrize("with_length", [True, False])
+@pytest.mark.parametrize(
+    "wrong",
+    [[HTML], [DATA[: len(DATA) // 2]], [DAMAGED], [b"\x1f"], [HTML, DATA[:20], DAMAGED]],
+    ids=["HTML", "half", "checksum", "one byte", "one after the other"],
+)
+async def test_a_good_answer_without_a_whole_file_is_no_download(
+    tmp_path: Path, password_file: Path, wrong: list[bytes], with_length: bool
+) -> None:
+    zone = Zone(DATA, wrong=list(wrong), with_length=with_length)
+    async with serving({"example": zone}) as service:
+        client = Client(service, tmp_path, password_file)
+        assert content(await client.one()) == DATA
+        assert service.log["GET example"] == len(wrong) + 1
+        assert content(await client.one()) == DATA
+        assert service.log["GET example"] == len(wrong) + 1  # now the day's download is there
+
+
+async def test_answers_without_a_whole_file_are_tried_again_four_times_a_day(
+    tmp_path: Path, password_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zone = Zone(DATA)
+    async with serving({"example": zone}) as service:
+        client = Client(service, tmp_path, password_file)
+        assert content(await client.one()) == DATA
+        client.a_day_later()
+        zone.modified = "Tue, 06 Jan 2026 00:00:00 GMT"
+        zone.wrong = [HTML] * 5
+        found = await client.one()
+        assert isinstance(found.fault, Refused)
+        assert "HTML" in str(found.fault)
+        assert service.log["GET example"] == 5
+        found = await client.one()
+        assert "4 answers in a day without a whole file; tried again after" in str(found.fault)
+        assert service.log["GET example"] == 5
+        now = clock.seconds()
+        monkeypatch.setattr(clock, "seconds", lambda: now + A_DAY_S + 1)
+        assert content(await client.one()) == DATA
+        assert service.log["GET example"] == 7  # one was still wrong
+    names = {path.name for path in (tmp_path / "zones/czds").iterdir()}
+    assert names == {"example.zone", "example.json"}
 
 
 async def test_no_room(
