@@ -199,6 +199,18 @@ class Undecided(StrEnum):
     TLS_UNSUPPORTED = "tls_unsupported"  # our TLS cannot do what the server offers
 
 
+class AfterTLS(StrEnum):
+    """How a session went wrong between the handshake and the reply to the EHLO inside TLS. The
+    certificate decides all the same."""
+
+    SHUTDOWN = "421"  # the server is closing (RFC 5321 section 3.8)
+    TRANSIENT = "4xx"
+    PERMANENT = "5xx"
+    GARBLED = "garbled"  # no SMTP reply
+    CLOSED = "closed"
+    SILENT = "silent"  # time-out
+
+
 class RecordResult(StrEnum):
     """What one TLSA record came to; where it is a reason not to match, a MismatchCause."""
 

@@ -130,16 +130,22 @@ CREATE TABLE smtp_probe (
     attempt smallint NOT NULL,
     host text COLLATE "C" NOT NULL,
     status text NOT NULL,
+    undecided text,
     tlsa text[] COLLATE "C" NOT NULL,
     record_result text[] NOT NULL,
     matched_record integer,
     matched_depth integer,
     name_decides boolean NOT NULL,
     leaf_names text[] COLLATE "C" NOT NULL,
+    leaf_names_excess integer NOT NULL,
     chain text[] COLLATE "C" NOT NULL,
     tls_version text,
+    tls_group text,
     cipher text,
     key_type text,
+    after_tls text,
+    other_chain text[] COLLATE "C" NOT NULL,
+    other_key_type text,
     smtp_code integer,
     smtp_text text,
     error text,
@@ -208,7 +214,8 @@ CREATE TABLE domain_verdict (
 CREATE TABLE certificate (
     sha256 text COLLATE "C" PRIMARY KEY,
     der bytea NOT NULL,
-    first_run integer NOT NULL
+    first_run integer NOT NULL,
+    names text COLLATE "C" NOT NULL
 );
 
 -- Rows that ended workers, with the reason; each also has an observation that blames us.

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from dane.outcomes import (
     FAULT_KIND,
+    AfterTLS,
     BrokenLevel,
     Defect,
     DomainStatus,
@@ -32,6 +33,7 @@ from dane.outcomes import (
     MismatchCause,
     NoMailReason,
     RecordResult,
+    Undecided,
 )
 from reports.columns import Access, Column, PublishedTable, column_of
 from storage.schemas import (
@@ -304,6 +306,12 @@ PROBES = PublishedTable(
         column_of(SMTP_PROBE, "attempt", "1, 2 or 3."),
         column_of(SMTP_PROBE, "host", "The MX host that this session was made for."),
         column_of(SMTP_PROBE, "status", "What the session came to.", words=HostStatus),
+        column_of(
+            SMTP_PROBE,
+            "undecided",
+            "Which limit of the survey made it `local_error_smtp`; null: its own trouble.",
+            words=Undecided,
+        ),
         column_of(SMTP_PROBE, "tlsa", "The TLSA records, sorted."),
         column_of(
             SMTP_PROBE,
@@ -317,14 +325,40 @@ PROBES = PublishedTable(
         ),
         column_of(SMTP_PROBE, "name_decides", "Only trust-anchor records match: names count."),
         column_of(
-            SMTP_PROBE, "leaf_names", "DNS names of the leaf certificate, else its common name."
+            SMTP_PROBE,
+            "leaf_names",
+            "The first 100 DNS names of the leaf certificate, else its common name.",
         ),
+        column_of(SMTP_PROBE, "leaf_names_excess", "How many more names it has."),
         column_of(
             SMTP_PROBE, "chain", "SHA-256 of each certificate, as sent (table certificates)."
         ),
         column_of(SMTP_PROBE, "tls_version", "TLS version."),
+        column_of(
+            SMTP_PROBE,
+            "tls_group",
+            "Group of the key exchange, such as `X25519MLKEM768`; null: RSA key transport.",
+        ),
         column_of(SMTP_PROBE, "cipher", "Cipher suite."),
         column_of(SMTP_PROBE, "key_type", "Key type of the leaf certificate."),
+        column_of(
+            SMTP_PROBE,
+            "after_tls",
+            "How the session went wrong after the handshake, if it did.",
+            words=AfterTLS,
+        ),
+        column_of(
+            SMTP_PROBE,
+            "other_chain",
+            "SHA-256 of each certificate that the server sent in a second handshake, in which "
+            "it was offered the other kind of key only.",
+        ),
+        column_of(
+            SMTP_PROBE,
+            "other_key_type",
+            "Key type of that leaf; `none`: the server has no such key; null: not asked or not "
+            "known.",
+        ),
         column_of(SMTP_PROBE, "smtp_code", "Last SMTP reply code."),
         column_of(SMTP_PROBE, "smtp_text", "Text of that reply, shortened."),
         column_of(SMTP_PROBE, "error", "What ended the session, if not QUIT."),

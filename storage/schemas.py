@@ -162,6 +162,8 @@ SMTP_PROBE = Table(
             _required("attempt", pa.int16()),  # 1, 2, 3
             _required("host", pa.string()),  # the MX host that this probe was made for
             _required("status", pa.string()),  # HostStatus, from `mismatch` down
+            # Undecided: which limit of ours made it local_error_smtp; null: our own trouble
+            _optional("undecided", pa.string()),
             _required("tlsa", WORDS),
             # per record, in the order of `tlsa`: a RecordResult or a MismatchCause
             _required("record_result", WORDS),
@@ -169,11 +171,17 @@ SMTP_PROBE = Table(
             _optional("matched_depth", pa.int32()),
             # status before any name check is `pass` and a name decides (usage 2 only)
             _required("name_decides", pa.bool_()),
-            _required("leaf_names", NAMES),  # DNS-IDs, else the CN
+            _required("leaf_names", NAMES),  # DNS-IDs, else the CN; the first ones
+            _required("leaf_names_excess", pa.int32()),  # how many more there are
             _required("chain", WORDS),  # sha256 of each certificate as sent, hex
             _optional("tls_version", pa.string()),
+            _optional("tls_group", pa.string()),  # of the key exchange; null: RSA key transport
             _optional("cipher", pa.string()),
             _optional("key_type", pa.string()),
+            _optional("after_tls", pa.string()),  # AfterTLS; null: nothing went wrong
+            # of the handshake for the other kind of key; `none`: the server has no such key
+            _required("other_chain", WORDS),
+            _optional("other_key_type", pa.string()),
             _optional("smtp_code", pa.int32()),
             _optional("smtp_text", pa.string()),
             _optional("error", pa.string()),
@@ -196,6 +204,7 @@ CERTIFICATE = Table(
             _required("sha256", pa.string()),
             _required("der", pa.binary()),
             _required("first_run", pa.int32()),
+            _required("names", pa.string()),  # DNS-IDs, else the CN: all of them, one a line
         ]
     ),
     ("sha256",),

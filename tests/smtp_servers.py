@@ -108,7 +108,7 @@ class SMTP:
                     await stream.send_all(self.ehlo)
                 case b"STARTTLS":
                     await stream.send_all(self.starttls)
-                    if self.starttls.startswith(b"220"):
+                    if self.starttls.startswith(b"2"):
                         return True
                 case b"QUIT":
                     await stream.send_all(b"221 2.0.0 bye\r\n")

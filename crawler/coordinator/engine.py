@@ -43,7 +43,7 @@ from dane.faults import LocalTrouble
 from dane.names import BUCKETS
 from storage.copy import Writer
 from storage.database import CLIENT_FAULTS, Connection, Pool, lost, patiently
-from storage.run import Run
+from storage.run import Run, RunKind
 from storage.schemas import DOMAIN_MX, WANTED_HOST, Table
 
 log = logging.getLogger(__name__)
@@ -374,7 +374,11 @@ class Engine:
             resolvers=resolvers,
             client=self.client,
             canaries=settings.canaries,
-            probe=dataclasses.replace(probe, new_per_s=probe.new_per_s / self.parallel),
+            probe=dataclasses.replace(
+                probe,
+                new_per_s=probe.new_per_s / self.parallel,
+                both_key_types=probe.both_key_types and self.run.kind is RunKind.FULL,
+            ),
             operator_merges=merges(probe.operator_merges),
             lab_networks=lab_networks(settings.resolver, probe),
         )

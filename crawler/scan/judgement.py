@@ -13,11 +13,10 @@ from crawler.smtp.tls import Offer
 from dane import clock
 from dane.certificate import read_certificate
 from dane.identity import any_name_matches
-from dane.outcomes import HOST_CLASS, Defect, HostClass, HostStatus, Verdict
+from dane.outcomes import HOST_CLASS, Defect, HostClass, HostStatus, Undecided, Verdict
 from dane.tlsa import TLSARecord
 from dane.verify import Verification, verify
-
-_PRECEDENCE = {status: place for place, status in enumerate(HostStatus)}
+from dane.work import MOST_STEPS, Exhausted
 
 # A chain that we cannot read is our shortcoming, never the server's mismatch.
 _STATUS: dict[Verdict, HostStatus] = {
@@ -31,11 +30,12 @@ _STATUS: dict[Verdict, HostStatus] = {
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A conversation, and what its chain came to."""
+    """A conversation, and what its chain came to. `undecided`: why the status is our limit."""
 
     talk: Conversation
     status: HostStatus
     verification: Verification | None = None
+    undecided: Undecided | None = None
 
 
 def judge(
@@ -44,16 +44,24 @@ def judge(
     base: str,
     at: datetime,
     earlier: Sequence[bytes] = (),
+    steps: int = MOST_STEPS,
 ) -> tuple[Judged, set[Defect]]:
     """The conversation that counts of one or two, its status, and the defects that they show.
 
-    A failed handshake counts only if the second, legacy one fails too. Of two key types the
-    worse one counts. `base`: the TLSA base domain, the one reference name that all domains of
-    the host share (a domain's own ones: `dane.attempts.status_with_names`). `earlier`:
-    certificates (DER) that the server showed in earlier runs.
+    A failed handshake counts only if the second, legacy one fails too. What a sender sees
+    counts, so a handshake for the other key type gives a defect, never the status. `base`: the
+    TLSA base domain, the one reference name that all domains of the host share (a domain's own
+    ones: `dane.attempts.status_with_names`). `earlier`: certificates (DER) that the server
+    showed in earlier runs. `steps`: the budget of work for each chain (`dane.work`).
+    Raises Exhausted where fewer than MOST_STEPS do not suffice.
     """
     defects = {Defect.STARTTLS_INJECTION for talk in talks if talk.injected}
-    first, *more = (_judge_one(talk, records, base, at, earlier) for talk in talks)
+    each = [_judge_one(talk, records, base, at, earlier, steps) for talk in talks]
+    if steps < MOST_STEPS and any(
+        one.verification and one.verification.over_budget for one in each
+    ):
+        raise Exhausted
+    first, *more = each
     if not more:
         return first, defects
     (second,) = more
@@ -62,14 +70,17 @@ def judge(
             defects.add(Defect.LEGACY_TLS)
         error = f"{first.talk.error}; then, with legacy TLS: {second.talk.error or 'fine'}"
         return replace(second, talk=replace(second.talk, error=error)), defects
-    if second.talk.status is not None:
-        return first, defects  # no certificate with the other kind of key
-    if first.status is not second.status and HostClass.F in (
-        HOST_CLASS[first.status],
-        HOST_CLASS[second.status],
+    if (
+        second.talk.status is None
+        and first.status is not second.status
+        and HostClass.F
+        in (
+            HOST_CLASS[first.status],
+            HOST_CLASS[second.status],
+        )
     ):
         defects.add(Defect.KEY_TYPE_DIVERGENCE)
-    return min(first, second, key=lambda one: _PRECEDENCE[one.status]), defects
+    return first, defects
 
 
 def _judge_one(
@@ -78,25 +89,30 @@ def _judge_one(
     base: str,
     at: datetime,
     earlier: Sequence[bytes],
+    steps: int,
 ) -> Judged:
     if talk.status is not None:
-        return Judged(talk, talk.status)
-    verification = verify(talk.chain, records, (), at, earlier)
+        return Judged(talk, talk.status, undecided=talk.undecided)
+    verification = verify(talk.chain, records, (), at, earlier, steps)
+    undecided = None
     if verification.verdict is Verdict.CERT_UNPARSED:
-        talk = replace(talk, error=_undecided(talk.chain))
+        undecided = Undecided.OVER_BUDGET if verification.over_budget else Undecided.UNREADABLE
+        talk = replace(talk, error=_why_undecided(undecided, talk.chain))
     status = _STATUS[verification.verdict]
     # Not by `verify`: the records are stored as what they match, whatever the name.
     if verification.name_decides and not any_name_matches(verification.leaf_names, [base]):
         status = HostStatus.NAME_MISMATCH
-    return Judged(talk, status, verification)
+    return Judged(talk, status, verification, undecided)
 
 
-def _undecided(chain: Sequence[bytes]) -> str:
+def _why_undecided(undecided: Undecided, chain: Sequence[bytes]) -> str:
     """What keeps us from a verdict on the chain."""
+    if undecided is Undecided.OVER_BUDGET:
+        return "the chain and the TLSA records ask for more work than one chain gets"
     unread = [str(i) for i, der in enumerate(chain) if read_certificate(der).facts is None]
     if unread:
         return f"our library cannot read certificate {', '.join(unread)} of the chain (leaf: 0)"
-    return "our library cannot check a signature of the chain, or there are too many paths"
+    return "our library cannot check a signature of the chain"
 
 
 def untouched(status: HostStatus, reason: str) -> Judged:

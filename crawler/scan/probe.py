@@ -62,13 +62,9 @@ def scan(
     if probing.fault is not None:
         raise probing.fault
     rows = [{"run_id": context.run_id, **row} for _, row in sorted(probing.rows.probes.items())]
-    certificates = [
-        {"sha256": digest, "der": der, "first_run": context.run_id}
-        for digest, der in sorted(probing.rows.certificates.items())
-    ]
     return (
         attach(pa.RecordBatch.from_pylist(rows, schema=schema), probing.rounds),
-        pa.RecordBatch.from_pylist(certificates, schema=certificate_schema),
+        probing.rows.certificates.rows(context.run_id, certificate_schema),
     )
 
 

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+
+import trio
 
 from crawler.scan.attempt import Attempt, without_connection
 from crawler.scan.context import ScanContext
@@ -10,12 +13,17 @@ from crawler.scan.permission import Permission
 from crawler.scan.recheck import Fresh, Recheck
 from crawler.scan.target import Key
 from crawler.smtp.probe import Conversation, converse
-from crawler.smtp.tls import Offer, key_type
+from crawler.smtp.tls import KeyFamily, Offer, can_choose_key_type, key_type
 from dane import clock
 from dane.faults import Fault
 from dane.outcomes import HOST_CLASS, Defect, HostClass, HostStatus
+from dane.work import SHORT_STEPS, Exhausted
 
-_OTHER_KEY: dict[str, Offer] = {"rsa": Offer.ECDSA, "ecdsa": Offer.RSA}
+_OTHER_KEY: dict[KeyFamily, Offer] = {
+    "rsa": Offer.ECDSA,
+    "ecdsa": Offer.RSA,
+    "other": Offer.RSA,
+}
 _LAB_EHLO_NAME = "lab.invalid"
 
 
@@ -63,11 +71,12 @@ class Visitor:
         if (reason := self._permission.refusal(key)) is not None:
             return without_connection(key, reason)
         talks.append(await converse(key.address, key.sni, offer, self._settings, self._ehlo_name))
-        further = self._next_offer(talks)
+        further = self._next_offer(key, talks)
         if further is not None:
             return further
         judged, defects = await self._judge(progress)
-        shown = all(talk.chain for talk in talks)
+        # A server that refuses the other kind of key was there in the first handshake.
+        shown = all(talk.chain for talk in talks if talk.offer in (Offer.MODERN, Offer.LEGACY))
         return Attempt(progress.key, talks, judged, defects, proven=shown)
 
     async def _refresh(self, progress: Progress) -> Judged | None:
@@ -82,22 +91,23 @@ class Visitor:
         progress.key = replace(key, tlsa=fresh.tlsa, dns_asked=fresh.asked)
         return None
 
-    def _next_offer(self, talks: Sequence[Conversation]) -> Offer | None:
+    def _next_offer(self, key: Key, talks: Sequence[Conversation]) -> Offer | None:
         """What to offer in one more connection, if one is needed (measurement, section 4)."""
         if len(talks) > 1:
             return None
         (talk,) = talks
         if talk.status is HostStatus.TLS_FAILED:
             return Offer.LEGACY
-        if talk.status is None and self._settings.both_key_types and talk.chain:
+        wanted = self._settings.both_key_types and key.attempt == 1 and can_choose_key_type()
+        if talk.status is None and wanted and talk.chain:
             kind = key_type(talk.chain[0])
-            return _OTHER_KEY.get(kind[0]) if kind else None
+            return _OTHER_KEY[kind[0]] if kind else None
         return None
 
     async def _judge(self, progress: Progress) -> tuple[Judged, set[Defect]]:
         """As `judge`; what the certificate decides against the server, with fresh records too."""
         key = progress.key
-        judged, defects = self._judged(progress)
+        judged, defects = await self._judged(progress)
         blamed = judged.verification and HOST_CLASS[judged.status] is HostClass.F
         if self._recheck is None or not blamed:
             return judged, defects
@@ -107,11 +117,16 @@ class Visitor:
         if (reason := _withdrawn(fresh)) is not None:
             return reason, set()
         progress.key = replace(key, tlsa=fresh.tlsa, dns_asked=fresh.asked)
-        return self._judged(progress)
+        return await self._judged(progress)
 
-    def _judged(self, progress: Progress) -> tuple[Judged, set[Defect]]:
+    async def _judged(self, progress: Progress) -> tuple[Judged, set[Defect]]:
+        """As `judge`; in a thread where a chain asks for more work than the loop can spare."""
         key, at = progress.key, self._at or clock.now()
-        return judge(progress.talks, key.records, key.sni, at, key.earlier)
+        work = partial(judge, progress.talks, key.records, key.sni, at, key.earlier)
+        try:
+            return work(SHORT_STEPS)
+        except Exhausted:
+            return await trio.to_thread.run_sync(work)
 
 
 def _withdrawn(fresh: Fresh) -> Judged | None:

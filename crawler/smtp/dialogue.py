@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from dane.outcomes import HostStatus
+from dane.outcomes import AfterTLS, HostStatus
 
 MAX_LINE = 2048
 """Bytes of one reply line, its line end included (RFC 5321 section 4.5.3.1.5 asks for 512)."""
@@ -118,6 +118,16 @@ TRANSITIONS: Mapping[State, Mapping[Event, Step]] = {
 }
 """measurement, section 6, the lines that the conversation alone decides."""
 
+_AFTER_TLS = {
+    Event.SHUTDOWN: AfterTLS.SHUTDOWN,
+    Event.TRANSIENT: AfterTLS.TRANSIENT,
+    Event.PERMANENT: AfterTLS.PERMANENT,
+    Event.GARBLED: AfterTLS.GARBLED,
+    Event.EOF: AfterTLS.CLOSED,
+    Event.TIMEOUT: AfterTLS.SILENT,
+}
+"""What is recorded of a session that goes wrong once the handshake is done."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -150,8 +160,9 @@ class Dialogue:
     """The conversation with one server, from its greeting to the close.
 
     `status` is the host status that the conversation settled; None with `state` CLOSED
-    means that the handshake was done. `injected`: bytes lay behind the 220 to STARTTLS and
-    before our ClientHello (defect `starttls_injection`); they are thrown away unread.
+    means that the handshake was done. `after_tls`: how it went wrong after that, if it did.
+    `injected`: the server sent bytes between its 220 to STARTTLS and our ClientHello (defect
+    `starttls_injection`); they are thrown away unread.
     """
 
     __slots__ = (
@@ -160,6 +171,7 @@ class Dialogue:
         "_name",
         "_outgoing",
         "_size",
+        "after_tls",
         "error",
         "injected",
         "reply",
@@ -178,6 +190,7 @@ class Dialogue:
         self.reply: Reply | None = None  # the last one before the outcome was settled
         self.error: str | None = None  # why it ended other than by a reply
         self.injected = False
+        self.after_tls: AfterTLS | None = None
 
     def data_to_send(self) -> bytes:
         """What is to be sent now; each command is handed out once."""
@@ -256,7 +269,10 @@ class Dialogue:
         if self.state in (State.GREETING, State.EHLO, State.STARTTLS):
             self.reply = reply
         event = classify(reply)
-        self._apply(event, f"unexpected reply {reply.code}" if event is Event.GARBLED else None)
+        error = f"unexpected reply {reply.code}" if event is Event.GARBLED else None
+        if self.state is State.EHLO_AGAIN and event in _AFTER_TLS:
+            error = f"inside TLS: {reply.code} {reply.text}"
+        self._apply(event, error)
         self._leave_nothing_behind()
         return False
 
@@ -282,6 +298,8 @@ class Dialogue:
 
     def _apply(self, event: Event, error: str | None) -> None:
         step = TRANSITIONS[self.state][event]
+        if self.state is State.EHLO_AGAIN:
+            self.after_tls = _AFTER_TLS.get(event)
         if error is not None and self.error is None:
             self.error = error
         self.state = step.state

@@ -21,7 +21,7 @@ from crawler.smtp.dialogue import Dialogue, State
 from crawler.smtp.settings import ProbeSettings
 from crawler.smtp.tls import Offer, TLSEngine, TLSFailure, server_name
 from dane import clock
-from dane.outcomes import HostStatus
+from dane.outcomes import AfterTLS, HostStatus, Undecided
 
 MAX_SESSION = 256 * 1024
 """Bytes that a server may send in one session, TLS included."""
@@ -58,10 +58,13 @@ class Conversation:
     chain: tuple[bytes, ...] = ()
     tls_version: str | None = None
     cipher: str | None = None
+    tls_group: str | None = None  # of the key exchange; None for RSA key transport
     smtp_code: int | None = None  # the reply that settled it, or the 220 to STARTTLS
     smtp_text: str | None = None
     error: str | None = None
     injected: bool = False
+    after_tls: AfterTLS | None = None  # how the session went wrong after the handshake
+    undecided: Undecided | None = None  # why the status is our limit, where it is
 
 
 class _Wire:
@@ -130,6 +133,7 @@ class _Session:
         self.engine: TLSEngine | None = None  # once the handshake is done
         self.status: HostStatus | None = None
         self.error: str | None = None
+        self.undecided: Undecided | None = None
 
     async def run(self) -> None:
         """Talk until the end. One scope has all deadlines: whichever passes ends the session."""
@@ -166,17 +170,25 @@ class _Session:
         # A TLS server never speaks first: what is here before our hello was sent in plaintext.
         if self.wire.discard_waiting():
             self.dialogue.injected = True
+        done = engine.handshake()  # our hello
         try:
-            while not engine.handshake():
+            while not done:
                 await self.wire.send(engine.data_to_send())
                 engine.receive(await self.wire.receive())
+                # The server chooses how much there is to compute.
+                done = await trio.to_thread.run_sync(engine.handshake, limiter=_handshakes())
         except TLSFailure as failure:
-            self.status = HostStatus.TLS_FAILED
-            self.error = str(failure)
+            self.fail(failure)
         else:
             self.engine = engine
         await self.wire.send(engine.data_to_send())  # our Finished, or our alert
         return self.engine is not None
+
+    def fail(self, failure: TLSFailure) -> None:
+        self.status = HostStatus.TLS_FAILED
+        if failure.unsupported:
+            self.status, self.undecided = HostStatus.LOCAL_ERROR_SMTP, Undecided.TLS_UNSUPPORTED
+        self.error = str(failure)
 
     async def send(self, data: bytes) -> None:
         if not data:
@@ -193,10 +205,30 @@ class _Session:
     async def receive(self) -> bytes:
         if self.engine is None:
             return await self.wire.receive()
-        while (text := self.engine.decrypt()) is None:
-            await self.wire.send(self.engine.data_to_send())  # answers to key updates
-            self.engine.receive(await self.wire.receive())
+        try:
+            while (text := self.engine.decrypt()) is None:
+                await self.wire.send(self.engine.data_to_send())  # answers to key updates
+                self.engine.receive(await self.wire.receive())
+        except TLSFailure as failure:
+            # A TLS 1.3 server tells only after our Finished that it wants a certificate of ours
+            # (RFC 8446 section 4.4.2.4): it belongs to the handshake until the server speaks.
+            awaited = self.dialogue.state is State.EHLO_AGAIN
+            if failure.alert and awaited and self.engine.version == "TLSv1.3":
+                self.fail(failure)
+            return b""
         return text
+
+
+_LIMITER: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("handshakes")
+
+
+def _handshakes() -> trio.CapacityLimiter:
+    """Few at once: they compute, and the others' sessions want their turn."""
+    try:
+        return _LIMITER.get()
+    except LookupError:
+        _LIMITER.set(trio.CapacityLimiter(2))
+        return _LIMITER.get()
 
 
 async def converse(
@@ -254,10 +286,13 @@ async def converse(
         chain=engine.chain() if engine else (),
         tls_version=engine.version if engine else None,
         cipher=engine.cipher if engine else None,
+        tls_group=engine.group if engine else None,
         smtp_code=dialogue.reply.code if dialogue.reply else None,
         smtp_text=dialogue.reply.text if dialogue.reply else None,
         error=error_text,
         injected=dialogue.injected,
+        after_tls=dialogue.after_tls if session.status is None else None,
+        undecided=session.undecided,
     )
 
 

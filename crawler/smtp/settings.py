@@ -26,6 +26,6 @@ class ProbeSettings:
     names_per_key: int = 20  # SNI names a (address, TLSA RRset, operator), others inherit
     attempts_after_s: tuple[float, ...] = (2100.0, 10800.0)  # +35 min, +3 h
     dns_max_age_s: float = 600.0  # re-ask TLSA and addresses when older
-    both_key_types: bool = False
+    both_key_types: bool = True  # in a full run, a second handshake for the other kind of key
     opt_out: Path | None = None  # docs/ethics.md; read at connect time
     operator_merges: Path | None = None  # TOML: registrable domain = operator

@@ -102,7 +102,11 @@ def rows(
         "dns_asked": datetime.now(UTC) - age,
     }
     settings = ProbeSettings(
-        lab_addresses=("127.30.0.0/16",), address_interval_s=0, new_per_s=1000, reply_s=5
+        lab_addresses=("127.30.0.0/16",),
+        address_interval_s=0,
+        new_per_s=1000,
+        reply_s=5,
+        both_key_types=False,
     )
     with town:
         found, _ = probe.scan(

@@ -15,7 +15,6 @@ import trio
 import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from storage.missing import ASK_PROBE
 
 import crawler.scan
 from crawler.scan import probe
@@ -23,6 +22,7 @@ from crawler.smtp.settings import ProbeSettings
 from dane import tlsa
 from dane.faults import UsageFault
 from dane.names import bucket
+from storage.due import ASK_PROBE
 from storage.schemas import CERTIFICATE, SMTP_PROBE
 from tests.smtp_servers import EHLO, SMTP, Town, hangs_up, never_answers, tls_context
 from tests.support.contexts import scan_context
@@ -37,6 +37,7 @@ SETTINGS = ProbeSettings(
     tls_s=5,
     new_per_s=10_000,
     address_interval_s=0.01,
+    both_key_types=False,
 )
 ASKED = datetime(2024, 5, 1, tzinfo=UTC)
 ROOT = trustme.CA()
@@ -146,8 +147,14 @@ def test_a_match_with_all_its_evidence(town: Town) -> None:
         "matched_depth": 0,
         "name_decides": False,
         "leaf_names": ["mx.example"],
+        "leaf_names_excess": 0,
         "chain": [digest],
         "tls_version": "TLSv1.3",
+        "tls_group": "x25519",
+        "undecided": None,
+        "after_tls": None,
+        "other_chain": [],
+        "other_key_type": None,
         "key_type": "ecdsa-secp256r1",
         "smtp_code": 220,
         "smtp_text": "2.0.0 Ready",
@@ -155,7 +162,7 @@ def test_a_match_with_all_its_evidence(town: Town) -> None:
         "defects": [],
         "dns_asked": ASKED,
     }
-    assert certificates == [{"sha256": digest, "der": leaf, "first_run": 7}]
+    assert certificates == [{"sha256": digest, "der": leaf, "first_run": 7, "names": "mx.example"}]
 
 
 def test_every_status_that_one_attempt_can_have(town: Town) -> None:
@@ -259,25 +266,35 @@ def test_injected_plaintext_is_a_defect(town: Town) -> None:
     assert (row["status"], row["defects"]) == ("pass", ["starttls_injection"])
 
 
-def test_both_kinds_of_key(town: Town) -> None:
+@pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_both_kinds_of_key(town: Town, newest: ssl.TLSVersion) -> None:
+    """What a sender sees decides; the second handshake tells whether the other key is right."""
     settings = dataclasses.replace(SETTINGS, both_key_types=True)
-    both, one = tls_context(LEAF, RSA), tls_context(LEAF)
+    both, one = tls_context(LEAF, RSA, newest=newest), tls_context(LEAF, newest=newest)
     rsa_record = record(RSA.cert_chain_pems[0])
+    servers = [SMTP(both), SMTP(both), SMTP(both), SMTP(one), SMTP(both)]
+    addresses = [town.add(server) for server in servers]
     rows = scan(
         town,
         [
-            target(town.add(SMTP(both)), LEAF_RECORD, rsa_record),
-            target(town.add(SMTP(both)), LEAF_RECORD),
-            target(town.add(SMTP(both)), rsa_record),
-            target(town.add(SMTP(one)), LEAF_RECORD),
+            target(addresses[0], LEAF_RECORD, rsa_record),
+            target(addresses[1], LEAF_RECORD),
+            target(addresses[2], rsa_record),
+            target(addresses[3], LEAF_RECORD),
+            target(addresses[4], LEAF_RECORD, attempt=2),
         ],
         settings,
     )
-    assert [row["status"] for row in rows] == ["pass", "mismatch", "mismatch", "pass"]
+    ecdsa, rsa = "ecdsa-secp256r1", "rsa-2048"
+    assert [row["status"] for row in rows] == ["pass", "pass", "mismatch", "pass", "pass"]
+    assert {row["key_type"] for row in rows} == {ecdsa}
+    assert [row["other_key_type"] for row in rows] == [rsa, rsa, rsa, "none", None]
     divergent = ["key_type_divergence"]
-    assert [row["defects"] for row in rows] == [[], divergent, divergent, []]
-    assert rows[1]["key_type"] == "rsa-2048"
-    assert rows[2]["key_type"] == "ecdsa-secp256r1"
+    assert [row["defects"] for row in rows] == [[], divergent, divergent, [], []]
+    leafs = [hashlib.sha256(der(one.cert_chain_pems[0])).hexdigest() for one in (LEAF, RSA)]
+    assert [rows[0]["chain"][0], rows[0]["other_chain"][0]] == leafs
+    assert rows[3]["other_chain"] == []
+    assert [server.connections for server in servers] == [2, 2, 2, 2, 1], "once, in attempt 1"
 
 
 def test_reserved_addresses_get_no_syn(town: Town) -> None:

@@ -110,12 +110,12 @@ async def test_the_parts_of_a_shard_are_stored_together(
 
 async def test_a_known_certificate_is_left_alone(connection: Connection, store: Writer) -> None:
     def certificate(run_id: int) -> dict[str, Any]:
-        return {"sha256": "00ff", "der": b"\x00\x01\\x", "first_run": run_id}
+        return {"sha256": "00ff", "der": b"\x00\x01\\x", "first_run": run_id, "names": "a\nb"}
 
     await store.store([(CERTIFICATE, batch_of(CERTIFICATE, 0, certificate(1), certificate(1)))])
     await store.store([(CERTIFICATE, batch_of(CERTIFICATE, 0, certificate(2)))], replace=True)
     rows = await connection.fetch("SELECT * FROM certificate")
-    assert [tuple(row) for row in rows] == [("00ff", b"\x00\x01\\x", 1)]
+    assert [tuple(row) for row in rows] == [("00ff", b"\x00\x01\\x", 1, "a\nb")]
 
 
 async def test_a_wanted_host_is_stored_once_and_the_domain_with_fewest_hosts_counts(

@@ -352,7 +352,9 @@ async def test_a_mismatch_is_asked_again_with_the_certificates_of_earlier_runs(
         "host": "mx.net",
     }
     ders = {"a": b"first", "b": b"second", "ca": b"authority", "big": b"x" * 10_000, "c": b"other"}
-    certificates = [{"sha256": key, "der": der, "first_run": 1} for key, der in ders.items()]
+    certificates = [
+        {"sha256": key, "der": der, "first_run": 1, "names": ""} for key, der in ders.items()
+    ]
 
     async def probed(run_id: int, *changes: dict[str, object]) -> None:
         rows = [{**here, **one} for one in changes]

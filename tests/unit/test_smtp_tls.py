@@ -54,7 +54,7 @@ def test_a_handshake_byte_by_byte() -> None:
         (b"", "connection closed during the handshake"),
         (b"500 unknown command\r\n", "wrong version number"),
         (bytes((21, 3, 3, 0, 2, 2, 112)), "tlsv1 unrecognized name"),
-        (bytes((21, 3, 3, 0, 2, 2, 40)), "sslv3 alert handshake failure"),
+        (bytes((21, 3, 3, 0, 2, 2, 40)), "tls alert handshake failure"),
     ],
 )
 def test_failures_are_said_in_words(bytes_from_server: bytes, reason: str) -> None:
