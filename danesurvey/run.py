@@ -61,6 +61,7 @@ class Request:
     kind: RunKind = RunKind.FULL
     accept_shrink: bool = False
     force: bool = False  # publish in spite of refusals
+    run_id: int | None = None  # to publish; default: the unfinished run, or the last one
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,15 @@ async def _intake(settings: Settings, request: Request, database: Pool) -> Seque
 async def _run(
     settings: Settings, request: Request, database: Pool, unbounds: Sequence[Unbound]
 ) -> Run:
-    """The unfinished run, or a new one; for publication alone, the last one."""
+    """The unfinished run, or a new one; for publication alone, the one that is named, or the last.
+
+    Raises UsageFault where there is none to publish.
+    """
+    if request.run_id is not None:
+        try:
+            return await patiently(database, partial(runs.get, run_id=request.run_id))
+        except KeyError:
+            raise UsageFault(f"no run {request.run_id}; `danesurvey status` lists them") from None
     run = await patiently(database, runs.unfinished)
     if run is not None:
         display.talk(f"run {run.run_id} ({run.kind}), begun {run.started:%Y-%m-%d %H:%M}, goes on")

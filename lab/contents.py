@@ -26,6 +26,7 @@ class Contents:
     zone: Path | None = None
     domains: int = 0
     dead: float = 0.0
+    certified: float | None = None  # when the certificates were made; None: when the lab was
 
     @property
     def is_population(self) -> bool:
@@ -41,7 +42,7 @@ class Contents:
         """
         if self.zone is not None:
             return self._delegated(self.zone, now)
-        builder = Builder(self.seed, now)
+        builder = Builder(self.seed, now, certified=self.certified)
         for scenario in self.scenarios:
             builder.add(scenario)
         if self.domains:
@@ -67,6 +68,7 @@ class Contents:
                 "zone": None if self.zone is None else str(self.zone.absolute()),
                 "domains": self.domains,
                 "dead": self.dead,
+                "certified": self.certified,
             }
         )
 

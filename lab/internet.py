@@ -50,7 +50,8 @@ class Lab:
     namespace, are `left_out` and not in `scenarios`. In their place it can have the delegations
     of a real zone file (`zone`), or that many made-up `domains`, whose truth is then written to
     `truth_file`, the share `dead` of them at name servers that never answer. `isolation` is by
-    default the best that works here. Raises LocalTrouble where no lab can run.
+    default the best that works here. `certified` is when its certificates were made (seconds since
+    1970), by default when it is brought up. Raises LocalTrouble where no lab can run.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Lab:
         zone: Path | None = None,
         domains: int = 0,
         dead: float = 0.0,
+        certified: float | None = None,
         distance: Distance = NEAR,
         isolation: Isolation | None = None,
     ) -> None:
@@ -73,7 +75,12 @@ class Lab:
         self.scenarios = [one for one in scenarios if one.needs <= met]
         self.left_out = [one for one in scenarios if not one.needs <= met]
         self._contents = Contents(
-            scenarios=tuple(self.scenarios), seed=seed, zone=zone, domains=domains, dead=dead
+            scenarios=tuple(self.scenarios),
+            seed=seed,
+            zone=zone,
+            domains=domains,
+            dead=dead,
+            certified=certified,
         )
         self._distance = distance
         self._in_memory = self._memory_directory() if self._contents.is_population else None
@@ -280,7 +287,7 @@ class Lab:
             plan.dead,
             self._distance,
             plan.seed,
-            plan.now,
+            plan.certified,
         )
 
     def _with_gone(self, origin: str, file: str, plan: Plan) -> str:

@@ -10,6 +10,7 @@ import ssl
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import trio
@@ -57,9 +58,22 @@ class Listening:
         self._clients.add(client)
         return is_new
 
-    @cached_property
+    @property
     def context(self) -> ssl.SSLContext:
-        return _context(self._server, self._certificates)
+        """What this connection's handshake is made with."""
+        in_turn = "keys-in-turn" in self._server.session.faults
+        return self._contexts[self.is_odd_connection if in_turn else 0]
+
+    @cached_property
+    def _contexts(self) -> Sequence[ssl.SSLContext]:
+        chain = self._server.chain
+        if "keys-in-turn" not in self._server.session.faults:
+            return (_context(self._server, self._certificates),)
+        keys = (chain.key, chain.second_key or chain.key)
+        servers = [
+            replace(self._server, chain=replace(chain, key=key, second_key=None)) for key in keys
+        ]
+        return [_context(one, self._certificates) for one in servers]
 
 
 class _Conversation:

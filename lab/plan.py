@@ -8,7 +8,7 @@ import hashlib
 import ssl
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lab import addresses, keys, records, signer, spoil
 from lab.certificates import Certificates
@@ -83,22 +83,30 @@ class Plan:
     # delegations that only the zone files have which a survey reads
     gone: dict[str, list[Rdata]] = field(default_factory=dict)
     seed: int = 1
-    now: float = 0.0
+    certified: float = 0.0  # the time that the certificates' dates are relative to
 
 
 class Builder:
     """Adds scenarios one by one; `finish` signs and returns the plan."""
 
-    def __init__(self, seed: int, now: float, tlds: Iterable[str] = TLDS) -> None:
+    def __init__(
+        self,
+        seed: int,
+        now: float,
+        tlds: Iterable[str] = TLDS,
+        *,
+        certified: float | None = None,
+    ) -> None:
         self._seed = seed
         self._now = now
-        self._certificates = Certificates(seed, self._now)
+        certified = now if certified is None else certified
+        self._certificates = Certificates(seed, certified)
         self._domains: dict[str, _Domain] = {}
         self._hosted: list[tuple[str, Sequence[Rdata], Signing]] = []
         self._mail_addresses = addresses.mail()
         self._odd_addresses = addresses.misbehaving()
         self._dead_addresses = addresses.dead()
-        self._plan = Plan(seed=seed, now=self._now)
+        self._plan = Plan(seed=seed, certified=certified)
         self._tlds = {name: Zone(name, TTL_S) for name in tlds}
         for operator, servers in OPERATORS.items():
             domain = self._domain(operator, Signing())
@@ -244,6 +252,9 @@ class Builder:
             if selector:
                 text = text.replace("CERTIFICATE", "PUBLIC KEY")
             data = hashlib.new({1: "sha256", 2: "sha512"}[matching_type], text.encode()).digest()
+        elif source.startswith("key:"):
+            other = replace(chain, key=source[4:])
+            data = self._certificates.association(host, other, "leaf", selector, matching_type)
         else:
             part, *as_if = source.split("/")
             as_selector, as_type = map(int, as_if) if as_if else (selector, matching_type)

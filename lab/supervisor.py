@@ -68,7 +68,7 @@ class Work:
     dead: Sequence[str]
     distance: Distance
     seed: int
-    now: float
+    certified: float
 
 
 async def supervise(work: Work) -> None:
@@ -84,7 +84,7 @@ async def supervise(work: Work) -> None:
                 nursery.start_soon(_authoritative, server)
             if work.distance:
                 nursery.start_soon(_run, _forwarder(work), "the forwarder")
-            certificates = Certificates(work.seed, work.now)
+            certificates = Certificates(work.seed, work.certified)
             await nursery.start(mailserver.serve, work.mail, certificates)
             await nursery.start(nameserver.serve, work.odd)
             for real in (one for one in work.mail if one.port is Port.POSTFIX):

@@ -16,7 +16,7 @@ from importlib.resources import files as package_files
 import duckdb
 import pyarrow as pa
 
-from reports.dictionary import CONFIRMATIONS, EPISODES
+from reports.dictionary import CONFIRMATIONS, EPISODES, ROLLOVERS
 from reports.settings import ConfirmationSettings
 from reports.views import read
 
@@ -42,6 +42,9 @@ class Following:
 
     def confirmations(self) -> pa.Table:
         return read(self.views, "FROM confirmations").select(CONFIRMATIONS.schema.names)
+
+    def rollovers(self) -> pa.Table:
+        return read(self.views, _statement("rollovers.sql")).select(ROLLOVERS.schema.names)
 
     def episodes(self) -> pa.Table:
         relation = self.views.sql(

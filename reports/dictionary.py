@@ -33,6 +33,7 @@ from dane.outcomes import (
     MismatchCause,
     NoMailReason,
     RecordResult,
+    RolloverGrade,
     Undecided,
 )
 from reports.columns import Access, Column, PublishedTable, column_of
@@ -625,6 +626,22 @@ CONFIRMED_EPISODES = PublishedTable(
     ),
 )
 
+ROLLOVERS = PublishedTable(
+    "rollovers",
+    Access.RESTRICTED,
+    "One row a change of a mail server's key in the last 31 days that needs another TLSA record.",
+    ("host", "leaf"),
+    (
+        Column("host", pa.string(), "TLSA base domain: the name under which the server is asked."),
+        Column("operator", pa.string(), "Operator of the host."),
+        Column("leaf", pa.string(), "SHA-256 of the new leaf certificate, hex."),
+        Column("old_last_shown", TIME, "Last look that showed the old key, at any address."),
+        Column("first_shown", TIME, "First look that showed the new key, at the last address."),
+        Column("introduced_by", TIME, "First look with a record of the new key.", False),
+        Column("grade", pa.string(), "How it went.", words=tuple(RolloverGrade)),
+    ),
+)
+
 STATISTICS = PublishedTable(
     "statistics",
     Access.PUBLIC,
@@ -634,7 +651,12 @@ STATISTICS = PublishedTable(
         Column("metric", pa.string(), "What is counted."),
         Column("dimension", pa.string(), "By what it is split; `all`: not split."),
         Column("key", pa.string(), "The member of the dimension; empty if not split."),
-        Column("value", pa.float64(), "The number; percentages truncated to two decimals."),
+        Column(
+            "value",
+            pa.float64(),
+            "The number; percentages truncated to two decimals. Null: a percentile not reached.",
+            False,
+        ),
         Column(
             "unit",
             pa.string(),
@@ -664,5 +686,6 @@ TABLES: tuple[PublishedTable, ...] = (
     CONFIRMATIONS,
     EPISODES,
     CONFIRMED_EPISODES,
+    ROLLOVERS,
     STATISTICS,
 )

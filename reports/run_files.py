@@ -32,6 +32,7 @@ from reports.dictionary import (
     CONFIRMED_EPISODES,
     DOMAINS,
     EPISODES,
+    ROLLOVERS,
     SPLIT,
     STATISTICS,
     TABLES,
@@ -175,6 +176,7 @@ def _derive(
         write_table(staged, BREAKAGES, following.breakages())
         write_table(staged, CONFIRMATIONS, [following.confirmations()])
         write_table(staged, EPISODES, [following.episodes()])
+        write_table(staged, ROLLOVERS, [following.rollovers()])
     with opened() as views:  # now with these tables
         write_table(staged, CONFIRMED_BREAKAGES, [breakage.confirmed(views)])
         write_table(staged, CONFIRMED_EPISODES, [breakage.confirmed_episodes(views)])

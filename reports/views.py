@@ -31,6 +31,7 @@ from reports.dictionary import (
     EPISODES,
     MX_HOSTS,
     PROBES,
+    ROLLOVERS,
     SPLIT,
     ZONES,
 )
@@ -39,7 +40,7 @@ _GLOB = re.compile(r"[*?\[]")
 """What DuckDB would take for a pattern in a path."""
 _THREADS = 4
 """At most: they share the memory limit."""
-_VIEWS = (DOMAINS, *SPLIT, CERTIFICATES, ZONES, BREAKAGES, CONFIRMATIONS, EPISODES)
+_VIEWS = (DOMAINS, *SPLIT, CERTIFICATES, ZONES, BREAKAGES, CONFIRMATIONS, EPISODES, ROLLOVERS)
 
 
 @contextmanager

@@ -34,6 +34,7 @@ def register(app: typer.Typer) -> None:
         context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
     )(execute)
     lab.command(epilog="Example: danesurvey lab fault network --for 30")(fault)
+    lab.command(epilog="Example: danesurvey lab history --days 12")(history)
     lab.command("list", epilog="Example: danesurvey lab list --json")(list_)
     app.add_typer(lab, name="lab")
 
@@ -164,6 +165,34 @@ def fault(
     with FAULTS[name](_lab(context, directory)):
         print(f"{name}: broken for {for_s:g} s", file=sys.stderr)
         signal.sigtimedwait(ends, for_s)
+
+
+def history(
+    directory: Annotated[
+        Path | None,
+        typer.Option(help="Where its files are; default: `history` in the state directory."),
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, help="Days to live through.")] = 12,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only the history of this name.", metavar="NAME")
+    ] = None,
+) -> None:
+    """Live through days in minutes: what breaks, is repaired and renewed, and what is found of
+    it. Exit code 1 if something is not found as declared."""
+    from danesurvey.history import chosen, live
+    from danesurvey.settings import default_state_directory
+
+    unmet = live(
+        (directory or default_state_directory() / "history").absolute(),
+        days=days,
+        histories=chosen(only or ()),
+        say=lambda line: typer.echo(line, err=True),
+    )
+    for one in unmet:
+        typer.echo(one)
+    if unmet:
+        raise typer.Exit(1)
+    typer.echo(f"{days} days: everything as declared")
 
 
 def list_(

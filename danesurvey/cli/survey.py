@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
         app.command(name=stage, help=help_text, epilog=f"Example: danesurvey {stage}")(
             _one_stage(stage)
         )
-    app.command(epilog="Example: danesurvey publish --force")(publish)
+    app.command(epilog="Example: danesurvey publish --run 41")(publish)
 
 
 def survey(
@@ -55,13 +55,17 @@ def survey(
 
 def publish(
     context: typer.Context,
+    run: Annotated[
+        int | None,
+        typer.Option(help="A run whose rows are still there, published under its own date."),
+    ] = None,
     force: Annotated[bool, typer.Option(help="Publish a run that would be refused.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")] = False,
 ) -> None:
-    """Export the last run as Parquet, with statistics and manifest."""
+    """Export the last run, or another, as Parquet, with statistics and manifest."""
     from danesurvey.run import Request
 
-    _run(context, Request(stages=("publish",), force=force), as_json)
+    _run(context, Request(stages=("publish",), force=force, run_id=run), as_json)
 
 
 def _one_stage(stage: str) -> Callable[..., None]:

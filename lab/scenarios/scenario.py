@@ -76,7 +76,8 @@ class Host:
 
     A TLSA record is `usage selector type SOURCE`, where SOURCE is a part of the chain (`leaf`,
     `ca`, `root`), `stranger` (a certificate that no server has), `nothing` (a digest of no
-    data), `empty` (no data at all) or `hex:…`. `leaf/0/2` is the leaf's data as selector 0 and
+    data), `empty` (no data at all), `key:NAME` (the leaf of another key, as `Chain.key`) or
+    `hex:…`. `leaf/0/2` is the leaf's data as selector 0 and
     matching type 2 would have it, whatever the record says. `pem:leaf` is the digest of the
     leaf's PEM text (of its key, for selector 1). `short:03` is a record of that
     one byte, which needs a name server that does `shorten-tlsa`.

@@ -8,8 +8,9 @@ import pytest
 
 from dane.outcomes import RolloverGrade
 from reports import statistics
-from reports.dataset import Files, RunKey
-from reports.dictionary import MX_HOSTS, PROBES
+from reports.confirmation import Following
+from reports.dataset import Files, RunKey, write_table
+from reports.dictionary import MX_HOSTS, PROBES, ROLLOVERS
 from reports.views import open_views, read
 from tests.published_rows import NOON, write
 
@@ -49,6 +50,8 @@ def grades(root: Path, servers: Sequence[Sequence[Look]], ttl_s: int | None) -> 
 
 
 def published(runs: Sequence[Files]) -> dict[str, int]:
+    with open_views("500MB", runs[-1], recent_runs=runs[:-1]) as views:
+        write_table(runs[-1], ROLLOVERS, [Following(views).rollovers()])
     with open_views("500MB", runs[-1], recent_runs=runs[:-1]) as views:
         found = {row["key"]: row["value"] for row in read(views, SQL).to_pylist()}
     assert found.pop("", 0) == sum(found.values())
