@@ -32,6 +32,7 @@ def register(app: typer.Typer) -> None:
         exceptions
     )
     report.command(epilog="Example: danesurvey report opportunities --top 20")(opportunities)
+    report.command(epilog="Example: danesurvey report history mx.example.org")(history)
 
 
 def post(context: typer.Context, month: Month = None, as_json: AsJson = False) -> None:
@@ -151,3 +152,23 @@ def opportunities(
         found = chances.find(views)
     text = to_json([asdict(one) for one in found]) if as_json else chances.as_text(found, top)
     typer.echo(text, nl=False)
+
+
+def history(
+    context: typer.Context,
+    name: Annotated[
+        str, typer.Argument(help="A domain, an MX host, or an operator's registrable domain.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """What all published runs say of a domain, an MX host or an operator, the oldest first.
+
+    Read from the data set alone. It names domains: it is for their operator.
+    """
+    from reports import timeline
+    from reports.library import Library
+
+    settings = settings_of(context)
+    library = Library.of(settings.publish, settings.state_dir)
+    found = timeline.timeline(library.dataset, name)
+    typer.echo(timeline.as_json(found) if as_json else timeline.as_text(found), nl=False)

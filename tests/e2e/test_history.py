@@ -1,0 +1,26 @@
+"""Days lived through in the lab: everything that the histories declare is found on its day."""
+
+import pytest
+
+from dane.faults import LocalTrouble
+from danesurvey.history import live
+from tests.postgres_fixture import reachable_directory
+
+
+def _live(days: int) -> None:
+    with reachable_directory() as directory:
+        try:
+            unmet = live(directory / "history", days=days, say=print)
+        except LocalTrouble as trouble:
+            pytest.skip(str(trouble))
+        assert [str(one) for one in unmet] == []
+
+
+@pytest.mark.timeout(600)
+def test_twelve_days() -> None:
+    _live(12)
+
+
+@pytest.mark.soak
+def test_ninety_days() -> None:
+    _live(90)
