@@ -332,6 +332,7 @@ async def _publish(
     that is refused ends the run all the same: the next survey is a new one, and this one can
     still be published by force. Raises Refused.
     """
+    from crawler.zones.settings import open_zones
     from reports.publish import publish, unassessed
 
     complete = not await patiently(database, partial(unassessed, run=run))
@@ -346,6 +347,7 @@ async def _publish(
                 settings.publish,
                 settings.publish.directory or settings.state_dir,
                 url=url,
+                open_zones=open_zones(settings.zones),
                 force=request.force,
             ),
         )

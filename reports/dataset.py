@@ -22,8 +22,8 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,9 @@ import pyarrow.parquet as pq
 
 from dane.faults import LocalTrouble, Refused, UsageFault
 from reports.columns import Access, PublishedTable
-from reports.dictionary import SCHEMA_VERSION
+from reports.dictionary import SCHEMA_VERSION, TABLES
 from storage.export import ROW_GROUP, write
+from storage.run import RunKind
 
 NAME = "manifest.json"
 
@@ -43,9 +44,14 @@ PART_ROWS = 32 * ROW_GROUP
 _MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
 
 
-def month_of(moment: datetime) -> str:
-    """`YYYY-MM` of a time with zone; the month of a run is that of its start, UTC."""
-    return f"{moment:%Y-%m}"
+_DESCRIBES = timedelta(days=7)
+"""A full run of the first days of a month describes the month before."""
+
+
+def month_of(started: datetime, kind: str) -> str:
+    """`YYYY-MM`: the month of a run, by its start in UTC; of a full run, that of its start
+    less seven days."""
+    return f"{started - _DESCRIBES if kind == RunKind.FULL else started:%Y-%m}"
 
 
 def check_month(text: str) -> str:
@@ -100,6 +106,11 @@ class Files:
         """How many rows the table has."""
         return sum(pq.read_metadata(part).num_rows for part in self.parts(table))
 
+    def with_parts(self, parts: Mapping[PublishedTable, Sequence[Path]]) -> "Files":
+        """The same, with these files in place of what the tables have here."""
+        here = {table.path: self.parts(table) for table in TABLES}
+        return replace(self, named=here | {table.path: paths for table, paths in parts.items()})
+
     def read(self, table: PublishedTable) -> pa.Table:
         """The whole table in memory, in its order; without rows if the run has none.
 
@@ -125,7 +136,7 @@ def write_table(
     batches leave no trace in the file. Raises LocalTrouble for a full disk.
     """
     path = files.directory(table) / "part-0.parquet"
-    write(path, table.schema, _declared(rows, table.schema))
+    write(path, table.schema, _declared(rows, table.schema), table.key)
 
 
 def _declared(
@@ -176,6 +187,13 @@ class Dataset:
             if f"month={partition}" == key.partition():
                 named.setdefault(table, []).append(self.directory / path)
         return Files(self.directory, key, named)
+
+    def year(self, table: PublishedTable, key: RunKey) -> list[Path]:
+        """The published files of a table that has one file a year, of the run's year."""
+        inside = f"{table.path}/{table.partition(key)}/"
+        return [
+            self.directory / path for path in _named(self.manifest()) if path.startswith(inside)
+        ]
 
     @contextmanager
     def publication(self, key: RunKey) -> Iterator[Files]:

@@ -6,10 +6,10 @@ type from `storage.schemas`, so that the two cannot drift apart. Descriptions ar
 reader who has only the files.
 
 Access: `restricted` tables hold names of domains, which the contracts under which
-registries give their zones forbid to pass on; `public` ones name MX hosts, operators and
-zones, and count the rest. An MX host that is itself a surveyed domain (with an implicit
-MX, every domain is) would name that domain: its rows are in the restricted part of the
-same table. The two parts together are the table.
+registries give their zones forbid to pass on, and breakage that is not confirmed. `public`
+ones name MX hosts, operators and zones on which at least `publish.public_floor` surveyed
+domains depend, and count the rest. `mx_hosts`, `addresses`, `probes` and `zones` are in two
+parts; the two together are the table. Computed tables are in `reports.derived_tables`.
 """
 
 from collections.abc import Iterator
@@ -37,6 +37,7 @@ from dane.outcomes import (
     Undecided,
 )
 from reports.columns import Access, Column, PublishedTable, column_of
+from reports.derived_tables import DERIVED, UNSETTLED
 from storage.schemas import (
     CERTIFICATE,
     DOMAIN_MX,
@@ -50,7 +51,7 @@ from storage.schemas import (
     Table,
 )
 
-SCHEMA_VERSION = "1.0.0"
+SCHEMA_VERSION = "2.0.0"
 """Semantic: major when a column goes or changes its meaning, minor when one is added."""
 
 
@@ -89,11 +90,17 @@ def _asked(table: Table) -> Iterator[Column]:
     yield column_of(table, "ede_text", "Extra text of that error, as the resolver sent it.")
 
 
+AUTHORITY_FIELDS = ("server", "address", "transport", "question", "result")
 _AUTHORITY = Column(
     "authority",
-    WORDS,
-    "What each authoritative server did with a direct question: server, address, transport, "
-    "question and result, separated by spaces. Only asked for failures.",
+    pa.list_(
+        pa.field(
+            "item",
+            pa.struct([pa.field(name, pa.string(), nullable=False) for name in AUTHORITY_FIELDS]),
+            nullable=False,
+        )
+    ),
+    "What each authoritative server did with a direct question. Only asked for failures.",
 )
 
 DOMAINS = PublishedTable(
@@ -108,6 +115,7 @@ DOMAINS = PublishedTable(
         column_of(
             DOMAIN_VERDICT, "domain", "The domain: lower case, no final dot, odd bytes as \\DDD."
         ),
+        Column("zone", pa.string(), "Zone that delegates it."),
         column_of(DOMAIN_VERDICT, "status", "Status of the domain.", words=DomainStatus),
         column_of(
             DOMAIN_VERDICT, "stage", "Which lookup failed (lookup_failed).", words=LookupStage
@@ -173,6 +181,8 @@ DOMAINS = PublishedTable(
             "The answer or denial of the MX lookup is validated, CNAMEs included.",
             name="mx_answer_secure",
         ),
+        Column("ds", WORDS, "DS records: key tag, algorithm, digest type, digest, at publication."),
+        Column("sha1_only", pa.bool_(), "Only SHA-1 secures a link of the chain from the root."),
         column_of(DOMAIN_MX, "mx_total", "MX hosts in the answer; at most 32 are followed."),
         column_of(DOMAIN_MX, "cname_target", "Fully expanded name of a domain that is an alias."),
         *_asked(DOMAIN_MX),
@@ -260,6 +270,7 @@ MX_HOSTS = PublishedTable(
         column_of(
             MX_HOST, "tlsa_digest", "SHA-256 of the sorted TLSA records, joined by newlines."
         ),
+        Column("scheme", pa.string(), "How it is prepared for the next key.", False),
         column_of(MX_HOST, "tlsa_usable", "How many of the records are usable."),
         column_of(
             MX_HOST,
@@ -284,11 +295,7 @@ ADDRESSES = PublishedTable(
         Column("address", pa.string(), "IPv4 or IPv6 address."),
         Column("status", pa.string(), "Status at this address.", words=tuple(HostStatus)),
         Column("operator", pa.string(), "Operator of the MX host."),
-        Column(
-            "certificate_names",
-            pa.string(),
-            "Names of the leaf certificate, separated by spaces, where they decide; else empty.",
-        ),
+        Column("certificate_names", NAMES, "Names of the leaf certificate, where they decide."),
     ),
 )
 
@@ -379,7 +386,7 @@ PROBES = PublishedTable(
 
 CERTIFICATES = PublishedTable(
     "certificates",
-    Access.PUBLIC,
+    Access.RESTRICTED,
     "One row a certificate that a probed server sent. What cannot be parsed has only its bytes.",
     ("sha256",),
     (
@@ -642,50 +649,96 @@ ROLLOVERS = PublishedTable(
     ),
 )
 
-STATISTICS = PublishedTable(
-    "statistics",
+PUBLIC_ROLLOVERS = replace(
+    ROLLOVERS,
+    access=Access.PUBLIC,
+    description=f"{ROLLOVERS.description} Those of hosts that may be named.",
+)
+
+PUBLIC_DOMAINS = PublishedTable(
+    "domains",
     Access.PUBLIC,
-    "One row a published number; each comes from a .sql file over the other tables.",
-    ("metric", "dimension", "key"),
+    "One row a surveyed domain of a zone whose licence allows to pass its names on.",
+    ("bucket", "domain"),
     (
-        Column("metric", pa.string(), "What is counted."),
-        Column("dimension", pa.string(), "By what it is split; `all`: not split."),
-        Column("key", pa.string(), "The member of the dimension; empty if not split."),
+        Column("bucket", pa.int16(), "CRC-32 of the domain modulo 4096: the order of the rows."),
+        Column("domain", pa.string(), "The domain."),
+        Column("zone", pa.string(), "Zone that delegates it."),
+        Column("licence", pa.string(), "Licence of the names of that zone."),
         Column(
-            "value",
-            pa.float64(),
-            "The number; percentages truncated to two decimals. Null: a percentile not reached.",
-            False,
-        ),
-        Column(
-            "unit",
+            "status",
             pa.string(),
-            "What the number counts: domains, hosts, records, percent and so on.",
+            "Status of the domain; unsettled: broken or failing, not confirmed.",
+            words=(*DomainStatus, UNSETTLED),
         ),
+        Column("mx_secure", pa.bool_(), "The MX answer or its denial is validated."),
+        Column("dane_primary", pa.bool_(), "Counted as a DANE domain."),
+        Column(
+            "mx_host",
+            NAMES,
+            "MX hosts by preference, then name; `(fewer than 10 domains)` for one that too few "
+            "domains depend on.",
+        ),
+        column_of(DOMAIN_VERDICT, "host_preference", "Their preferences.", name="mx_preference"),
+        Column(
+            "host_class",
+            WORDS,
+            "Class of each MX host; unsettled: F or L, not confirmed.",
+            words=(*HostClass, UNSETTLED),
+        ),
+        Column("mx_operator", NAMES, "Operators of the MX hosts that may be named."),
+        Column("dns_operator", NAMES, "Operators of the name servers that may be named."),
     ),
 )
 
+_NEVER_PUBLIC = frozenset(
+    {"ede_text", "smtp_text", "error", "leaf_names", "der", "serial_number", "first_run"}
+)
+"""What strangers wrote, and what leads to the names in a certificate."""
 
-def _restricted_part(table: PublishedTable) -> PublishedTable:
-    said = "Likewise, for MX hosts that are surveyed domains themselves."
-    return replace(table, access=Access.RESTRICTED, description=said)
+
+def _public_part(table: PublishedTable, description: str = "") -> PublishedTable:
+    columns = tuple(one for one in table.columns if one.name not in _NEVER_PUBLIC)
+    return replace(
+        table,
+        access=Access.PUBLIC,
+        columns=columns,
+        description=description or table.description,
+    )
+
+
+PUBLIC_CERTIFICATES = _public_part(
+    CERTIFICATES,
+    "Certificates of the sessions in public/probes. Subject, issuer and names are there where "
+    "enough domains depend on them.",
+)
 
 
 SPLIT: dict[PublishedTable, PublishedTable] = {
-    table: _restricted_part(table) for table in (MX_HOSTS, ADDRESSES, PROBES)
+    _public_part(table): replace(
+        table,
+        access=Access.RESTRICTED,
+        description=f"{table.description} Those that public/{table.name} must not have.",
+    )
+    for table in (MX_HOSTS, ADDRESSES, PROBES, ZONES)
 }
-"""Tables in two parts: the public one, and the restricted one of the same name."""
+"""Tables in two parts: the public one, and the restricted one of the same name, which has all
+columns. Together they are the table."""
+
+MX_HOSTS, ADDRESSES, PROBES, ZONES = SPLIT
 
 TABLES: tuple[PublishedTable, ...] = (
     DOMAINS,
+    PUBLIC_DOMAINS,
     *(part for parts in SPLIT.items() for part in parts),
     CERTIFICATES,
-    ZONES,
+    PUBLIC_CERTIFICATES,
     BREAKAGES,
     CONFIRMED_BREAKAGES,
     CONFIRMATIONS,
     EPISODES,
     CONFIRMED_EPISODES,
     ROLLOVERS,
-    STATISTICS,
+    PUBLIC_ROLLOVERS,
+    *DERIVED,
 )

@@ -166,7 +166,8 @@ dns_breakage AS (
         list_concat(
             CASE WHEN ede_code IS NULL THEN []
                 ELSE ['ede ' || ede_code || coalesce(' ' || nullif(ede_text, ''), '')] END,
-            list_transform(authority, lambda answer: 'server ' || answer)
+            list_transform(authority, lambda answer: concat_ws(' ', 'server', answer.server,
+                answer.address, answer.transport, answer.question, answer.result))
         ) AS evidence
     FROM (FROM host_lookup UNION ALL BY NAME FROM mx_lookup)
 )

@@ -18,7 +18,14 @@ from dane.faults import Refused, UsageFault
 from dane.outcomes import FaultKind
 from reports.breakage import Breakage, load
 from reports.dataset import Dataset, check_month
-from reports.dictionary import BREAKAGES, CONFIRMED_BREAKAGES, OperatorKind
+from reports.dictionary import (
+    ANY_FAULT,
+    BREAKAGES,
+    CONFIRMATIONS,
+    CONFIRMED_BREAKAGES,
+    BreakageState,
+    OperatorKind,
+)
 from reports.manifest import RunEntry, last_run, vantage
 from reports.settings import PublishSettings
 from reports.views import open_views, read
@@ -89,13 +96,21 @@ class Library:
             raise Refused(
                 f"second vantage {directory}: its last run began {theirs.started:%Y-%m-%d}"
             )
-        rows = other.files(theirs.key).read(CONFIRMED_BREAKAGES).to_pylist()
-        return frozenset(
+        files = other.files(theirs.key)
+        # the public list leaves out hosts with few domains; the restricted one has all
+        every = {
+            (row["host"], FaultKind(row["fault"]))
+            for row in files.read(CONFIRMATIONS).to_pylist()
+            if row["operator_kind"] == OperatorKind.MX
+            and row["state"] == BreakageState.CONFIRMED
+            and row["fault"] != ANY_FAULT
+        }
+        return frozenset(every) | {
             (row["host"], FaultKind(fault))
-            for row in rows
+            for row in files.read(CONFIRMED_BREAKAGES).to_pylist()
             if row["operator_kind"] == OperatorKind.MX
             for fault in row["confirmed_faults"]
-        )
+        }
 
 
 def to_json(rows: Sequence[dict[str, Any]]) -> str:

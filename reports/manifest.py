@@ -54,6 +54,8 @@ _SETTINGS: Mapping[str, bool | tuple[str, ...]] = {
     "survey": ("workers", "shard_rows", "shard_deadline_s"),
     "publish": (
         "vantage",
+        "public_floor",
+        "licence",
         "max_local_share",
         "least_local_hosts",
         "min_coverage",
@@ -256,6 +258,9 @@ def _encode(
         "runs": [
             {
                 **entry,
+                "sources": [
+                    source for source in entry["sources"] if everything or source["public"]
+                ],
                 "rows": {
                     name: rows
                     for name, rows in entry["rows"].items()

@@ -14,7 +14,7 @@ import pyarrow as pa
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from reports.dataset import Dataset, months_before
-from reports.dictionary import STATISTICS
+from reports.derived_tables import STATISTICS
 from reports.escape import printable
 from reports.manifest import RunEntry, runs
 from storage.run import RunKind
@@ -29,7 +29,7 @@ class Numbers:
         self._split: dict[tuple[str, str], dict[str, float]] = {}
         for row in statistics.to_pylist():
             split = self._split.setdefault((row["metric"], row["dimension"]), {})
-            split[row["key"]] = row["value"]
+            split[row["key"] or ""] = row["value"]
 
     def count(self, metric: str, key: str = "", by: str = "all") -> int:
         """One count; 0 where the run has no such row."""

@@ -5,8 +5,9 @@ What a run has to be to be published is asked here; its files are written by
 from the coordinator and can be stopped at any moment.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from dane.faults import Refused
 from reports import manifest, run_files
@@ -18,6 +19,7 @@ from reports.settings import PublishSettings
 from storage import run as runs
 from storage.database import Connection
 from storage.run import Run, RunKind
+from storage.schemas import OBSERVATIONS
 
 __all__ = ["Published", "objections", "publish"]
 
@@ -32,12 +34,14 @@ async def publish(
     directory: Path,
     *,
     url: str,
+    open_zones: Mapping[str, str] = MappingProxyType({}),
     force: bool = False,
 ) -> Published:
     """Publish a run whose verdicts are complete into `directory`/dataset.
 
-    Publishing a run again gives the same bytes. `url` is the connection's database, which
-    is told when the files are there and have as many rows as it has.
+    `open_zones` is the licence of each zone whose names may be passed on; nobody else's
+    domain is named in public. Publishing a run again gives the same bytes. `url` is the
+    connection's database, which is told when the files are there and have as many rows as it.
 
     Raises Refused, with every reason, for a run that should not be published; `force`
     overrules all reasons but missing verdicts. Raises LocalTrouble for a database, disk or
@@ -52,11 +56,16 @@ async def publish(
     reasons = await objections(connection, run, settings, manifest.runs(dataset))
     if reasons and not force:
         raise Refused(f"run {run_id} is not published: {'; '.join(reasons)}")
+    for table in OBSERVATIONS:
+        # nobody has analysed the partitions of a run that has just ended: without figures,
+        # the joins of an export are quadratic
+        await connection.execute(f"ANALYZE {table.name}_{run_id}")
+    await connection.execute("ANALYZE delegation")
     expected = {
         table: await connection.fetchval(f"SELECT count(*) FROM {source} WHERE run_id = $1", run_id)
         for table, source in _COUNTED.items()
     }
-    published = await call(run_files.write, dataset, run, settings, url, expected)
+    published = await call(run_files.write, dataset, run, settings, dict(open_zones), url, expected)
     await runs.publish(connection, run_id)
     return published
 

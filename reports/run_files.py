@@ -16,14 +16,23 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dane.faults import Refused
 from dane.names import BUCKETS
-from reports import breakage, certificates, confirmation, manifest, statistics
+from reports import (
+    breakage,
+    certificates,
+    confirmation,
+    derived,
+    manifest,
+    series,
+    split,
+    statistics,
+)
 from reports.columns import PublishedTable
 from reports.dataset import PART_ROWS, Dataset, Files, RunKey, month_of, months_before, write_table
+from reports.derived_tables import NAMES_TABLE, SERIES, STATISTICS
 from reports.dictionary import (
     BREAKAGES,
     CERTIFICATES,
@@ -34,13 +43,12 @@ from reports.dictionary import (
     EPISODES,
     ROLLOVERS,
     SPLIT,
-    STATISTICS,
     TABLES,
     ZONES,
 )
 from reports.settings import PublishSettings
 from reports.views import open_views
-from storage.export import ROW_GROUP, export
+from storage.export import export, query_columns
 from storage.run import Run, RunKind
 
 _SEEN = pa.schema([CERTIFICATES.schema.field(name) for name in ("sha256", "der", "first_run")])
@@ -49,8 +57,6 @@ _RECENT = timedelta(days=62)
 """How far back looks are compared: a month of rollovers, and what came before the first."""
 _PAST = timedelta(days=366)
 """How far back episodes are counted."""
-_IS_DOMAIN = pa.field("is_domain", pa.bool_(), nullable=False)
-"""Beside the rows of a table in two parts: they name a surveyed domain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,22 +72,25 @@ def write(
     dataset: Dataset,
     run: Run,
     settings: PublishSettings,
+    open_zones: Mapping[str, str],
     url: str,
     expected: Mapping[PublishedTable, int],
 ) -> Published:
-    """Put a run into the data set; blocks. `expected` is how many rows some tables must have.
+    """Put a run into the data set; blocks. `open_zones`: the licence of each zone whose names
+    may be passed on. `expected`: how many rows some tables must have.
 
     Raises Refused if they have not, LocalTrouble for database, disk or memory; the data set
     is then as it was.
     """
-    key = RunKey(month_of(run.started), run.run_id)
-    published = manifest.runs(dataset)
+    key = RunKey(month_of(run.started, run.kind), run.run_id)
+    published = [one for one in manifest.runs(dataset) if one.key.run_id != run.run_id]
     with dataset.publication(key) as staged:
-        _export(staged, run.run_id, url, expected[DOMAINS])
-        _derive(staged, dataset, run, settings, published)
+        whole = _export(staged, run.run_id, url, expected[DOMAINS])
+        sources = _derive(staged, whole, dataset, run, settings, open_zones, published)
         rows = {table.path: staged.rows(table) for table in TABLES}
         for table, count in expected.items():
-            exported = sum(rows[one.path] for one in TABLES if one.name == table.name)
+            parts = (table, SPLIT[table]) if table in SPLIT else (table,)
+            exported = sum(rows[one.path] for one in parts)
             if exported != count:
                 raise Refused(
                     f"run {run.run_id}: {exported} rows of {table.name} were exported, "
@@ -93,49 +102,42 @@ def write(
             started=run.started,
             vantage=settings.vantage,
             record=run.record,
-            sources=_sources(staged),
+            sources=sources,
             rows=rows,
         )
         manifest.take(dataset, staged, entry)
     return Published(key, dataset.directory, rows)
 
 
-def _export(staged: Files, run_id: int, url: str, domains: int) -> None:
-    """The tables that are queries on PostgreSQL."""
+def _export(staged: Files, run_id: int, url: str, domains: int) -> Files:
+    """The tables that are queries on PostgreSQL. The result has those in two parts whole."""
     for number, buckets in enumerate(bucket_ranges(domains)):
         part = staged.directory(DOMAINS) / f"part-{number}.parquet"
         arguments = (run_id, buckets.start, buckets.stop)
-        export(url, _selection(DOMAINS), arguments, part, DOMAINS.schema)
-    part = staged.directory(ZONES) / "part-0.parquet"
-    export(url, _selection(ZONES), (run_id,), part, ZONES.schema)
+        export(url, _selection(DOMAINS), arguments, part, DOMAINS.schema, DOMAINS.key)
+    whole: dict[PublishedTable, list[Path]] = {}
     for public, restricted in SPLIT.items():
-        both = _export_aside(staged, public, public.schema.append(_IS_DOMAIN), run_id, url)
-        for table, is_domain in ((public, False), (restricted, True)):
-            batches = pq.ParquetFile(both).iter_batches(ROW_GROUP)
-            write_table(staged, table, map(partial(_chosen, is_domain), batches))
-        both.unlink()
+        whole[public] = []
+        whole[restricted] = [_export_aside(staged, restricted, restricted.schema, run_id, url)]
     seen = _export_aside(staged, CERTIFICATES, _SEEN, run_id, url)
     batches = pq.ParquetFile(seen).iter_batches(4096)
     write_table(staged, CERTIFICATES, map(certificates.describe, batches))
     seen.unlink()
-
-
-def _chosen(is_domain: bool, rows: pa.RecordBatch) -> pa.RecordBatch:
-    return rows.filter(pc.equal(rows.column(_IS_DOMAIN.name), pa.scalar(is_domain)))
+    return staged.with_parts(whole)
 
 
 def _export_aside(
     staged: Files, table: PublishedTable, schema: pa.Schema, run_id: int, url: str
 ) -> Path:
     """Rows that are not published as they are, in a file of their own."""
-    path = staged.root / f"{table.name}.parquet"
-    export(url, _selection(table, schema.names), (run_id,), path, schema)
+    path = staged.root / "whole" / table.name / "part-0.parquet"
+    export(url, _selection(table, schema), (run_id,), path, schema)
     return path
 
 
-def _selection(table: PublishedTable, columns: Sequence[str] = ()) -> str:
+def _selection(table: PublishedTable, schema: pa.Schema | None = None) -> str:
     """The table's query with the declared columns, by name, in the order of its key."""
-    wanted = ", ".join(f'"{name}"' for name in columns or table.schema.names)
+    wanted = ", ".join(f'"{name}"' for name in query_columns(schema or table.schema))
     return (
         f"SELECT {wanted} FROM ({statement(table.name)}) AS found ORDER BY {', '.join(table.key)}"
     )
@@ -143,30 +145,37 @@ def _selection(table: PublishedTable, columns: Sequence[str] = ()) -> str:
 
 def _derive(
     staged: Files,
+    whole: Files,
     dataset: Dataset,
     run: Run,
     settings: PublishSettings,
+    open_zones: Mapping[str, str],
     published: Sequence[manifest.RunEntry],
-) -> None:
-    """The tables that are SQL over the others: breakages, then statistics."""
+) -> list[dict[str, Any]]:
+    """The tables that are SQL over the others; the zones of the run, for the manifest.
+
+    First what is confirmed, for that decides what may be public; then what may be named, both
+    parts of the tables, the counts, and the statistics over these.
+    """
     last_month = months_before(staged.key.month, 1)
     before = manifest.last_before(run.started, published)
     month_before = manifest.last_before(
         run.started, [one for one in published if one.key.month == last_month], RunKind.FULL
     )
+    last_full = manifest.last_before(run.started, published, RunKind.FULL)
     recent = [one for one in published if run.started - _RECENT <= one.started < run.started]
     past = [one for one in published if run.started - _PAST <= one.started < run.started]
     opened = partial(
         open_views,
         settings.memory_limit,
-        staged,
         scratch=staged.root,
         previous_run=dataset.files(before.key) if before else None,
         previous_month=dataset.files(month_before.key) if month_before else None,
         recent_runs=[dataset.files(one.key) for one in recent],
         past_runs=[dataset.files(one.key) for one in past],
+        floor=settings.public_floor,
     )
-    with opened() as views:
+    with opened(whole) as views:
         following = confirmation.follow(
             views,
             settings.confirmation,
@@ -177,10 +186,25 @@ def _derive(
         write_table(staged, CONFIRMATIONS, [following.confirmations()])
         write_table(staged, EPISODES, [following.episodes()])
         write_table(staged, ROLLOVERS, [following.rollovers()])
-    with opened() as views:  # now with these tables
+        if run.kind is RunKind.FULL or last_full is None:
+            write_table(staged, NAMES_TABLE, [derived.names(views)])
+    names = None if staged.parts(NAMES_TABLE) or not last_full else dataset.files(last_full.key)
+    opened = partial(opened, names=names)
+    followed = (BREAKAGES, CONFIRMATIONS, EPISODES, ROLLOVERS, NAMES_TABLE)
+    whole = whole.with_parts({table: staged.parts(table) for table in followed})
+    with opened(whole) as views:
+        split.prepare(views, open_zones)
+        for table, rows in split.parts(views):
+            write_table(staged, table, rows)
+        sources = _sources(staged, split.named_zones(views))
         write_table(staged, CONFIRMED_BREAKAGES, [breakage.confirmed(views)])
         write_table(staged, CONFIRMED_EPISODES, [breakage.confirmed_episodes(views)])
-        write_table(staged, STATISTICS, [statistics.compute(views)])
+        for table, counted in derived.counts(views):
+            write_table(staged, table, [counted])
+    with opened(staged) as views:  # now with the counts, as every reader has them
+        write_table(staged, STATISTICS, [statistics.compute(views, run.kind)])
+    write_table(staged, SERIES, series.of_year(staged, dataset, run))
+    return sources
 
 
 def bucket_ranges(domains: int) -> Iterator[range]:
@@ -191,11 +215,19 @@ def bucket_ranges(domains: int) -> Iterator[range]:
         yield range(BUCKETS * part // parts, BUCKETS * (part + 1) // parts)
 
 
-def _sources(staged: Files) -> list[dict[str, Any]]:
-    """The zones of the run with their serials, for the manifest."""
+def _sources(staged: Files, named: frozenset[str]) -> list[dict[str, Any]]:
+    """The zones of the run with their serials, for the manifest; whether the public one may
+    have them."""
     columns = ["zone", "kind", "serial", "sha256", "taken", "delegations", "signed"]
-    rows = staged.read(ZONES).select(columns).to_pylist()
-    return [{**row, "taken": row["taken"].isoformat()} for row in rows]
+    rows = [
+        row
+        for table in (ZONES, SPLIT[ZONES])
+        for row in staged.read(table).select(columns).to_pylist()
+    ]
+    return [
+        {**row, "taken": row["taken"].isoformat(), "public": row["zone"] in named}
+        for row in sorted(rows, key=lambda row: row["zone"])
+    ]
 
 
 def statement(name: str) -> str:

@@ -1,11 +1,12 @@
 """The Parquet files of one run as DuckDB views: what every statistic is asked of.
 
 Views: one a published table of the run, under the table's name and with both its parts
-(`breakages` is the restricted one); `previous_month_domains`, of the last full run of the
-month before; `previous_run_confirmations`, `previous_run_episodes` and
-`previous_run_domains`, of the run before; `past_episodes`, of the runs of a year before;
-`recent_probes` and `recent_mx_hosts`, of the run and of recent ones. Where there is no such run
-they have no rows.
+(`breakages` and `episodes` are the restricted ones); `previous_month_domains` and
+`previous_month_operators`, of the last full run of the month before;
+`previous_run_confirmations`, `previous_run_episodes` and `previous_run_domains`, of the run
+before; `past_episodes`, of the runs of a year before; `recent_probes` and `recent_mx_hosts`, of
+the run and of recent ones; `names`, of the last full run. Where there is no such run they
+have no rows. `macros.sql` adds what is settled and how small cells are folded.
 DuckDB gets a memory limit and spills to a directory of its own, loads no extension, and
 reads nothing but the files that are named here.
 """
@@ -14,7 +15,9 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.resources import files as package_files
 from pathlib import Path
+from string import Template
 from tempfile import TemporaryDirectory
 
 import duckdb
@@ -23,6 +26,7 @@ import pyarrow as pa
 from dane.faults import LocalTrouble, UsageFault
 from reports.columns import PublishedTable
 from reports.dataset import Files
+from reports.derived_tables import DOMAIN_COUNTS, HOST_COUNTS, NAMES_TABLE, OPERATORS
 from reports.dictionary import (
     BREAKAGES,
     CERTIFICATES,
@@ -33,14 +37,24 @@ from reports.dictionary import (
     PROBES,
     ROLLOVERS,
     SPLIT,
-    ZONES,
 )
 
 _GLOB = re.compile(r"[*?\[]")
 """What DuckDB would take for a pattern in a path."""
 _THREADS = 4
 """At most: they share the memory limit."""
-_VIEWS = (DOMAINS, *SPLIT, CERTIFICATES, ZONES, BREAKAGES, CONFIRMATIONS, EPISODES, ROLLOVERS)
+_VIEWS = (
+    DOMAINS,
+    *SPLIT,
+    CERTIFICATES,
+    BREAKAGES,
+    CONFIRMATIONS,
+    EPISODES,
+    ROLLOVERS,
+    DOMAIN_COUNTS,
+    HOST_COUNTS,
+    OPERATORS,
+)
 
 
 @contextmanager
@@ -52,6 +66,8 @@ def open_views(
     previous_run: Files | None = None,
     recent_runs: Sequence[Files] = (),
     past_runs: Sequence[Files] = (),
+    names: Files | None = None,
+    floor: int = 10,
     scratch: Path | None = None,
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB connection with the views of a run; it spills below `scratch`, by default
@@ -94,13 +110,28 @@ def open_views(
                     for part in run.parts(of)
                 ]
                 _create_view(connection, f"recent_{table.name}", table, parts)
+            _create_view(
+                connection,
+                "previous_month_operators",
+                OPERATORS,
+                previous_month.parts(OPERATORS) if previous_month else [],
+            )
+            named = (names or files).parts(NAMES_TABLE)
+            _create_view(connection, "names", NAMES_TABLE, named)
             past = [part for run in past_runs for part in run.parts(EPISODES)]
             _create_view(connection, "past_episodes", EPISODES, past)
+            connection.execute(macros(floor))
             yield connection
         except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
             raise LocalTrouble(f"statistics: {_one_line(error)}") from error
         finally:
             connection.close()
+
+
+def macros(floor: int) -> str:
+    """What the statistics need beside the tables, for a floor of so many domains."""
+    text = (package_files("reports") / "macros.sql").read_text("utf-8")
+    return Template(text).safe_substitute(floor=floor)
 
 
 def read(connection: duckdb.DuckDBPyConnection, query: str, **parameters: object) -> pa.Table:

@@ -13,6 +13,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import adbc_driver_manager
 import adbc_driver_postgresql.dbapi as adbc
@@ -28,32 +29,51 @@ _FETCH = ROW_GROUP // 8  # rows that libpq holds at once
 _CURSOR = "export"
 
 
-def export(url: str, query: str, arguments: Sequence[object], path: Path, schema: pa.Schema) -> int:
+def export(
+    url: str,
+    query: str,
+    arguments: Sequence[object],
+    path: Path,
+    schema: pa.Schema,
+    order: Sequence[str] = (),
+) -> int:
     """Write the rows of a query, columns in the order of `schema`; the number of rows.
 
+    A column that is a list of structs is made of one list of the query for each field of the
+    struct, in their order and of equal length. `order` is by what the query sorts its rows.
     One row group is in memory at a time. Blocks: from a coroutine, `asyncio.to_thread`.
     Raises LocalTrouble (database, disk), pa.ArrowInvalid for rows that the schema does not
     hold.
     """
-    return write(path, schema, _fetch(url, query, arguments, schema))
+    return write(path, schema, _fetch(url, query, arguments, schema), order)
 
 
 def export_table(url: str, table: Table, run_id: int, path: Path) -> int:
     """Write the rows of one run of a table in the order of its key; the number of rows."""
     columns = ", ".join(f'"{name}"' for name in table.schema.names)
     query = f"SELECT {columns} FROM {table.name} WHERE run_id = $1 ORDER BY {', '.join(table.key)}"
-    return export(url, query, (run_id,), path, table.schema)
+    return export(url, query, (run_id,), path, table.schema, table.key)
 
 
-def write(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
-    """Write batches of any size as one file; the number of rows. Raises LocalTrouble."""
+def write(
+    path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch], order: Sequence[str] = ()
+) -> int:
+    """Write batches of any size as one file, with a page index; the number of rows. The file
+    says that its rows are sorted by `order`. Raises LocalTrouble."""
+    plain = schema.remove_metadata()
+    sorting = pq.SortingColumn.from_ordering(plain, [(name, "ascending") for name in order])
     rows = 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with (
             _appearing(path) as temporary,
             pq.ParquetWriter(
-                temporary, schema.remove_metadata(), compression="zstd", version="2.6"
+                temporary,
+                plain,
+                compression="zstd",
+                version="2.6",
+                write_page_index=True,
+                sorting_columns=sorting or None,
             ) as writer,
         ):
             for group in _row_groups(batches):
@@ -129,8 +149,30 @@ def _fetch(
 
 def _cast(table: pa.Table, schema: pa.Schema) -> pa.RecordBatch:
     """The rows as one batch of the declared schema."""
-    columns = [
-        column.cast(field.type).combine_chunks()
-        for column, field in zip(table.columns, schema, strict=True)
-    ]
+    given = iter(table.columns)
+    columns = []
+    for field in schema:
+        if pa.types.is_list(field.type) and pa.types.is_struct(field.type.value_type):
+            item = field.type.value_type
+            lists: list[Any] = [next(given).combine_chunks() for _ in range(item.num_fields)]
+            fields = [item.field(number) for number in range(item.num_fields)]
+            values = [
+                one.flatten().cast(part.type) for one, part in zip(lists, fields, strict=True)
+            ]
+            structs = pa.StructArray.from_arrays(values, fields=fields)
+            columns.append(pa.ListArray.from_arrays(lists[0].offsets, structs).cast(field.type))
+        else:
+            columns.append(next(given).cast(field.type).combine_chunks())
     return pa.record_batch(columns, schema=schema)
+
+
+def query_columns(schema: pa.Schema) -> list[str]:
+    """The columns that a query has for this schema: `name_field` for a list of structs."""
+    names = []
+    for field in schema:
+        if pa.types.is_list(field.type) and pa.types.is_struct(field.type.value_type):
+            item = field.type.value_type
+            names += [f"{field.name}_{item.field(n).name}" for n in range(item.num_fields)]
+        else:
+            names.append(field.name)
+    return names

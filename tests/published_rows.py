@@ -7,10 +7,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from reports import manifest
+from reports import derived, manifest
 from reports.columns import PublishedTable
 from reports.dataset import Dataset, Files, RunKey, write_table
+from reports.derived_tables import NAMES_TABLE
 from reports.dictionary import TABLES
+from reports.views import open_views
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 KEY = RunKey("2026-11", 7)
@@ -52,6 +54,15 @@ def write(
             continue
         write_table(files, table, [table_of(table, rows.get(table, ()))])
     return files
+
+
+def count(files: Files, floor: int = 10) -> None:
+    """The names that may be public and the tables of counts, from the others."""
+    with open_views("500MB", files, floor=floor) as views:
+        write_table(files, NAMES_TABLE, [derived.names(views)])
+    with open_views("500MB", files, floor=floor) as views:
+        for table, rows in derived.counts(views):
+            write_table(files, table, [rows])
 
 
 def domain(

@@ -1,8 +1,11 @@
 """Settings of zone intake: the list of sources and the acceptance bounds."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from dane.faults import UsageFault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +28,8 @@ class ZoneSource:
     download_url: str = "https://czds-api.icann.org"
     promises_final_soa: bool = False  # the last record repeats the SOA: a cut is noticed
     allow_include: bool = False  # $INCLUDE and $GENERATE
+    public: bool = False  # the licence of the zone allows to pass its names on
+    licence: str | None = None  # that licence; needed where `public`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,3 +43,21 @@ class IntakeSettings:
     download_timeout_s: float = 60.0  # to connect, and without a byte
     retry_wait_s: float = 30.0  # before the second try of a download; doubled each time
     user_agent: str = "danesurvey"
+
+
+def open_zones(sources: Iterable[ZoneSource]) -> dict[str, str]:
+    """The licence of each zone whose names may be passed on.
+
+    Raises UsageFault for a zone that is public without a licence, and for `*`: a licence is
+    that of one zone.
+    """
+    found = {}
+    for source in sources:
+        if source.public and (not source.licence or source.zone == "*"):
+            raise UsageFault(
+                f"zone {source.zone}: public = true needs the licence of that zone: "
+                'licence = "CC-BY-4.0", say'
+            )
+        if source.public and source.licence:
+            found[source.zone.rstrip(".").lower()] = source.licence
+    return found

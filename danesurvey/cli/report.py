@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
 def post(context: typer.Context, month: Month = None, as_json: AsJson = False) -> None:
     """The monthly post for a mailing list, as plain text; with --json, its numbers."""
     from reports import post as posts
-    from reports.dictionary import STATISTICS
+    from reports.derived_tables import STATISTICS
     from reports.library import Library, to_json
 
     settings = settings_of(context)

@@ -11,7 +11,7 @@ from importlib.resources import files as package_files
 import duckdb
 import pyarrow as pa
 
-from reports.dictionary import STATISTICS
+from reports.derived_tables import STATISTICS
 from reports.views import read
 
 
@@ -22,9 +22,14 @@ def statements() -> Iterator[tuple[str, str]]:
             yield entry.name, entry.read_text("utf-8")
 
 
-def compute(connection: duckdb.DuckDBPyConnection) -> pa.Table:
+def compute(connection: duckdb.DuckDBPyConnection, kind: str) -> pa.Table:
     """All statistics of the run that the connection's views show, sorted by their key."""
     schema = STATISTICS.schema
-    tables = [read(connection, sql).select(schema.names).cast(schema) for _, sql in statements()]
+    names = [name for name in schema.names if name != "kind"]
+    tables = []
+    for _, sql in statements():
+        rows = read(connection, sql).select(names)
+        rows = rows.append_column("kind", pa.array([kind] * rows.num_rows, pa.string()))
+        tables.append(rows.select(schema.names).cast(schema))
     every = pa.concat_tables(tables)
     return every.sort_by([(name, "ascending") for name in STATISTICS.key]).combine_chunks()

@@ -11,7 +11,7 @@ spoken AS (
     SELECT tls_version, count(DISTINCT address) AS addresses
     FROM probes WHERE tls_version IS NOT NULL GROUP BY tls_version
 )
-SELECT 'leaf_certificates' AS metric, 'all' AS dimension, '' AS key,
+SELECT 'leaf_certificates' AS metric, 'all' AS dimension, NULL AS key,
     count(*) AS value, 'certificates' AS unit
 FROM leaf
 UNION ALL

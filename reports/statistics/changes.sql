@@ -20,11 +20,11 @@ lost AS (
     GROUP BY is_now
 ),
 compared AS (SELECT 1 FROM previous_month_domains LIMIT 1)
-SELECT 'dane_domains_gained' AS metric, 'all' AS dimension, '' AS key,
+SELECT 'dane_domains_gained' AS metric, 'all' AS dimension, NULL AS key,
     coalesce((SELECT sum(domains) FROM gained), 0) AS value, 'domains' AS unit
 FROM compared
 UNION ALL
-SELECT 'dane_domains_lost', 'all', '', coalesce((SELECT sum(domains) FROM lost), 0), 'domains'
+SELECT 'dane_domains_lost', 'all', NULL, coalesce((SELECT sum(domains) FROM lost), 0), 'domains'
 FROM compared
 UNION ALL
 SELECT 'dane_domains_gained', 'status_before', was, domains, 'domains' FROM gained, compared

@@ -1,23 +1,15 @@
--- TLSA records of MX hosts by usage, selector and matching type (RFC 6698 section 2.1),
--- and the combinations that hosts publish.
+-- TLSA records of MX hosts by usage, selector and matching type (RFC 6698 section 2.1).
 WITH record AS (
     SELECT host, array_to_string(string_split(unnest(tlsa), ' ')[1:3], ' ') AS parameters
     FROM mx_hosts
     WHERE class IN ('F', 'P', 'P°', 'Q')
-),
-combination AS (
-    SELECT host, string_agg(DISTINCT parameters, ' + ' ORDER BY parameters) AS parameters
-    FROM record GROUP BY host
 )
-SELECT 'tlsa_records' AS metric, 'all' AS dimension, '' AS key,
+SELECT 'tlsa_records' AS metric, 'all' AS dimension, NULL AS key,
     count(*) AS value, 'records' AS unit
 FROM record
 UNION ALL
 SELECT 'tlsa_records', 'parameters', parameters, count(*), 'records'
 FROM record GROUP BY parameters
 UNION ALL
-SELECT 'tlsa_mx_hosts', 'parameters', parameters, count(*), 'hosts'
-FROM combination GROUP BY parameters
-UNION ALL
-SELECT 'tlsa_rrsets', 'all', '', count(DISTINCT tlsa_digest), 'RRsets'
+SELECT 'tlsa_rrsets', 'all', NULL, count(DISTINCT tlsa_digest), 'RRsets'
 FROM mx_hosts WHERE class IN ('F', 'P', 'P°', 'Q')

@@ -10,16 +10,18 @@ SELECT v.bucket, v.domain, v.status, v.stage, v.reason, v.level,
     m.nsec3_iterations, m.nsec3_salt_length, m.nsec3_opt_out,
     m.dnskey_outcome, m.dnskey_algorithm, m.dnskey_bits, m.dnskey_flags,
     m.nsec3param_iterations, m.nsec3param_salt_length, m.second_look_outcome,
-    coalesce(
-        (SELECT array_agg(concat_ws(' ', one.server, one.address, one.transport,
-                                    one.question, one.result) ORDER BY one.position)
-         FROM authority a,
-             unnest(a.server, a.address, a.transport, a.question, a.result) WITH ORDINALITY
-                 AS one (server, address, transport, question, result, position)
-         WHERE v.status = 'lookup_failed' AND a.run_id = $1 AND a.bucket = v.bucket
-             AND a.name = v.domain AND a.rrtype = 'MX'),
-        '{}'
-    ) AS authority
+    false AS sha1_only,
+    coalesce(z.zone, substr(v.domain, strpos(v.domain, '.') + 1)) AS zone,
+    coalesce(z.ds, '{}') AS ds,
+    coalesce(asked.server, '{}') AS authority_server,
+    coalesce(asked.address, '{}') AS authority_address,
+    coalesce(asked.transport, '{}') AS authority_transport,
+    coalesce(asked.question, '{}') AS authority_question,
+    coalesce(asked.result, '{}') AS authority_result
 FROM domain_verdict v
 JOIN domain_mx m USING (run_id, bucket, domain)
+LEFT JOIN delegation z ON z.bucket = v.bucket AND z.domain = v.domain
+LEFT JOIN authority asked
+    ON v.status = 'lookup_failed' AND asked.run_id = $1 AND asked.bucket = v.bucket
+    AND asked.name = v.domain AND asked.rrtype = 'MX'
 WHERE v.run_id = $1 AND v.bucket >= $2 AND v.bucket < $3

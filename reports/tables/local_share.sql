@@ -9,8 +9,13 @@ WITH outcome AS (
     SELECT 'hosts', status = 'local_error', operator
     FROM host_verdict WHERE run_id = $1
     UNION ALL
-    SELECT 'probe', status = 'local_error_smtp', operator
-    FROM host_verdict WHERE run_id = $1 AND class IN ('F', 'P', 'P°', 'Q')
+    SELECT 'probe',
+        v.status = 'local_error_smtp' AND NOT EXISTS (
+            SELECT FROM smtp_probe p
+            WHERE p.run_id = $1 AND p.host = v.host AND p.undecided IS NOT NULL
+        ),
+        v.operator
+    FROM host_verdict v WHERE v.run_id = $1 AND v.class IN ('F', 'P', 'P°', 'Q')
 ),
 behind AS (
     SELECT stage, operator, count(*) AS ours,

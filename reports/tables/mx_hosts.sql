@@ -14,14 +14,24 @@ WITH pointing AS (
     GROUP BY one.host
 ),
 asked AS (
-    SELECT a.bucket, a.name,
-        array_agg(concat_ws(' ', one.server, one.address, one.transport,
-                            one.question, one.result) ORDER BY a.rrtype, one.position) AS answers
-    FROM authority a,
-        unnest(a.server, a.address, a.transport, a.question, a.result) WITH ORDINALITY
-            AS one (server, address, transport, question, result, position)
-    WHERE a.run_id = $1 AND a.rrtype <> 'MX'
-    GROUP BY a.bucket, a.name
+    -- one a host: of its addresses, its TLSA records, and those of its expanded name
+    SELECT h.bucket, h.host,
+        array_agg(one.server ORDER BY place, a.rrtype, one.position) AS server,
+        array_agg(one.address ORDER BY place, a.rrtype, one.position) AS address,
+        array_agg(one.transport ORDER BY place, a.rrtype, one.position) AS transport,
+        array_agg(one.question ORDER BY place, a.rrtype, one.position) AS question,
+        array_agg(one.result ORDER BY place, a.rrtype, one.position) AS result
+    FROM mx_host h
+    CROSS JOIN LATERAL (
+        VALUES (1, h.host), (2, '_25._tcp.' || h.host),
+            (3, '_25._tcp.' || h.cname_chain[array_upper(h.cname_chain, 1)])
+    ) AS name (place, name)
+    JOIN authority a
+        ON a.run_id = $1 AND a.bucket = h.bucket AND a.name = name.name AND a.rrtype <> 'MX'
+    CROSS JOIN LATERAL unnest(a.server, a.address, a.transport, a.question, a.result)
+        WITH ORDINALITY AS one (server, address, transport, question, result, position)
+    WHERE h.run_id = $1
+    GROUP BY h.bucket, h.host
 )
 SELECT v.bucket, v.host, v.operator, v.status, v.class, v.usable, v.inferred,
     v.defects, v.causes,
@@ -33,20 +43,16 @@ SELECT v.bucket, v.host, v.operator, v.status, v.class, v.usable, v.inferred,
     h.passes, h.questions, h.first_asked, h.last_asked, h.ede_code, h.ede_text,
     h.rrsig_signer, h.rrsig_algorithm, h.rrsig_key_tag, h.rrsig_labels,
     h.rrsig_original_ttl, h.rrsig_inception, h.rrsig_expiration, h.nsec3_iterations,
-    coalesce(host_asked.answers, '{}') || coalesce(tlsa_asked.answers, '{}')
-        || coalesce(target_asked.answers, '{}') AS authority,
-    own.domain IS NOT NULL AS is_domain
+    NULL::text AS scheme,
+    coalesce(asked.server, '{}') AS authority_server,
+    coalesce(asked.address, '{}') AS authority_address,
+    coalesce(asked.transport, '{}') AS authority_transport,
+    coalesce(asked.question, '{}') AS authority_question,
+    coalesce(asked.result, '{}') AS authority_result
 FROM host_verdict v
 JOIN mx_host h USING (run_id, bucket, host)
-LEFT JOIN domain_verdict own
-    ON own.run_id = $1 AND own.bucket = v.bucket AND own.domain = v.host
 LEFT JOIN pointing p ON p.host = v.host
 LEFT JOIN domain_verdict z
     ON z.run_id = $1 AND z.domain = coalesce(h.rrsig_signer, v.operator)
-LEFT JOIN asked host_asked ON host_asked.bucket = h.bucket AND host_asked.name = h.host
-LEFT JOIN asked tlsa_asked
-    ON tlsa_asked.bucket = h.bucket AND tlsa_asked.name = '_25._tcp.' || h.host
-LEFT JOIN asked target_asked
-    ON target_asked.bucket = h.bucket
-    AND target_asked.name = '_25._tcp.' || h.cname_chain[array_upper(h.cname_chain, 1)]
+LEFT JOIN asked ON asked.bucket = v.bucket AND asked.host = v.host
 WHERE v.run_id = $1

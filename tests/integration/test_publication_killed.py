@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from reports.dataset import NAME, Dataset, RunKey, sha256
-from reports.dictionary import DOMAINS, STATISTICS
+from reports.derived_tables import STATISTICS
+from reports.dictionary import DOMAINS
 from tests.published_rows import KEY, domain, publish
 
 CALLS = ("open", "fsync", "rename", "replace", "unlink", "mkdir", "rmdir", "chmod", "link")

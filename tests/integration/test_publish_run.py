@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,14 @@ from cryptography.x509.oid import NameOID
 from dane.faults import LocalTrouble, Refused
 from reports import manifest
 from reports.columns import Access
-from reports.dataset import PART_ROWS, Dataset, RunKey
+from reports.dataset import PART_ROWS, Dataset, RunKey, month_of
+from reports.derived_tables import STATISTICS
 from reports.dictionary import (
     CERTIFICATES,
     DOMAINS,
     MX_HOSTS,
     SCHEMA_VERSION,
-    STATISTICS,
+    SPLIT,
     TABLES,
     ZONES,
 )
@@ -222,12 +224,15 @@ async def test_every_table_is_there_and_listed(
     run = await a_run(connection, database_url, settings={"client": {"window": 7}})
     done = await published(connection, database_url, run, tmp_path)
     assert done.rows["restricted/domains"] == 20
-    assert done.rows["public/mx_hosts"] == 2
-    assert done.rows["public/addresses"] == 2
-    assert done.rows["public/probes"] == 2
-    for name in ("mx_hosts", "addresses", "probes"):
-        assert done.rows[f"restricted/{name}"] == 1, "the host that is a domain itself"
-    assert done.rows["public/certificates"] == 1
+    assert done.rows["public/mx_hosts"] == 1, "the one with enough domains"
+    assert done.rows["restricted/mx_hosts"] == 2
+    assert done.rows["public/addresses"] == 1
+    assert done.rows["restricted/addresses"] == 2
+    assert done.rows["public/probes"] == 0
+    assert done.rows["restricted/probes"] == 3
+    assert done.rows["restricted/certificates"] == 1
+    assert done.rows["public/certificates"] == 0
+    assert done.rows["public/domains"] == 0
     assert done.rows["restricted/breakages"] == 2
     assert done.rows["public/breakages"] == 0
     manifest = json.loads((tmp_path / "dataset/manifest.json").read_bytes())
@@ -239,7 +244,7 @@ async def test_every_table_is_there_and_listed(
         if not path.endswith("manifest.json")
     }
     for table in TABLES:
-        path = f"{table.path}/month={run.started:%Y-%m}/run={run.run_id}/part-0.parquet"
+        path = f"{table.path}/{table.partition(done.key)}/part-0.parquet"
         assert pq.read_schema(tmp_path / "dataset" / path).equals(table.schema), path
         assert pq.read_metadata(tmp_path / "dataset" / path).num_rows == files[path]["rows"]
     assert manifest["version"] == SCHEMA_VERSION
@@ -254,12 +259,21 @@ async def test_rows_carry_what_was_measured(
     library = Library.of(PublishSettings(directory=tmp_path), tmp_path)
     files = library.dataset.files(library.run(None).key)
     domains = {row["domain"]: row for row in files.read(DOMAINS).to_pylist()}
-    assert domains["d1.example"]["authority"] == ["ns1.dns.example 192.0.2.53 udp MX no_rrsig"]
+    assert domains["d1.example"]["authority"] == [
+        {
+            "server": "ns1.dns.example",
+            "address": "192.0.2.53",
+            "transport": "udp",
+            "question": "MX",
+            "result": "no_rrsig",
+        }
+    ]
     assert domains["d1.example"]["ede_text"] == HOSTILE
     assert domains["d3.example"]["mx_host"] == ["mx.good.example"]
     keys = [(row["bucket"], row["domain"]) for row in files.read(DOMAINS).to_pylist()]
     assert keys == sorted(keys)
-    hosts = {row["host"]: row for row in files.read(MX_HOSTS).to_pylist()}
+    parts = (MX_HOSTS, SPLIT[MX_HOSTS])
+    hosts = {row["host"]: row for part in parts for row in files.read(part).to_pylist()}
     assert hosts["mx.good.example"]["domains"] == 17
     assert hosts["mx.bad.example"]["primary_domains"] == 1
     certificate = files.read(CERTIFICATES).to_pylist()[0]
@@ -288,11 +302,17 @@ async def test_zones_are_those_that_the_run_began_with(
     run = await a_run(connection, database_url)
     await take("example", 4, source="file", delegations=11, signed=4)
     await published(connection, database_url, run, tmp_path)
-    files = Library.of(SETTINGS, tmp_path).dataset.files(RunKey(f"{run.started:%Y-%m}", run.run_id))
-    zones = [(row["zone"], row["kind"], row["serial"]) for row in files.read(ZONES).to_pylist()]
+    files = Library.of(SETTINGS, tmp_path).dataset.files(
+        RunKey(month_of(run.started, run.kind), run.run_id)
+    )
+    zones = [
+        (row["zone"], row["kind"], row["serial"])
+        for part in (ZONES, SPLIT[ZONES])
+        for row in files.read(part).to_pylist()
+    ]
     assert zones == [("example", "file", 2), ("listed", "list", None)]
     numbers = {
-        (row["metric"], row["dimension"], row["key"]): row["value"]
+        (row["metric"], row["dimension"], row["key"] or ""): row["value"]
         for row in files.read(STATISTICS).to_pylist()
     }
     assert numbers[("signed_delegations", "all", "")] == 3
@@ -435,6 +455,27 @@ async def test_a_small_run_is_not_held_up_by_two_hosts(
     assert "3 of 3; most of them at bad.example (1), d2.example (1), good.example (1)" in reason
 
 
+async def test_what_a_stranger_sends_is_not_our_fault(
+    connection: Connection, database_url: str
+) -> None:
+    run = await a_run(connection, database_url)
+    await connection.execute(
+        "UPDATE host_verdict SET status = 'local_error_smtp', class = 'Q' WHERE run_id = $1",
+        run.run_id,
+    )
+    strict = replace(SETTINGS, least_local_hosts=1)
+    undecided = "UPDATE smtp_probe SET undecided = 'over_budget' WHERE run_id = $1 AND host = $2"
+    for host in ("mx.bad.example", "d2.example"):
+        assert len(await objections(connection, run, strict, [])) == 1
+        await connection.execute(undecided, run.run_id, host)
+    (reason,) = await objections(connection, run, strict, [])
+    assert "(1 of 3; most of them at good.example (1))" in reason
+    await connection.execute(
+        "UPDATE host_verdict SET status = 'pass', class = 'P' WHERE host = 'mx.good.example'"
+    )
+    assert await objections(connection, run, strict, []) == []
+
+
 async def test_failed_canaries_are_not_published(
     connection: Connection, database_url: str, tmp_path: Path
 ) -> None:
@@ -551,4 +592,7 @@ async def test_parts_hold_every_bucket_once(domains: int) -> None:
 async def test_an_empty_run(connection: Connection, database_url: str, tmp_path: Path) -> None:
     run = await runs.create(connection, RunKind.FULL, {})
     done = await published(connection, database_url, run, tmp_path)
-    assert sum(rows for name, rows in done.rows.items() if "statistics" not in name) == 0
+    assert (
+        sum(rows for name, rows in done.rows.items() if not name.endswith(("statistics", "series")))
+        == 0
+    )

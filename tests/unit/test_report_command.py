@@ -10,7 +10,8 @@ from typer.testing import CliRunner, Result
 from dane.faults import Refused, UsageFault
 from danesurvey.cli import report
 from danesurvey.cli.context import GlobalOptions
-from reports.dictionary import BREAKAGES, DOMAINS, MX_HOSTS, STATISTICS
+from reports.derived_tables import STATISTICS
+from reports.dictionary import BREAKAGES, DOMAINS, MX_HOSTS
 from tests.published_rows import NOON, domain, publish
 
 VERBS = ("post", "breakage", "notices", "exceptions", "opportunities")
@@ -53,7 +54,14 @@ def test_post(published: Path) -> None:
     assert "The DANE domain count is now 42." in text
     numbers = json.loads(run(published, "post", "--json").stdout)
     assert numbers == [
-        {"metric": "dane_domains", "dimension": "all", "key": "", "value": 42.0, "unit": ""}
+        {
+            "metric": "dane_domains",
+            "dimension": "all",
+            "key": None,
+            "value": 42.0,
+            "unit": "",
+            "kind": "",
+        }
     ]
 
 

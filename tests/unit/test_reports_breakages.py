@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports import breakage
+from reports import breakage, split
 from reports.confirmation import follow
 from reports.dataset import Files, RunKey, write_table
 from reports.dictionary import (
@@ -23,12 +23,15 @@ from reports.dictionary import (
     EPISODES,
     MX_HOSTS,
     PROBES,
+    SPLIT,
     BreakageState,
 )
 from reports.escape import csv_cell, printable
 from reports.settings import ConfirmationSettings
 from reports.views import open_views
-from tests.published_rows import KEY, NOON, domain, write
+from tests.published_rows import KEY, NOON, count, domain, write
+
+SESSIONS = SPLIT[PROBES]
 
 HOUR = timedelta(hours=1)
 HOSTILE = '=cmd|"/C calc"\x1b[31m\r\nBcc: x@y\u202e'
@@ -75,7 +78,15 @@ def a_run(at: datetime, *, apart: timedelta = HOUR, digest: str = "d1", **probe:
                 dns_operator=["dns.example", "other.example"],
                 ede_code=7,
                 ede_text="signature expired",
-                authority=["ns1.dns.example 192.0.2.53 udp MX answer"],
+                authority=[
+                    {
+                        "server": "ns1.dns.example",
+                        "address": "192.0.2.53",
+                        "transport": "udp",
+                        "question": "MX",
+                        "result": "answer",
+                    }
+                ],
                 **failing,
             ),
             domain(
@@ -130,7 +141,7 @@ def a_run(at: datetime, *, apart: timedelta = HOUR, digest: str = "d1", **probe:
             {"host": bad, "address": "192.0.2.1", "status": "mismatch"},
             {"host": good, "address": "192.0.2.2", "status": "pass"},
         ],
-        PROBES: [
+        SESSIONS: [
             {**session, "attempt": 1, "connected": at - apart},
             {**session, "attempt": 2, "connected": at},
         ],
@@ -141,7 +152,7 @@ def find(
     root: Path, rows: dict, key: RunKey = KEY, previous: Files | None = None
 ) -> tuple[list[breakage.Breakage], Files]:
     files = write(root / str(key.run_id), rows, key, without=BREAKAGES)
-    times = [row["connected"] for row in rows.get(PROBES, ())]
+    times = [row["connected"] for row in rows.get(SESSIONS, ())]
     times += [row["last_asked"] for row in rows.get(DOMAINS, ()) if "last_asked" in row]
     with open_views("500MB", files, previous_run=previous) as views:
         following = follow(views, ConfirmationSettings(), max(times, default=NOON))
@@ -220,8 +231,8 @@ def test_a_look_counts_without_a_good_attempt_between(
     for day in range(4):
         at = NOON + 24 * day * HOUR
         rows = a_run(at)
-        rows[PROBES] = [
-            {**rows[PROBES][0], "attempt": n, "connected": at + n * HOUR, "status": status}
+        rows[SESSIONS] = [
+            {**rows[SESSIONS][0], "attempt": n, "connected": at + n * HOUR, "status": status}
             for n, status in enumerate(attempts, 1)
         ]
         found, previous = find(tmp_path, rows, RunKey("2026-11", day), previous)
@@ -308,7 +319,9 @@ def test_public_list_has_confirmed_ones_and_no_domain(tmp_path: Path) -> None:
         key = RunKey("2026-11", day)
         _, previous = find(tmp_path, a_run(NOON + 24 * day * HOUR), key, previous)
     assert previous is not None
-    with open_views("500MB", previous) as views:
+    count(previous, floor=2)
+    with open_views("500MB", previous, floor=2) as views:
+        split.prepare(views, {})
         rows = breakage.confirmed(views).to_pylist()
     assert ("provider.example", "mx1.provider.example", 2) in [
         (row["operator"], row["host"], row["domains"]) for row in rows
@@ -320,6 +333,7 @@ def test_nothing_measured_nothing_broken(tmp_path: Path) -> None:
     found, files = find(tmp_path, {})
     assert found == []
     with open_views("500MB", files) as views:
+        split.prepare(views, {})
         assert breakage.confirmed(views).num_rows == 0
     assert breakage.as_text(found) == "Nothing is broken.\n"
     assert json.loads(breakage.as_json(found)) == []

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from dane.faults import Refused, UsageFault
 from reports import manifest
 from reports.dataset import NAME, Dataset, RunKey, check_month, months_before, write_table
-from reports.dictionary import DOMAINS, STATISTICS
+from reports.derived_tables import STATISTICS
+from reports.dictionary import DOMAINS
 from reports.library import Library
 from reports.post import edition
 from reports.settings import PublishSettings
@@ -32,7 +33,7 @@ def test_runs_are_added_and_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"resources": [], "runs": [], "version": "2.0.0"}', "\x00"]
+    "content", ["", "[]", "{}", '{"resources": [], "runs": [], "version": "3.0.0"}', "\x00"]
 )
 def test_what_is_no_manifest_of_ours(tmp_path: Path, content: str) -> None:
     (tmp_path / NAME).write_text(content)

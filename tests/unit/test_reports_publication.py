@@ -8,7 +8,8 @@ import pytest
 
 from dane.faults import LocalTrouble, Refused
 from reports.dataset import NAME, RunKey
-from reports.dictionary import DOMAINS, STATISTICS
+from reports.derived_tables import STATISTICS
+from reports.dictionary import DOMAINS
 from tests.published_rows import KEY, domain, publish
 
 ANOTHER = RunKey("2026-11", 8)

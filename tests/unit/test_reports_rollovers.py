@@ -56,7 +56,7 @@ def published(runs: Sequence[Files]) -> dict[str, int]:
         write_table(runs[-1], ROLLOVERS, [Following(views).rollovers()])
     with open_views("500MB", runs[-1], recent_runs=runs[:-1]) as views:
         found = {row["key"]: row["value"] for row in read(views, SQL).to_pylist()}
-    assert found.pop("", 0) == sum(found.values())
+    assert found.pop(None, 0) == sum(found.values())
     return found
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from reports import opportunities, post, statistics
 from reports.dataset import RunKey
+from reports.derived_tables import STATISTICS
 from reports.dictionary import (
     ADDRESSES,
     BREAKAGES,
@@ -15,11 +16,10 @@ from reports.dictionary import (
     DOMAINS,
     MX_HOSTS,
     PROBES,
-    STATISTICS,
     ZONES,
 )
 from reports.views import open_views
-from tests.published_rows import NOON, domain, table_of, write
+from tests.published_rows import NOON, count, domain, table_of, write
 
 POSTS = Path(__file__).parents[2] / ".." / "shared" / "data" / "mail" / "survey-posts.json"
 
@@ -94,7 +94,9 @@ TRUTH = {
     ("domains", "status", "dane"): 2,
     ("domains", "status", "partial"): 1,
     ("domains", "status", "broken"): 1,
-    ("domains", "deliverable", "no"): 2,
+    ("domains", "status", "unsettled"): 1,
+    ("domains", "deliverable", "no"): 1,
+    ("domains", "deliverable", "unsettled"): 1,
     ("domains", "deliverable", "unknown"): 3,
     ("secure_mx_domains", "all", ""): 6,
     ("dane_domains", "all", ""): 3,
@@ -102,14 +104,13 @@ TRUTH = {
     ("dane_domains", "mx_operator", "one.example"): 3,
     ("dane_domains", "mx_operator", "two.example"): 1,
     ("no_mail_domains", "reason", "null_mx"): 1,
-    ("lookup_failed_domains", "stage", "mx"): 1,
     ("broken_domains", "level", "primary"): 1,
     ("broken_domains", "host_status", "no_starttls"): 1,
     ("affected_domains", "state", "confirmed"): 1,
     ("affected_domains", "state", "suspected"): 1,
     ("confirmed_broken_domains", "mx_operator", "bad.example"): 1,
     ("mx_lookups", "outcome", "nodata secure"): 1,
-    ("failing_mx_lookups", "ede_code", "7"): 1,
+    ("failing_mx_lookups", "ede_code", "unsettled"): 1,
     ("tlsa_lookups", "outcome", "secure"): 3,
     ("questions", "table", "domains"): 3,
     ("mx_hosts", "all", ""): 5,
@@ -132,14 +133,16 @@ TRUTH = {
 }
 
 
-def computed(tmp_path: Path, rows: dict, before: dict | None = None) -> dict:
+def computed(tmp_path: Path, rows: dict, before: dict | None = None, floor: int = 1) -> dict:
     files = write(tmp_path / "now", rows)
     previous = write(tmp_path / "before", before, RunKey("2026-10", 1)) if before else None
-    with open_views("500MB", files, previous_month=previous) as views:
-        table = statistics.compute(views)
+    count(files, floor)
+    with open_views("500MB", files, previous_month=previous, floor=floor) as views:
+        table = statistics.compute(views, "full")
     assert table.schema.equals(STATISTICS.schema)
     found = {
-        (row["metric"], row["dimension"], row["key"]): row["value"] for row in table.to_pylist()
+        (row["metric"], row["dimension"], row["key"] or ""): row["value"]
+        for row in table.to_pylist()
     }
     assert len(found) == table.num_rows, "a key of the table is not unique"
     return found
@@ -157,20 +160,30 @@ def test_suspected_operators_are_not_named(tmp_path: Path) -> None:
     assert "dns.example" not in keys
 
 
-def test_hosts_that_are_domains_are_counted_together(tmp_path: Path) -> None:
+def test_small_operators_are_counted_together(tmp_path: Path) -> None:
+    """A rest that would be too small itself takes the smallest named operator with it."""
+    sizes = {"a.example": 1, "b.example": 1, "c.example": 3, "p.example": 4, "q.example": 5}
+    names = [f"{number}.{operator}" for operator, size in sizes.items() for number in range(size)]
     own = [
-        domain(name, "dane", [(host, 0, "pass", "P")], mx_operator=[name], dane_primary=True)
-        for name, host in (("a.example", "a.example"), ("b.example", "mx.b.example"))
-    ]
+        domain(name, "dane", [(f"mx.{name[2:]}", 0, "pass", "P")], mx_operator=[name[2:]],
+               dane_primary=True)
+        for name in names
+    ]  # fmt: skip
     broken = {"operator_kind": "mx", "state": "confirmed"}
     rows = [
         {**broken, "operator": "c.example", "host": "c.example", "domain": "c.example"},
-        {**broken, "operator": "p.example", "host": "mx.p.example", "domain": "p.example"},
-        {**broken, "operator": "p.example", "host": "mx.p.example", "domain": "d.example"},
-    ]
-    found = computed(tmp_path, {DOMAINS: own, BREAKAGES: rows})
-    providers = {key[2]: value for key, value in found.items() if key[1] == "mx_operator"}
-    assert providers == {"(their own only)": 1, "b.example": 1, "p.example": 2}
+        *({**broken, "operator": "p.example", "host": "mx.p.example", "domain": name}
+          for name in names[:3]),
+    ]  # fmt: skip
+    found = computed(tmp_path, {DOMAINS: own, BREAKAGES: rows}, floor=3)
+    keys = {key: value for key, value in found.items() if key[1] == "mx_operator"}
+    few = "(fewer than 3 domains)"
+    assert keys == {
+        ("dane_domains", "mx_operator", few): 5,
+        ("dane_domains", "mx_operator", "p.example"): 4,
+        ("dane_domains", "mx_operator", "q.example"): 5,
+        ("confirmed_broken_domains", "mx_operator", few): 4,
+    }
 
 
 def test_changes_since_last_month(tmp_path: Path) -> None:
@@ -236,14 +249,15 @@ def test_past_posts_have_the_same_arithmetic() -> None:
     sql = dict(statistics.statements())["domains.sql"]
     with duckdb.connect() as connection:
         for one in (entry for entry in json.loads(POSTS.read_text()) if "pct" in entry):
+            dane, secure = one["dane_domains"], one["dnssec_mx_domains"]
             connection.execute(
-                "CREATE OR REPLACE VIEW domains AS SELECT 'dane' AS status, NULL AS stage,"
-                " NULL AS reason, NULL AS level, NULL::BOOLEAN AS deliverable, true AS mx_secure,"
-                f" range < {one['dane_domains']} AS dane_primary"
-                f" FROM range({one['dnssec_mx_domains']})"
+                "CREATE OR REPLACE VIEW domain_counts AS SELECT * FROM (VALUES"
+                f" ('dane', NULL, true, true, false, 13, {dane}),"
+                f" ('no_tlsa', NULL, false, true, false, 13, {secure - dane}))"
+                " AS counts(status, detail, dane_primary, mx_secure, sha1_only, algorithm, domains)"
             )
             rows = {row[:3]: row[3] for row in connection.execute(sql).fetchall()}
-            found = rows[("dane_percentage", "all", "")]
+            found = rows[("dane_percentage", "all", None)]
             if found != one["pct"]:
                 rounded.append((one["post"], round(one["pct"] - found, 2)))
     assert rounded == [("2021-09-01", 0.01)]
@@ -318,4 +332,4 @@ def test_statistics_sql_runs_bare(tmp_path: Path) -> None:
     with open_views("500MB", write(tmp_path, {ZONES: [{"taken": NOON}]})) as views:
         for name, sql in statistics.statements():
             columns = views.sql(sql).columns
-            assert columns == STATISTICS.schema.names, name
+            assert [*columns, "kind"] == STATISTICS.schema.names, name

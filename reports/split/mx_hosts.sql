@@ -1,0 +1,1 @@
+SELECT * FROM mx_hosts SEMI JOIN public_host USING (host)

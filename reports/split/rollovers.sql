@@ -1,0 +1,3 @@
+SELECT * FROM rollovers
+WHERE host IN (SELECT host FROM public_host)
+ORDER BY host, leaf
