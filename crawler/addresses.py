@@ -43,6 +43,16 @@ _IPV4 = tuple(
     )
 )
 
+# IANA IPv6 Global Unicast Address Assignments: what the regional registries have. Of the blocks
+# that grow the whole /8 stands here: since 2006 each registry gets its next /12 beside its last
+# one (2410::/12, 2630::/12, 2a10::/12), and a new one must not be called reserved. Where nobody
+# lives nobody is disturbed.
+_ALLOCATED = (
+    *("2001:200::/23", "2001:400::/22", "2001:800::/21", "2001:1200::/23", "2001:1400::/22"),
+    *("2001:1800::/21", "2001:2000::/19", "2001:4000::/21", "2001:4800::/22", "2001:4c00::/23"),
+    *("2001:5000::/20", "2001:8000::/19", "2001:a000::/19", "2003::/18"),
+    *("2400::/8", "2600::/8", "2800::/8", "2a00::/8", "2c00::/8"),
+)
 # IANA IPv6 Special-Purpose Address Registry, for what lies inside 2000::/3; all outside is
 # special or not given out. The names are for the reader of the refusal.
 _IPV6 = tuple(
@@ -61,7 +71,7 @@ _IPV6 = tuple(
         ("2001::/23", "IETF protocol assignments"),
         ("2001:db8::/32", "documentation"),
         ("3fff::/20", "documentation"),
-        ("2000::/3", None),
+        *((network, None) for network in _ALLOCATED),
         ("::/128", "unspecified"),
         ("::1/128", "loopback"),
         ("::ffff:0:0/96", "IPv4-mapped"),

@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from crawler.dns.client import Resolvers
 from crawler.dns.unbound import Unbound
 from dane import clock
+from danesurvey.address_space import require_address_space
 from danesurvey.owner import claim
 from danesurvey.settings import Settings
 
@@ -18,6 +19,7 @@ def running(settings: Settings) -> Iterator[list[Unbound]]:
     know that one's root and trust anchor. Second looks are then left out, unless
     `resolver.second_look_address` gives another.
     """
+    require_address_space()
     claim(settings)
     directory = settings.state_dir / "unbound"
     given = settings.resolver

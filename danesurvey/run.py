@@ -31,6 +31,7 @@ from dane import clock
 from dane.faults import Refused, UsageFault
 from dane.names import operator
 from danesurvey import display, embedded, metrics, owner, record
+from danesurvey.address_space import require_address_space
 from danesurvey.doctor import refuse_falsified
 from danesurvey.progress import Watch
 from danesurvey.resolvers import resolvers_of, running
@@ -93,6 +94,7 @@ def survey(settings: Settings, request: Request) -> Done:
     """Do what `request` says. Raises Stopped, Refused by the preflight, the parts' Faults."""
     if settings.survey.scheduler is not None:
         security(settings.survey)  # before anything is started
+    require_address_space()
     owner.claim(settings)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(stoppable())

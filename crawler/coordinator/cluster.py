@@ -109,13 +109,14 @@ async def workers(settings: SurveySettings, directory: Path) -> AsyncIterator[di
     """A client of a cluster that is up; all of it is gone when the block ends.
 
     `directory` holds the workers' scratch files. Raises UsageFault for a scheduler without
-    TLS, LocalTrouble for one that does not answer.
+    TLS, LocalTrouble for one that does not answer, or without a directory.
     """
     with dask.config.set(configuration(settings)):
         if settings.scheduler is not None:
             async with _remote(settings) as client:
                 yield client
             return
+        _make(directory)
         temporary = Security.temporary()
         count = settings.workers or dask.system.CPU_COUNT
         cluster = distributed.LocalCluster(
@@ -142,6 +143,13 @@ async def workers(settings: SurveySettings, directory: Path) -> AsyncIterator[di
                 yield client
             finally:
                 keeping.cancel()
+
+
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LocalTrouble(f"the workers' files: {directory}: {error.strerror}") from None
 
 
 @contextmanager

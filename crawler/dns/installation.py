@@ -52,9 +52,23 @@ def usable_configuration(
 
 
 def prepare(settings: ResolverSettings, directory: Path, *, second_look: bool = False) -> None:
-    """Lay out `directory`: binary, configuration, root hints, a place for the socket."""
+    """Lay out `directory`: binary, configuration, root hints, a place for the socket.
+
+    Raises UsageFault, LocalTrouble.
+    """
     source = binary(settings)
     checkconf = find("unbound-checkconf", beside=source)
+    try:
+        _prepare(settings, directory, source, checkconf, second_look=second_look)
+    except OSError as error:
+        raise LocalTrouble(
+            f"the resolver's files: {error.filename or directory}: {error.strerror}"
+        ) from None
+
+
+def _prepare(
+    settings: ResolverSettings, directory: Path, source: Path, checkconf: Path, *, second_look: bool
+) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o755)
     _lay_out(settings, directory)

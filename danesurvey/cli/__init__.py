@@ -2,7 +2,8 @@
 
 A verb lives in the module of its name, which defines `register(app)`. stdout is data,
 stderr is talk. A `dane.faults.Fault` becomes one line on stderr and its exit code, and so does
-a full disk; any other exception is a bug and keeps its traceback.
+what the machine is in the way with (a full disk, a read-only one, no memory); any other exception
+is a bug and keeps its traceback.
 """
 
 import errno
@@ -96,12 +97,30 @@ def main() -> None:
             _fail(None, _BROKEN_PIPE)
         raise
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in _OF_THE_MACHINE:
             raise
-        _fail(": ".join(filter(None, (error.filename, error.strerror))), LocalTrouble.exit_code)
+        named = (str(error.filename or ""), error.strerror)
+        _fail(": ".join(filter(None, named)), LocalTrouble.exit_code)
+    except (MemoryError, ImportError, RuntimeError) as error:
+        if not _is_memory(error):
+            raise
+        _fail("out of memory, or of address space (ulimit -v)", LocalTrouble.exit_code)
 
 
+# A disk, file system, permission or limit is in the way; no bug of ours ends so.
+_OF_THE_MACHINE = frozenset(
+    {
+        *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOMEM),
+        *(errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE),
+    }
+)
 _BROKEN_PIPE = 141  # `danesurvey … | head`, as if by SIGPIPE
+
+
+def _is_memory(error: Exception) -> bool:
+    """Whether an allocation failed: a library that is mapped, or a thread's stack."""
+    words = ("can't start new thread", "failed to map", "annot allocate memory")
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
 
 
 def _fail(reason: str | None, exit_code: int) -> NoReturn:

@@ -13,8 +13,9 @@ from typing import Any
 
 from crawler.dns.configuration import ADDRESS, CONTROL
 from crawler.dns.unbound import Unbound, home, is_served
-from dane.faults import Fault, Refused
+from dane.faults import Fault, LocalTrouble, Refused
 from danesurvey import embedded
+from danesurvey.address_space import require_address_space
 from danesurvey.doctor import database, identity, machine, resolver
 from danesurvey.doctor.check import (
     Check,
@@ -67,6 +68,11 @@ RESOLVER = (
     Check("resolver_version", _WORSENS, "upgrade the package unbound", resolver.version,
           "resolver"),
 )  # fmt: skip
+_LASTING = [
+    check
+    for check in RESOLVER
+    if check.name in {"resolver_options", "resolver_root_keys", "resolver_algorithms"}
+]
 MACHINE = (
     _PORT_25,
     Check("identity", _PREVENTS, "say in [probe] who you are (docs/ethics.md)",
@@ -80,6 +86,8 @@ MACHINE = (
     Check("ipv6_route", _WORSENS, "get IPv6: addresses of that family stay unprobed",
           machine.ipv6_route),
     Check("clock_is_kept", _WORSENS, "run an NTP client", machine.clock_is_kept),
+    Check("address_space", _PREVENTS, "raise the limit (ulimit -v; LimitAS=)",
+          machine.address_space),
     Check("open_files", _WORSENS, "raise the hard limit (ulimit -Hn; LimitNOFILE=)",
           machine.open_files),
     Check("socket_buffers", _WORSENS, "sysctl -w net.core.rmem_max=4194304 "
@@ -113,6 +121,7 @@ def examine(settings: Settings) -> Iterator[Result]:
         trouble: dict[Check, Fault] = {}
         try:
             claim(settings)
+            require_address_space()
         except Fault as fault:
             trouble[STATE[0]] = fault  # nothing is started in a directory that is not ours
         else:
@@ -131,7 +140,9 @@ def examine(settings: Settings) -> Iterator[Result]:
 def refuse_falsified(
     settings: Settings, resolvers: Sequence[Unbound], *, probing: bool = True
 ) -> None:
-    """Raise Refused, with what to do, if our own fault would be taken for a domain's.
+    """Raise a Fault, with what to do, if our own fault would be taken for a domain's: Refused
+    for a setting that stays wrong until somebody corrects it, LocalTrouble for what may be an
+    outage, so that whatever started the survey starts it again.
 
     `probing` False: no mail server will be connected to, so port 25 does not matter.
     """
@@ -143,7 +154,8 @@ def refuse_falsified(
     for result in _run(checks, Situation(settings, resolvers), {}):
         check = result.check
         if result.outcome is Outcome.FAILED:
-            raise Refused(
+            kind = Refused if check in _LASTING else LocalTrouble
+            raise kind(
                 f"no survey now, it would not be true: {check.name}: {result.detail} "
                 f"({check.advice}; `danesurvey doctor` tells all)"
             )

@@ -12,6 +12,7 @@ from dns.rdtypes.ANY.RRSIG import RRSIG
 
 from crawler.dns.configuration import OUTGOING_RANGE, Machine, has_route
 from dane.clock import seconds
+from danesurvey.address_space import require_address_space
 from danesurvey.doctor.check import NotApplicable, Situation, Unwell
 from danesurvey.doctor.resolver import ask
 from danesurvey.owner import claim
@@ -60,6 +61,12 @@ def clock_is_kept(situation: Situation) -> str:
     if state == _TIME_ERROR:
         raise Unwell("the kernel says that nothing keeps the clock")
     return "synchronised"
+
+
+def address_space(situation: Situation) -> str:
+    """Raises LocalTrouble where our processes would not fit."""
+    require_address_space()
+    return "enough"
 
 
 def open_files(situation: Situation) -> str:

@@ -7,6 +7,7 @@ import importlib.metadata
 import importlib.util
 import os
 import pwd
+import re
 import shutil
 import stat
 import subprocess
@@ -23,6 +24,7 @@ NAME = "danesurvey"  # of the system user, and of the database and its owner
 _SYSTEM_STATE = Path("/var/lib/danesurvey")
 _ELSEWHERE = _SYSTEM_STATE / "elsewhere"
 PORT = 5432  # part of the socket's name only
+_PLAIN_PATH = re.compile(r"[\w/.+@:~-]+", re.ASCII)
 _LONGEST_SOCKET = 107  # bytes of sun_path without its NUL, unix(7)
 
 ENVIRONMENT = {"LC_ALL": "C", "TZ": "UTC", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
@@ -79,9 +81,11 @@ class Place:
 
     @property
     def socket(self) -> Path:
-        """The directory of the socket: in `home` if its name is short enough for that."""
+        """The directory of the socket: in `home` if its name is short and plain enough for that
+        (in lists of PostgreSQL a comma separates)."""
         near = self.home / "socket"
-        if len(os.fsencode(near / f".s.PGSQL.{PORT}")) <= _LONGEST_SOCKET:
+        fits = len(os.fsencode(near / f".s.PGSQL.{PORT}")) <= _LONGEST_SOCKET
+        if fits and _PLAIN_PATH.fullmatch(str(near)):
             return near
         digest = hashlib.sha256(os.fsencode(self.home)).hexdigest()[:16]
         return Path("/tmp") / f"danesurvey-{os.geteuid()}-{digest}"
