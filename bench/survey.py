@@ -45,7 +45,7 @@ def survey(lab: Lab, workers: int) -> dict[str, Any]:
     """One survey with a new state directory: the last progress line of each pass, and times."""
     with tempfile.TemporaryDirectory(prefix="danesurvey-bench-", dir="/var/tmp") as directory:
         os.chmod(directory, 0o711)
-        command = [sys.executable, "-m", "danesurvey", "--config", str(lab.settings_file)]
+        command = [sys.executable, "-P", "-m", "danesurvey", "--config", str(lab.settings_file)]
         command += ["--state-dir", f"{directory}/state", "--set", f"survey.workers={workers}"]
         for one in _SET:
             command += ["--set", one]

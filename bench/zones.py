@@ -152,7 +152,17 @@ def zone(directory: Path, delegations: int, share: float) -> Path:
 
 def signed_command(path: Path) -> str:
     """`zone signed` of a file, to a file beside it."""
-    command = [sys.executable, "-m", "danesurvey", "zone", "signed", path, "-o", f"{path}.csv"]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "danesurvey",
+        "zone",
+        "signed",
+        path,
+        "-o",
+        f"{path}.csv",
+    ]
     return f"exec {shlex.join(map(str, command))}"
 
 

@@ -50,7 +50,8 @@ def demo(directory: Path) -> int:
 def run(lab: Lab, words: Sequence[str], *, quiet: bool = False) -> int:
     """One danesurvey command inside the lab."""
     sys.stdout.flush()
-    command = [sys.executable, "-m", "danesurvey", "--config", str(lab.settings_file), *words]
+    settings = ["--config", str(lab.settings_file)]
+    command = [sys.executable, "-P", "-m", "danesurvey", *settings, *words]
     return lab.popen(command, stdout=subprocess.DEVNULL if quiet else None).wait()
 
 

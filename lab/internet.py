@@ -303,7 +303,7 @@ class Lab:
     def _start(self, lock: int, work: Work) -> None:
         with (self.directory / "lab.log").open("wb") as log:
             supervisor = subprocess.Popen(
-                [*self.isolation.unshare, sys.executable, "-m", "lab.supervisor"],
+                [*self.isolation.unshare, sys.executable, "-P", "-m", "lab.supervisor"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

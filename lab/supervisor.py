@@ -149,7 +149,7 @@ def _forwarder(work: Work) -> list[str]:
         for public in server.addresses
     ]
     options = [str(work.distance.latency_ms), str(work.distance.loss)]
-    return [sys.executable, "-m", "lab.forwarder", *options, *pairs]
+    return [sys.executable, "-P", "-m", "lab.forwarder", *options, *pairs]
 
 
 async def _run(command: Sequence[str], name: str) -> None:

@@ -83,6 +83,8 @@ for _verb in (
 
 def main() -> None:
     """Entry point of the `danesurvey` command."""
+    # Of the processes that multiprocessing starts: nothing is imported from the working directory.
+    os.environ["PYTHONSAFEPATH"] = "1"
     try:
         try:
             app()

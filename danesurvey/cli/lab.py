@@ -133,6 +133,7 @@ def execute(
     from dane.faults import UsageFault
 
     inside = _lab(context, directory).command(command)
+    os.environ.pop("PYTHONSAFEPATH", None)  # set for our own processes (danesurvey.cli)
     try:
         os.execvp(inside[0], inside)  # a parent left here would meet Ctrl-C before the command did
     except OSError as error:
