@@ -42,13 +42,13 @@ def _rows(state: Path, query: str) -> list[tuple[object, ...]]:
 
 def test_a_record_of_the_key_that_an_earlier_run_saw(tmp_path: Path, state: Path) -> None:
     (scenario,) = (one for one in CATALOGUE if one.name == "ee-spki")
-    with Lab(tmp_path / "before", [scenario]) as lab:
+    with Lab(tmp_path / "lab", [scenario]) as lab:
         finish(start(lab, state))
     verdicts = "SELECT status, causes FROM host_verdict WHERE host = $1 ORDER BY run_id"
     assert _rows(state, verdicts) == [("pass", [])]
     (((record,),),) = _rows(state, "SELECT tlsa FROM mx_host WHERE host = $1")
 
-    with Lab(tmp_path / "after", [_with_new_key(scenario, record)]) as lab:
+    with Lab(tmp_path / "lab", [_with_new_key(scenario, record)]) as lab:
         finish(start(lab, state))
     assert _rows(state, verdicts)[1:] == [("mismatch", ["stale_certificate"])]
     attempts = "SELECT record_cause FROM smtp_probe WHERE host = $1 AND run_id = 2 ORDER BY attempt"
