@@ -18,7 +18,7 @@ _IANA_KEY_TAGS = frozenset({20326, 38696})  # of the root's KSKs (RFC 9718)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabSettings:
-    identity: str | None = None  # which lab this is; `lab up` makes one up
+    identity: str | None = None  # which lab this is, by its root key
     days_ahead: float = 0.0  # of real time, for a lab that lives through months
 
 

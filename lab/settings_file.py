@@ -5,7 +5,6 @@ where the probe may connect to, and waits of a second where a real survey waits 
 """
 
 import json
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -62,13 +61,17 @@ path = {path}
 
 
 def write(path: Path, directory: Path, zones: Mapping[str, str]) -> None:
-    """Writes the settings of a survey whose intake reads `zones` (origin to file)."""
+    """Writes the settings of a survey whose intake reads `zones` (origin to file).
+
+    The files that they name are in `directory`, root hints and trust anchor already.
+    """
+    anchor = directory / "root.anchor"
     text = _TEMPLATE.format(
         state_dir=_quoted(directory / "state"),
-        identity=_quoted(_identity(directory / "identity")),
+        identity=_quoted(_identity(anchor)),
         days_ahead=clock.days_ahead(),
         root_hints=_quoted(directory / "root.hints"),
-        trust_anchor=_quoted(directory / "root.anchor"),
+        trust_anchor=_quoted(anchor),
         canary=_quoted(plan.CANARY),
         canary_rsa=_quoted(plan.CANARY_RSA),
         canary_broken=_quoted(plan.CANARY_BROKEN),
@@ -79,11 +82,9 @@ def write(path: Path, directory: Path, zones: Mapping[str, str]) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _identity(path: Path) -> str:
-    """Of the lab in this directory, the same each time that it is brought up."""
-    if not path.exists():
-        path.write_text(secrets.token_hex(8), encoding="ascii")
-    return path.read_text(encoding="ascii")
+def _identity(trust_anchor: Path) -> str:
+    """Of the Internet below this root: the same for all labs of a seed, whatever they hold."""
+    return trust_anchor.read_text(encoding="ascii").split()[-1][:16]
 
 
 def _quoted(value: object) -> str:
