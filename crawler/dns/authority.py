@@ -32,7 +32,7 @@ from dns.rdatatype import RdataType
 from crawler.addresses import Addresses
 from crawler.dns import delegation, direct, signatures
 from crawler.dns.delegation import Delegation, rrset_of
-from crawler.dns.opaque import read_message
+from crawler.dns.opaque import read_reply
 from crawler.dns.reply import Judged, Zone, chain_end, is_final, judge
 from crawler.dns.settings import ClientSettings
 from dane import clock
@@ -237,9 +237,11 @@ async def _ask(
     query: dns.message.Message, address: str, port: int, *, tcp: bool, timeout_s: float
 ) -> dns.message.Message:
     """The reply to a query. Raises DNSException, OSError, EOFError."""
-    wire = await direct.exchange(query.to_wire(), address, port, tcp=tcp, timeout_s=timeout_s)
-    reply = read_message(wire)
-    if not query.is_response(reply):
+    query.id = 0  # as that of what `read_reply` gives
+    asked = secrets.token_bytes(2) + query.to_wire()[2:]
+    wire = await direct.exchange(asked, address, port, tcp=tcp, timeout_s=timeout_s)
+    reply = read_reply(wire)
+    if wire[:2] != asked[:2] or not query.is_response(reply):
         raise dns.query.BadResponse
     return reply
 

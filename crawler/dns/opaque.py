@@ -7,6 +7,7 @@ that of an unknown type is (RFC 3597 section 3). What may hold compressed names,
 message itself is to be read (OPT, TSIG), is not: there a fault is one of the message.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import dns.exception
@@ -25,6 +26,7 @@ _NEVER_OPAQUE = frozenset(
         *(RdataType.OPT, RdataType.TSIG),
     }
 )
+_LARGEST_REMEMBERED = 4096
 _LARGEST_TTL = 0x7FFFFFFF  # RFC 2181 section 8: a larger one counts as 0
 
 
@@ -42,6 +44,21 @@ def read_message(wire: bytes, **options: Any) -> dns.message.Message:
     if _read_records(message, wire) != len(message.errors):
         raise message.errors[-1].exception
     return message
+
+
+@lru_cache(maxsize=256)
+def _read_without_id(wire: bytes) -> dns.message.Message:
+    return read_message(bytes(2) + wire)
+
+
+def read_reply(wire: bytes) -> dns.message.Message:
+    """As `read_message`, with 0 for an id; the same message for the same bytes: not to be changed.
+
+    The servers of a zone answer alike by UDP and TCP, and to read an answer is what costs most.
+    """
+    if len(wire) > _LARGEST_REMEMBERED:
+        return read_message(bytes(2) + wire[2:])
+    return _read_without_id(wire[2:])
 
 
 def _read_records(message: dns.message.Message, wire: bytes) -> int:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import trio
 
 from crawler.addresses import Addresses
+from crawler.dns import direct
 from crawler.dns.authority import Authorities, Findings
 from crawler.dns.client import Client
 from crawler.dns.settings import ResolverSettings
@@ -69,7 +70,7 @@ def scan(shard: pa.RecordBatch, context: ScanContext) -> pa.RecordBatch:
     async def main() -> None:
         nonlocal rounds
         client = Client(context.resolvers, context.client, try_s=context.try_s)
-        async with client.serving(), trio.open_nursery() as nursery:
+        async with client.serving(), direct.shared_sockets(), trio.open_nursery() as nursery:
             checks = canary_rounds(client, context)
             rounds = checks.rounds if checks else ()
             tasks: Tasks[int] = Tasks(range(len(names)))

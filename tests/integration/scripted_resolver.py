@@ -24,6 +24,8 @@ class Resolver:
     address: tuple[str, int]
     arrivals: list[tuple[float, bytes]] = field(default_factory=list)  # monotonic seconds, wire
     by_tcp: list[bytes] = field(default_factory=list)
+    senders: list[tuple[str, int]] = field(default_factory=list)  # of each datagram
+    connections: int = 0
 
 
 def echo(
@@ -88,6 +90,7 @@ def _serve(
                     stream.close()
                 return
             if one is listener:
+                resolver.connections += 1
                 streams[listener.accept()[0]] = bytearray()
             elif one is datagrams:
                 _drain(resolver, datagrams, script)
@@ -104,6 +107,7 @@ def _drain(resolver: Resolver, datagrams: socket.socket, script: Script) -> None
             return
         number = len(resolver.arrivals)
         resolver.arrivals.append((time.monotonic(), wire))
+        resolver.senders.append(source)
         for reply in script(wire, number):
             datagrams.sendto(reply, source)
 
