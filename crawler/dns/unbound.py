@@ -6,7 +6,8 @@
 
 It ends with its parent, `kill -9` included: the kernel sends PR_SET_PDEATHSIG when the
 *thread* that started a child ends, therefore a thread of its own starts it, watches it and
-lives exactly as long. That thread also starts it again after a crash; `restarts` tells.
+lives exactly as long. That thread also starts it again after a crash; `restarts` tells. One
+that runs and does not serve any more (`crawler.dns.liveness`) is ended, and so started again.
 
 With `[resolver] address` set nothing is started: that one must be an Unbound on loopback,
 with its control socket, for without flushing no second look is one.
@@ -14,6 +15,7 @@ with its control socket, for without flushing no second look is one.
 
 import ipaddress
 import logging
+import os
 import re
 import subprocess
 import threading
@@ -28,6 +30,7 @@ from typing import Self, TypeVar
 from crawler.dns.configuration import ADDRESS, CONTROL
 from crawler.dns.control import Control
 from crawler.dns.installation import command, environment, prepare
+from crawler.dns.liveness import Liveness
 from crawler.dns.ports import refuse_taken
 from crawler.dns.settings import ResolverSettings
 from dane.faults import Fault, LocalTrouble, UsageFault
@@ -90,6 +93,7 @@ class Unbound:
         self._second_look = second_look
         self._directory = home(directory, second_look=second_look)
         self._keeper: _Keeper | None = None
+        self._liveness: Liveness | None = None
         given = settings.second_look_address if second_look else settings.address
         if given is None:
             port = settings.second_look_port if second_look else settings.port
@@ -122,6 +126,14 @@ class Unbound:
             prepare(self._settings, self._directory, second_look=self._second_look)
             self._keeper = _Keeper(self._directory, self.address)
             self._keeper.begin()
+            self._liveness = Liveness(
+                self.address,
+                self._directory / CONTROL,
+                self._settings.threads or os.cpu_count() or 1,
+                serves=self._keeper.serves,
+                wedged=self._keeper.kill,
+            )
+            self._liveness.start()
         return self
 
     def __exit__(
@@ -130,8 +142,19 @@ class Unbound:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._liveness:
+            self._liveness.end()
         if self._keeper:
             self._keeper.end()
+
+    def restart(self, reason: str) -> None:
+        """End the one that we started, and so have it started again, with empty caches.
+
+        For one that serves and is still not to be believed, by what canaries say. Returns at
+        once; whatever needs its control socket next waits for it. Does nothing to a given one.
+        """
+        if self._keeper:
+            self._keeper.kill(reason)
 
     @property
     def restarts(self) -> int:
@@ -252,6 +275,16 @@ class _Keeper(threading.Thread):
             if process := self._alive():
                 return process
         raise LocalTrouble(f"Unbound did not start within {READY_S:.0f} s: {self._said()}")
+
+    def serves(self) -> bool:
+        """Whether it runs, and said that it serves."""
+        return self._alive() is not None
+
+    def kill(self, reason: str) -> None:
+        """End one that runs: it is started again."""
+        if process := self._alive():
+            log.warning("Unbound at port %d: %s: it is restarted", self._address[1], reason)
+            process.kill()
 
     def _alive(self) -> subprocess.Popen[str] | None:
         process = self._process

@@ -1,5 +1,6 @@
 """A real Unbound: its start, its end, its crash, its port, its control socket."""
 
+import ctypes
 import os
 import select
 import shutil
@@ -7,6 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,11 +19,11 @@ import dns.message
 import dns.query
 import pytest
 
-from crawler.dns.configuration import Machine, accepted, configuration
+from crawler.dns.configuration import CONTROL, Machine, accepted, configuration
 from crawler.dns.installation import find, usable_configuration
 from crawler.dns.ports import holder
 from crawler.dns.settings import ResolverSettings
-from crawler.dns.unbound import Unbound
+from crawler.dns.unbound import Unbound, home
 from dane.faults import LocalTrouble
 from tests.integration.dns_world import free_port
 
@@ -141,6 +144,80 @@ def test_it_may_be_killed_again_and_again(
         assert ended(pid)
         resolver.flush()
     assert resolver.restarts == 10
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crawler.dns.liveness.EVERY_S", 0.1)
+    monkeypatch.setattr("crawler.dns.liveness.PATIENCE_S", 0.5)
+    monkeypatch.setattr("crawler.dns.liveness._REPLY_S", 0.4)
+
+
+def restarted(resolver: Unbound, first: int) -> bool:
+    """Whether the process ends, and another one serves and can be flushed."""
+    if not ended(first):
+        return False
+    resolver.flush()
+    return resolver.pid != first and version(resolver.address).startswith('"unbound')
+
+
+def stop_one_thread(pid: int) -> threading.Thread:
+    """Have a thread other than the main one stand still until its process is killed.
+
+    By ptrace(2), from a thread that takes note of the end: else the process would stay a zombie.
+    """
+    seize, interrupt, wall = 0x4206, 0x4207, 0x40000000  # <linux/ptrace.h>, __WALL of wait(2)
+    others = (int(path.name) for path in Path(f"/proc/{pid}/task").iterdir())
+    thread = next(one for one in others if one != pid)
+    stopped = threading.Event()
+
+    def trace() -> None:
+        ptrace = ctypes.CDLL(None, use_errno=True).ptrace
+        for request in (seize, interrupt):
+            if ptrace(request, thread, None, None) != 0:
+                raise OSError(ctypes.get_errno(), "ptrace")
+        os.waitpid(thread, wall)
+        stopped.set()
+        os.waitpid(thread, wall)
+
+    tracer = threading.Thread(target=trace, daemon=True)
+    tracer.start()
+    assert stopped.wait(10)
+    return tracer
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_thread_that_stands_still_has_it_restarted(resolver: Unbound) -> None:
+    pid = resolver.pid
+    assert pid
+    tracer = stop_one_thread(pid)
+    assert restarted(resolver, pid)
+    tracer.join(10)
+    assert resolver.restarts == 1
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_deleted_control_socket_has_it_restarted(resolver: Unbound, tmp_path: Path) -> None:
+    pid = resolver.pid
+    assert pid
+    (home(tmp_path, second_look=False) / CONTROL).unlink()
+    assert restarted(resolver, pid)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_one_that_serves_is_left_alone(resolver: Unbound) -> None:
+    pid = resolver.pid
+    end = time.monotonic() + 3.0
+    while time.monotonic() < end:
+        assert version(resolver.address)
+    assert (resolver.pid, resolver.restarts) == (pid, 0)
+
+
+def test_one_that_canaries_blame_is_restarted(resolver: Unbound) -> None:
+    pid = resolver.pid
+    assert pid
+    resolver.restart("validates wrongly")
+    assert restarted(resolver, pid)
 
 
 def test_the_port_of_another_is_refused_with_its_name(
