@@ -20,6 +20,7 @@ from crawler.scan.context import Family
 from crawler.smtp.etiquette import network
 from crawler.smtp.settings import ProbeSettings
 from storage import due
+from storage.database import patiently
 from storage.schemas import CERTIFICATE, SMTP_PROBE
 
 FETCH_ROWS = 20_000
@@ -56,6 +57,7 @@ async def probe(
             ]
         if found:
             rows = pa.Table.from_batches(found).combine_chunks().to_batches()[0]
+            rows = await _with_reached(engine, rows)
             most = max(1, int(SHARD_S * settings.new_per_s / engine.parallel))
             for line in by_operator(rows, engine.parallel):
                 first, *after = (Shard(one) for one in in_turn(line, most))
@@ -82,6 +84,13 @@ async def probe(
         await engine.finish_pass(
             work, attempt, partial(targets, attempt), replace=False, rest_s=rest_s
         )
+
+
+async def _with_reached(engine: Engine, rows: pa.RecordBatch) -> pa.RecordBatch:
+    """The rows with a column that says whose visit is a canary of port 25."""
+    addresses = [str(address) for address in rows.column("address").to_pylist()]
+    reached = await patiently(engine.pool, lambda held: due.reached(held, engine.run, addresses))
+    return rows.append_column("reached", pa.array([one in reached for one in addresses]))
 
 
 async def _any_left(engine: Engine, attempt: int, operator: Callable[[str], str]) -> bool:

@@ -26,6 +26,7 @@ class Health(StrEnum):
     GOOD = "good"
     NETWORK_DOWN = "network_down"  # fewer than half of the fresh names answered, twice
     VALIDATION_WRONG = "validation_wrong"  # signed without AD, broken without SERVFAIL, or clock
+    PORT_25_DOWN = "port_25_down"  # mail servers that were reached in the last run no longer are
     STARVED = "starved"  # our own event loop stood still: of no canary, but our fault likewise
 
 

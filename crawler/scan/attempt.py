@@ -27,11 +27,17 @@ class Attempt:
     judged: Judged
     defects: Iterable[Defect] = ()
     proven: bool = False
+    visited: bool = True
+
+    @property
+    def reached(self) -> bool:
+        """Whether an SMTP server answered."""
+        return any(talk.chain or talk.smtp_code is not None for talk in self.talks)
 
 
 def without_connection(key: Key, reason: Judged, *, proven: bool = True) -> Attempt:
     """The attempt at a server that is not, or not any more, to be connected to."""
-    return Attempt(key, [reason.talk], reason, proven=proven)
+    return Attempt(key, [reason.talk], reason, proven=proven, visited=False)
 
 
 @dataclass(slots=True)

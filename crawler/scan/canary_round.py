@@ -37,7 +37,7 @@ class CanaryRounds:
 
     async def good(self) -> bool:
         health = await self._canaries.round()
-        self._add(health)
+        self.add(health)
         return health is Health.GOOD
 
     async def recovered(self) -> bool:
@@ -52,9 +52,9 @@ class CanaryRounds:
         return False
 
     def starved(self, delay_s: float) -> None:
-        self._add(Health.STARVED)
+        self.add(Health.STARVED)
 
-    def _add(self, health: Health) -> None:
+    def add(self, health: Health) -> None:
         self.rounds.append((clock.seconds(), health.value))
 
     def _flush(self) -> bool:

@@ -12,6 +12,7 @@ how attempts and addresses combine is `dane.assess`). Its parts:
     judgement.py     conversations and records in, a status out
     attempt.py       what is stored of it
     confirmation.py  when it is believed
+    probe_checks.py  by which checks: the DNS, and port 25
 
 A server that showed its certificate was there, and so were we. Any other end of a visit may
 be our own network's: it counts only if the canaries were good from before the visit until
@@ -26,15 +27,17 @@ import trio
 import crawler.scan
 from crawler.dns.client import Client
 from crawler.scan.attempt import Attempt, OnRow, Rows, without_connection
-from crawler.scan.canary_round import CanaryRounds, Round, attach, canary_rounds
+from crawler.scan.canary_round import Round, attach, canary_rounds
 from crawler.scan.confirmation import Confirmation
 from crawler.scan.context import ScanContext
 from crawler.scan.permission import Permission
+from crawler.scan.probe_checks import ProbeChecks
 from crawler.scan.recheck import Recheck
 from crawler.scan.target import Key, keys_of
 from crawler.scan.visitor import Progress, Visitor
 from crawler.scan.visits import Visits
 from crawler.smtp.etiquette import require_identity
+from crawler.smtp.reachability import Reachability
 from crawler.smtp.tls import Offer
 from dane.faults import Fault
 
@@ -45,8 +48,9 @@ def scan(
     """Probe every row of `shard`: (rows of `smtp_probe`, rows of `certificate`).
 
     The shard has the columns bucket, address, tlsa_digest, operator, sni, attempt, host, tlsa,
-    dns_asked, and may have earlier (its certificates in earlier runs, to tell stale records)
-    and not_before (when its address may be connected to again); no other shard may hold its
+    dns_asked, and may have earlier (its certificates in earlier runs, to tell stale records),
+    not_before (when its address may be connected to again) and reached (by the last run: then
+    its visit is a canary of port 25); no other shard may hold its
     operators or networks at the same time.
     Rows of a family that is not among `families` are `unprobed`. With `resolvers` answers that
     are too old are asked for again, and a mismatch is matched with fresh records before it
@@ -75,6 +79,7 @@ class _Probing:
         self.rows = rows
         self.rounds: Sequence[Round] = ()
         self.fault: Fault | None = None  # ended the scan
+        self._port_25 = Reachability()
         self._keys = keys
         self._context = context
 
@@ -85,11 +90,14 @@ class _Probing:
             return
         client = Client(context.resolvers, context.client, try_s=context.client.last_try_s)
         async with client.serving():
-            checks = canary_rounds(client, context)
-            self.rounds = checks.rounds if checks else ()
+            checks: ProbeChecks | None = None
+            canaries = canary_rounds(client, context)
+            if canaries and context.canaries:
+                self.rounds = canaries.rounds
+                checks = ProbeChecks(canaries, self._port_25, context.canaries.recovery_s)
             await self._visit_all(Recheck(client, context.resolvers), checks)
 
-    async def _visit_all(self, recheck: Recheck | None, checks: CanaryRounds | None) -> None:
+    async def _visit_all(self, recheck: Recheck | None, checks: ProbeChecks | None) -> None:
         settings = self._context.probe
         permission = Permission(self._context)
         visitor = Visitor(self._context, permission, recheck)
@@ -106,7 +114,7 @@ class _Probing:
         async def visit(target: int, offer: Offer) -> Offer | None:
             if offer is Offer.MODERN:  # the first connection, maybe once more
                 confirmation.began(target)
-                under_way[target] = Progress(self._keys[target])
+                under_way[target] = Progress(self._keys[target], self._port_25.pauses)
             try:
                 outcome = await visitor.visit(under_way[target], offer)
             except Fault as fault:
@@ -115,7 +123,12 @@ class _Probing:
                 return None
             if isinstance(outcome, Offer):
                 return outcome
-            del under_way[target]
+            progress = under_way.pop(target)
+            if outcome.visited and progress.key.reached and progress.pauses == self._port_25.pauses:
+                key = progress.key
+                self._port_25.add(key.address, key.operator, reached=outcome.reached)
+                if not outcome.reached and self._port_25.down():
+                    confirmation.doubt()
             confirmation.done(target, outcome, proven=outcome.proven)
             return None
 

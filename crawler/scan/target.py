@@ -22,6 +22,7 @@ class Key:
     tlsa: tuple[str, ...]
     dns_asked: datetime
     not_before: datetime | None = None  # when its address may be connected to
+    reached: bool = False  # in the last run: then its visit is a canary of port 25
     earlier: tuple[bytes, ...] = ()  # certificates (DER) that this server showed in earlier runs
 
     @property

@@ -32,6 +32,7 @@ class Progress:
     """A target with its newest TLSA records, and the connections made so far."""
 
     key: Key
+    pauses: int = 0  # of the scan, before its first connection
     talks: list[Conversation] = field(default_factory=list)
 
 

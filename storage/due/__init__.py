@@ -7,7 +7,7 @@ Asked bucket by bucket with the key, never of a whole table a shard. The questio
 import functools
 import importlib.resources
 import itertools
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
 import asyncpg
@@ -22,6 +22,7 @@ from storage.schemas import AUTHORITY, DOMAIN_MX, MX_HOST, NAMES, SMTP_PROBE, WA
 
 _cursors = itertools.count(1)
 _EARLIER = ("passes", "first_asked", "ede_code", "ede_text")
+_RECENT_RUNS = 3  # whose servers should still be there
 _EARLIER_RUNS = 60  # two months of daily ones
 
 
@@ -241,6 +242,15 @@ async def probes(
             held = []
     if held:
         yield to_batch(held, ASK_PROBE)
+
+
+async def reached(connection: Connection, run: Run, addresses: Iterable[str]) -> set[str]:
+    """Those of the addresses whose servers showed a certificate in one of the last runs."""
+    earlier = await runs_before(connection, run.run_id, _RECENT_RUNS)
+    wanted = sorted(set(addresses))
+    buckets = [bucket(address) for address in wanted]
+    rows = await connection.fetch(_sql("reached"), earlier, buckets, wanted)
+    return {row["address"] for row in rows}
 
 
 async def unexplained(connection: Connection, run: Run, buckets: range) -> pa.RecordBatch:

@@ -406,6 +406,21 @@ async def test_leaves_do_not_crowd_out_the_authorities_of_earlier_runs(
     assert row["earlier"] == [b"leaf0", b"leaf1", b"leaf2", b"leaf3", b"ca", b"root"]
 
 
+async def test_servers_that_the_last_runs_reached(
+    connection: Connection, store: Writer, current: Run
+) -> None:
+    """By their address alone: their names and records may have changed since."""
+    here: dict[str, object] = {"tlsa_digest": "d", "operator": "net", "sni": "mx.net"}
+    shown = [{**here, "address": "192.0.2.1", "attempt": n, "chain": ["a"]} for n in (1, 2)]
+    silent = {**here, "address": "192.0.2.2", "attempt": 1, "status": "unreachable"}
+    await store.store([(SMTP_PROBE, batch_of(SMTP_PROBE, current.run_id, *shown, silent))])
+    asked = ["192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.3"]
+    assert await due.reached(connection, current, asked) == set()
+    await run.finish(connection, current.run_id)
+    following = await run.create(connection, RunKind.FULL, {})
+    assert await due.reached(connection, following, asked) == {"192.0.2.1"}
+
+
 async def test_failures_whose_authorities_were_not_asked(
     connection: Connection, store: Writer, current: Run
 ) -> None:
