@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from bench.copy import domain, shards
 from crawler.coordinator.wanted import wanted_hosts
+from dane import clock
 from dane.names import BUCKETS, bucket
 from danesurvey.embedded import running
 from storage import assessment, due, run
@@ -75,7 +76,7 @@ async def measure(url: str, names: int) -> None:
             return await due.domains(opened, current, buckets)
 
         async def failing(buckets: range) -> pa.RecordBatch:
-            return await due.failing_domains(opened, current, buckets, 2)
+            return await due.failing_domains(opened, current, 1, clock.now(), 1_000)
 
         async def unassessed(buckets: range) -> pa.RecordBatch:
             rows, _ = await assessment.domains(opened, current, buckets)

@@ -11,6 +11,7 @@ million domains (docs/design.md, section 7).
 
 import argparse
 import asyncio
+import dataclasses
 import multiprocessing
 import subprocess
 import sys
@@ -24,12 +25,12 @@ import pyarrow as pa
 
 from bench.copy import shards
 from bench.due import delegate
-from crawler.coordinator.assess import assess
+from crawler.coordinator import crawl as crawling
 from crawler.coordinator.cluster import memory, workers
 from crawler.coordinator.engine import CrawlSettings, Engine
-from crawler.coordinator.hosts import hosts
-from crawler.coordinator.resolve import resolve
 from crawler.coordinator.settings import SurveySettings
+from crawler.coordinator.stages import HOSTS, RESOLVE, STAGES
+from crawler.coordinator.state import Doing
 from crawler.dns.client import Resolvers
 from crawler.dns.settings import CanarySettings, ClientSettings, ResolverSettings
 from crawler.scan.context import ScanContext
@@ -114,6 +115,10 @@ async def measure(url: str, directory: Path, domains: int) -> None:
         probe=ProbeSettings(),
         survey=survey,
     )
+    made_up = {RESOLVE.name: resolved, HOSTS.name: found}
+    crawling.STAGES = tuple(
+        dataclasses.replace(stage, scan=made_up.get(stage.name, stage.scan)) for stage in STAGES
+    )
     async with (
         pool(url) as database,
         connection(url) as opened,
@@ -121,7 +126,9 @@ async def measure(url: str, directory: Path, domains: int) -> None:
         workers(survey, directory) as client,
     ):
         run = await runs.create(opened, RunKind.FULL, {})
-        engine = Engine(database, store, run, client, settings, (), asyncio.Event(), {})
+        nobody = Resolvers(first=(("127.0.0.1", 9),))
+        stopping = asyncio.Event()
+        engine = Engine(database, store, run, client, settings, (), nobody, stopping, {})
         most: dict[str, int] = {}
         by_stage: dict[str, int] = {}
 
@@ -131,17 +138,15 @@ async def measure(url: str, directory: Path, domains: int) -> None:
                     most[name] = max(size, most.get(name, 0))
                 now = resident()
                 most["coordinator"] = max(now, most.get("coordinator", 0))
-                for one in engine.passes[-1:]:
-                    by_stage[one.stage] = max(now, by_stage.get(one.stage, 0))
+                for one in engine.stages:
+                    if one.doing is Doing.RUNNING:
+                        by_stage[one.stage] = max(now, by_stage.get(one.stage, 0))
                 await asyncio.sleep(0.2)
 
         before = resident()
         watching = asyncio.create_task(watch())
-        resolvers = Resolvers(first=(("127.0.0.1", 9),))
         began = time.monotonic()
-        await resolve(engine, resolvers, scan=resolved)
-        await hosts(engine, resolvers, scan=found)
-        await assess(engine)
+        await crawling.crawl(engine, ["resolve", "hosts", "assess"])
         wall_s = time.monotonic() - began
         watching.cancel()
         size = await opened.fetchval(
@@ -150,8 +155,8 @@ async def measure(url: str, directory: Path, domains: int) -> None:
             str(run.run_id),
         )
     print(f"{domains:,} domains in {wall_s:.1f} s")
-    for one in engine.passes:
-        took_s = (one.ended or 0) - one.began
+    for one in engine.stages:
+        took_s = (one.ended or 0) - (one.began or 0)
         rows = one.progress.rows_in
         print(
             f"  {one.stage:15} {rows:>9,} rows {took_s:7.1f} s {rows / took_s:>9,.0f} rows/s"

@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from crawler.coordinator.cluster import (
     NO_DASHBOARD,
-    THREADS_PER_WORKER,
+    SLOTS,
     configuration,
     scheduler_address,
     security,
@@ -66,7 +66,8 @@ def worker(settings: Settings) -> None:
                 await stack.enter_async_context(
                     distributed.Nanny(
                         address,
-                        nthreads=THREADS_PER_WORKER,
+                        nthreads=len(SLOTS),
+                        resources=SLOTS,
                         security=tls,
                         local_directory=str(settings.state_dir / "workers"),
                         env=environment(resolvers_of(unbounds)),

@@ -1,6 +1,6 @@
 """What a running survey shows: a live table on a terminal, else JSON lines.
 
-On stderr, for stdout is data. A JSON line a pass and second, of those whose figures changed.
+On stderr, for stdout is data. A JSON line a stage and second, of those whose figures changed.
 """
 
 import asyncio
@@ -21,12 +21,12 @@ from danesurvey.progress import Watch
 
 EVERY_S = 1.0
 _SHOWN_OUTCOMES = 6
-_PASSING = {"seconds", "per_second", "eta_seconds"}  # change though nothing happens
+_PASSING = {"seconds", "per_second", "next_seconds"}  # change though nothing happens
 
 
 @asynccontextmanager
 async def shown(watch: Watch) -> AsyncIterator[None]:
-    """Shows the engine's passes for as long as the block runs."""
+    """Shows the engine's stages for as long as the block runs."""
     console = Console(stderr=True)
     follow = _table(watch, console) if console.is_terminal else _lines(watch)
     task = asyncio.create_task(follow)
@@ -48,12 +48,12 @@ async def _table(watch: Watch, console: Console) -> None:
 
 
 def _screen(watch: Watch) -> Group:
-    return Group(table(watch.passes()), Text(sentence(watch.now())))
+    return Group(table(watch.stages()), Text(sentence(watch.now())))
 
 
 async def _lines(watch: Watch) -> None:
-    began = watch.engine.pass_began
-    told: list[dict[str, Any]] = []
+    began = watch.engine.stage_changed
+    told: dict[str, dict[str, Any]] = {}
     try:
         while True:
             with contextlib.suppress(TimeoutError):
@@ -65,43 +65,43 @@ async def _lines(watch: Watch) -> None:
         _tell(watch, told)
 
 
-def _tell(watch: Watch, told: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Print the passes whose figures have changed since `told`."""
-    lines = watch.passes()
+def _tell(watch: Watch, told: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Print the stages whose figures have changed since `told`."""
+    lines = watch.stages()
     now = watch.now()
-    for index, line in enumerate(lines):
-        if index >= len(told) or _figures(told[index]) != _figures(line):
+    for line in lines:
+        before = told.get(line["stage"])
+        if before is None or _figures(before) != _figures(line):
             print(json.dumps({**line, **now}), file=sys.stderr, flush=True)
-    return lines
+    return {line["stage"]: line for line in lines}
 
 
 def _figures(line: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in line.items() if key not in _PASSING}
 
 
-def table(passes: list[dict[str, Any]]) -> Table:
-    """The passes so far, a row each."""
+def table(stages: list[dict[str, Any]]) -> Table:
+    """The stages so far, a row each."""
     grid = Table(box=None, pad_edge=False)
-    for heading in ("stage", "pass", "state", "buckets", "stored", "per s", "to go", "outcomes"):
+    for heading in ("stage", "state", "stored", "under way", "per s", "next in", "outcomes"):
         left = heading in ("stage", "state", "outcomes")
         grid.add_column(heading, justify="left" if left else "right")
-    for line in passes:
+    for line in stages:
         most = sorted(line["outcomes"].items(), key=lambda item: -item[1])[:_SHOWN_OUTCOMES]
         grid.add_row(
             line["stage"],
-            str(line["pass"]),
             line["state"],
-            "" if line["buckets"] is None else f"{line['buckets']:,}",
             f"{line['stored']:,}",
+            f"{line['under_way']:,}",
             f"{line['per_second']:,.0f}",
-            duration(line["eta_seconds"]),
+            duration(line["next_seconds"]),
             "  ".join(f"{word} {count:,}" for word, count in most),
         )
     return grid
 
 
 def sentence(now: dict[str, Any]) -> str:
-    """What is true of all passes now: the line below the table."""
+    """What is true of all stages now: the line below the table."""
     workers = " ".join(f"{size >> 20}" for size in now["memory"]["workers"].values())
     return (
         f"{now['rows_per_second']:,.0f} names/s, {now['questions_per_second']:,.0f} questions/s; "

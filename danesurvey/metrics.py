@@ -49,10 +49,10 @@ async def served(watch: Watch, port: int | None) -> AsyncIterator[None]:
 def page(watch: Watch) -> str:
     """All metrics."""
     now = watch.now()
-    passes = watch.passes()
+    stages = watch.stages()
 
-    def of_passes(figure: str) -> list[tuple[Labels, float]]:
-        return [({"stage": one["stage"], "pass": one["pass"]}, one[figure]) for one in passes]
+    def of_stages(figure: str) -> list[tuple[Labels, float]]:
+        return [({"stage": one["stage"]}, one[figure]) for one in stages]
 
     run = {"run": now["run"]}
     memory = [({"process": "coordinator"}, now["memory"]["coordinator"])]
@@ -63,31 +63,28 @@ def page(watch: Watch) -> str:
     canaries = watch.engine.canaries
     families: list[tuple[str, str, str, Iterable[tuple[Labels, float]]]] = [
         ("run_info", "gauge", "The run that is under way.", [(run, 1)]),
-        ("rows_stored_total", "counter", "Rows stored by each pass.", of_passes("stored")),
-        ("questions_total", "counter", "Questions asked by each pass.", of_passes("questions")),
-        ("shards_resubmitted_total", "counter", "Shards sent out again.", of_passes("resubmitted")),
+        ("rows_stored_total", "counter", "Rows stored by each stage.", of_stages("stored")),
+        ("questions_total", "counter", "Questions asked by each stage.", of_stages("questions")),
+        ("shards_resubmitted_total", "counter", "Shards sent out again.", of_stages("resubmitted")),
         (
             "rows_quarantined_total",
             "counter",
             "Rows that no scan could take.",
-            of_passes("quarantined"),
+            of_stages("quarantined"),
         ),
         (
-            "pass_running",
+            "stage_running",
             "gauge",
-            "1 while a pass is not over.",
-            [
-                ({"stage": one["stage"], "pass": one["pass"]}, int(one["state"] != "done"))
-                for one in passes
-            ],
+            "1 while a stage is not over.",
+            [({"stage": one["stage"]}, int(one["state"] != "done")) for one in stages],
         ),
         (
             "outcomes_total",
             "counter",
             "Rows of each outcome.",
             [
-                ({"stage": one["stage"], "pass": one["pass"], "outcome": word}, count)
-                for one in passes
+                ({"stage": one["stage"], "outcome": word}, count)
+                for one in stages
                 for word, count in one["outcomes"].items()
             ],
         ),

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from crawler.coordinator.cluster import memory
-from crawler.coordinator.engine import Engine, StagePass
+from crawler.coordinator.engine import Engine
+from crawler.coordinator.state import Doing, StageState
 from dane import clock
-from dane.names import BUCKETS
 
 _RATE_OVER_S = 10.0
 _PAGE = 4096
@@ -25,7 +25,7 @@ class Watch:
     async def look(self) -> None:
         """Ask the workers' scheduler, and count."""
         self.workers = await memory(self.engine.workers)
-        progress = [one.progress for one in self.engine.passes]
+        progress = [one.progress for one in self.engine.stages]
         self._counts.append(
             (
                 time.monotonic(),
@@ -36,9 +36,10 @@ class Watch:
         while self._counts[-1][0] - self._counts[0][0] > _RATE_OVER_S:
             self._counts.popleft()
 
-    def passes(self) -> list[dict[str, Any]]:
+    def stages(self) -> list[dict[str, Any]]:
+        """The stages that have begun."""
         now = clock.seconds()
-        return [describe(one, now) for one in self.engine.passes]
+        return [describe(one, now) for one in self.engine.stages if one.began is not None]
 
     def now(self) -> dict[str, Any]:
         """What is true at this moment; rates are of the last ten seconds, memory in bytes."""
@@ -48,6 +49,7 @@ class Watch:
             "rows_per_second": rows_per_s,
             "questions_per_second": questions_per_s,
             "canaries": self.engine.canaries.health,
+            "cpu_seconds_of_coordinator": round(time.process_time(), 2),
             "memory": {"coordinator": resident(), "workers": self.workers},
         }
 
@@ -62,36 +64,26 @@ class Watch:
         return rows, questions
 
 
-def describe(one: StagePass, now: float) -> dict[str, Any]:
-    """One pass as plain values; times in seconds."""
-    seconds = max(1e-3, (one.ended or now) - one.began)
+def describe(one: StageState, now: float) -> dict[str, Any]:
+    """One stage as plain values; times in seconds."""
+    seconds = max(1e-3, (one.ended or now) - (one.began or now))
     progress = one.progress
+    resting = one.doing is Doing.RESTING and one.next_at is not None
     return {
         "stage": one.stage,
-        "pass": one.number,
-        "began": round(one.began, 3),
-        "state": "done" if one.ended else "resting" if one.resting_until else "running",
-        "buckets": progress.buckets,
-        "asked": progress.rows_out,
+        "began": one.began and round(one.began, 3),
+        "state": one.doing.value,
+        "under_way": progress.rows_out - progress.rows_in,
         "stored": progress.rows_in,
         "questions": progress.questions,
+        "cpu_seconds": round(progress.cpu_s, 2),
         "seconds": round(seconds, 1),
         "per_second": round(progress.rows_in / seconds, 1),
-        "eta_seconds": _eta_s(one, now),
+        "next_seconds": round((one.next_at or now) - now, 1) if resting else None,
         "resubmitted": progress.resubmitted,
         "quarantined": progress.quarantined,
         "outcomes": dict(sorted(progress.outcomes.items())),
     }
-
-
-def _eta_s(one: StagePass, now: float) -> float | None:
-    """Until the pass has asked about its last bucket, at the pace so far; None: not known."""
-    if one.ended is not None:
-        return None
-    if one.resting_until is not None:
-        return round(one.resting_until - now, 1)
-    done = (one.progress.buckets or 0) / BUCKETS
-    return round((now - one.began) * (1 - done) / done, 1) if done else None
 
 
 def resident() -> int:

@@ -12,6 +12,7 @@ from typing import Any
 import dask.system
 
 from crawler.dns.unbound import Unbound, home
+from crawler.operators import merges
 from dane.outcomes import FAILED, LOCAL, HostStatus
 from danesurvey.settings import Settings
 from storage import census
@@ -46,6 +47,7 @@ async def of_start(
         },
         "host": {"system": platform.platform(), "cores": dask.system.CPU_COUNT},
         "resolver": {"configuration": _configuration(settings)},
+        "operator_merges": dict(merges(settings.probe.operator_merges)),
         "zones": await census.zones(connection),
     }
 
@@ -54,9 +56,9 @@ async def of_end(connection: Connection, run: Run) -> dict[str, Any]:
     """What a run has counted so far, by stage."""
     outcomes = await census.outcomes(connection, run)
     domains = sum(outcomes["resolve"].values())
-    # Rows hold the questions of their last pass, sessions those of all passes that were told.
+    # Rows hold the questions of their last lookup, sessions those of all lookups that were told.
     told = sum(
-        one["questions"] for part in run.record.get("sessions", ()) for one in part["passes"]
+        one["questions"] for part in run.record.get("sessions", ()) for one in part["stages"]
     )
     questions = max(told, await census.questions(connection, run))
     return {

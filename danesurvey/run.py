@@ -12,24 +12,21 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from crawler.coordinator.assess import assess
-from crawler.coordinator.authority import authority
 from crawler.coordinator.cluster import security, workers
-from crawler.coordinator.engine import CrawlSettings, Engine, Stopped
-from crawler.coordinator.hosts import hosts
+from crawler.coordinator.crawl import crawl
+from crawler.coordinator.dispatcher import Stopped
+from crawler.coordinator.engine import CrawlSettings, Engine
 from crawler.coordinator.intake import intake
-from crawler.coordinator.probe import probe
-from crawler.coordinator.resolve import resolve
+from crawler.dns.client import Resolvers
 from crawler.dns.configuration import has_route
 from crawler.dns.unbound import Unbound
-from crawler.operators import merges
 from crawler.scan.context import Family
 from dane import clock
 from dane.faults import Refused, UsageFault
-from dane.names import operator
 from danesurvey import display, embedded, metrics, owner, record
 from danesurvey.address_space import require_address_space
 from danesurvey.doctor import refuse_falsified
@@ -226,7 +223,7 @@ class _Session:
                 metrics.served(watch, self._settings.survey.metrics_port)
             )
             await stack.enter_async_context(display.shown(watch))
-            crawling = asyncio.create_task(self._stages(engine, stages))
+            crawling = asyncio.create_task(crawl(engine, stages, await self._visited_until()))
             telling = asyncio.create_task(self._tell(watch))
             stopped: Stopped | None = None
             try:
@@ -247,13 +244,18 @@ class _Session:
     @asynccontextmanager
     async def _engine(self, stopping: asyncio.Event) -> AsyncIterator[Engine]:
         settings = self._settings
-        crawl = CrawlSettings(
+        crawl_settings = CrawlSettings(
             resolver=settings.resolver,
             client=settings.client,
             canaries=settings.canaries,
             probe=settings.probe,
             survey=settings.survey,
         )
+        both: tuple[tuple[Family, socket.AddressFamily], ...]
+        both = (4, socket.AF_INET), (6, socket.AF_INET6)
+        families = [
+            number for number, family in both if settings.probe.lab_addresses or has_route(family)
+        ]
         last = await patiently(self._database, lambda held: runs.latest(held, self._run.kind))
         async with workers(settings.survey, settings.state_dir / "workers") as client:
             yield Engine(
@@ -261,38 +263,21 @@ class _Session:
                 self._store,
                 self._run,
                 client,
-                crawl,
+                crawl_settings,
                 self._unbounds,
+                resolvers_of(self._unbounds) if self._unbounds else Resolvers(first=()),
                 stopping,
                 record.failing_shares(last.record if last else {}),
+                families,
             )
 
-    async def _stages(self, engine: Engine, stages: Sequence[str]) -> None:
-        resolvers = resolvers_of(self._unbounds)
-        settings = engine.settings.probe
-        of = partial(operator, merges=merges(settings.operator_merges))
-        both: tuple[tuple[Family, socket.AddressFamily], ...]
-        both = (4, socket.AF_INET), (6, socket.AF_INET6)
-        families = tuple(
-            number for number, family in both if settings.lab_addresses or has_route(family)
-        )
-        probing = partial(probe, engine, resolvers, of, families)
-        # Probing takes hours: what fails is asked for the last time after it.
-        end_of_run = {"resolve", "hosts", "probe"} <= set(stages)
-        for stage in stages:
-            if stage == "resolve":
-                await resolve(engine, resolvers, to_the_end=not end_of_run)
-            elif stage == "hosts":
-                await hosts(engine, resolvers, to_the_end=not end_of_run)
-            elif stage == "probe":
-                await probing()
-                if end_of_run:
-                    await resolve(engine, resolvers)
-                    await hosts(engine, resolvers)
-                    await probing()
-                await authority(engine, resolvers)
-            elif stage == "assess":
-                await assess(engine)
+    async def _visited_until(self) -> datetime | None:
+        """When the last connection of an earlier process may have ended."""
+        known = await patiently(self._database, runs.runs)
+        told = [
+            session["until"] for run in known for session in run.record.get("sessions", ())[-1:]
+        ]
+        return datetime.fromtimestamp(max(told) + 2 * _TELL_S, UTC) if told else None
 
     async def _tell(self, watch: Watch) -> None:
         """Keep what `danesurvey status` shows, and the lock, for as long as the crawl lasts."""
@@ -310,7 +295,7 @@ class _Session:
         session = {
             "began": self._began,
             "until": clock.seconds(),
-            "passes": watch.passes(),
+            "stages": watch.stages(),
             "resolver": [
                 await asyncio.to_thread(one.statistics) for one in self._unbounds if ended
             ],

@@ -19,7 +19,7 @@ T = TypeVar("T")
 def latest(settings: Settings) -> dict[str, Any]:
     """The unfinished run, else the last one. Raises Refused if there is none.
 
-    `passes` are those of the latest process that worked on it, `sessions` how many did;
+    `stages` are those of the latest process that worked on it, `sessions` how many did;
     `running` whether one does now, and `now` what it last said.
     """
 
@@ -36,7 +36,7 @@ def latest(settings: Settings) -> dict[str, Any]:
         **plain(run),
         "running": running,
         "sessions": len(sessions),
-        "passes": sessions[-1]["passes"] if sessions else [],
+        "stages": sessions[-1]["stages"] if sessions else [],
         "now": run.record.get("now"),
         **{
             part: run.record.get(part)

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 from crawler.coordinator.cluster import STOPPING
-from crawler.coordinator.engine import Stopped
+from crawler.coordinator.dispatcher import Stopped
 
 T = TypeVar("T")
 

@@ -28,6 +28,7 @@ ipv6 = false
 [client]
 questions_per_s_per_name_server_set = 100000.0
 passes_s = [0.5, 1.0, 2.0]
+flush_every_s = 0.3
 direct_try_s = 0.5
 
 [canaries]
@@ -50,6 +51,8 @@ session_s = 60.0
 new_per_s = 1000.0
 per_operator = 50
 address_interval_s = 0.0
+most_per_operator = 1000000
+most_per_network = 1000000
 attempts_after_s = [0.5, 0.5]
 """
 _ZONE = """

@@ -120,6 +120,9 @@ CREATE INDEX mx_host_failing ON mx_host (passes, last_asked)
         OR tlsa_outcome IN ('bogus', 'servfail', 'unanswered', 'local_resolver')
         OR status IN ('local_error', 'address_failed', 'tlsa_failed');
 
+-- What is to be connected to.
+CREATE INDEX mx_host_target ON mx_host (bucket) WHERE status IS NULL AND tlsa_digest IS NOT NULL;
+
 CREATE TABLE smtp_probe (
     run_id integer NOT NULL,
     bucket smallint NOT NULL,
@@ -155,6 +158,12 @@ CREATE TABLE smtp_probe (
     duration_ms integer NOT NULL,
     PRIMARY KEY (run_id, bucket, address, tlsa_digest, operator, sni, attempt)
 ) PARTITION BY LIST (run_id);
+
+-- What another attempt may better, by when (storage/due/targets_again.sql).
+CREATE INDEX smtp_probe_again ON smtp_probe (attempt, connected)
+    WHERE status IN ('mismatch', 'ta_expired', 'name_mismatch', 'no_starttls',
+        'starttls_rejected', 'tls_failed', 'tempfail', 'refused', 'unreachable',
+        'local_error_smtp');
 
 CREATE TABLE authority (
     run_id integer NOT NULL,

@@ -33,7 +33,21 @@ _LOST_S = 5.0  # without a worker that its nanny should have started again
 _ADDRESS = re.compile(r"tls://[^/\s]+:\d{1,5}")
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
-THREADS_PER_WORKER = 2  # the tail of one shard overlaps with the next one's start
+# Of each worker: one scan at a time of each line (`crawler.coordinator.stages`). Lines that have
+# nothing to do cost a thread that sleeps.
+SLOTS: dict[str, float] = dict.fromkeys(
+    (
+        "resolve",
+        "resolve again",
+        "hosts",
+        "hosts again",
+        "probe",
+        "authority",
+        "assess hosts",
+        "assess domains",
+    ),
+    1.0,
+)
 
 _CONFIGURATION: dict[str, Any] = {
     # else the scheduler keeps the arguments of the last 1 000 messages (105 -> 845 MB)
@@ -81,9 +95,9 @@ def configuration(settings: SurveySettings) -> dict[str, Any]:
     return {**_CONFIGURATION, "distributed.scheduler.worker-ttl": f"{settings.worker_ttl_s:g}s"}
 
 
-async def parallel(workers: distributed.Client) -> int:
-    """How many scans can be at work at once."""
-    return sum(int(one["nthreads"]) for one in await _workers(workers))
+async def count(workers: distributed.Client) -> int:
+    """How many worker processes there are."""
+    return len(await _workers(workers))
 
 
 async def memory(workers: distributed.Client) -> dict[str, int]:
@@ -118,10 +132,11 @@ async def workers(settings: SurveySettings, directory: Path) -> AsyncIterator[di
             return
         _make(directory)
         temporary = Security.temporary()
-        count = settings.workers or dask.system.CPU_COUNT
+        processes = settings.workers or dask.system.CPU_COUNT
         cluster = distributed.LocalCluster(
-            n_workers=count,
-            threads_per_worker=THREADS_PER_WORKER,
+            n_workers=processes,
+            threads_per_worker=len(SLOTS),
+            resources=SLOTS,
             processes=True,
             protocol="tls",
             host="127.0.0.1",
@@ -138,7 +153,7 @@ async def workers(settings: SurveySettings, directory: Path) -> AsyncIterator[di
             distributed.Client(cluster, asynchronous=True, security=temporary) as client,
         ):
             await client.register_plugin(ScanNode())
-            keeping = asyncio.create_task(_keep(cluster, count))
+            keeping = asyncio.create_task(_keep(cluster, processes))
             try:
                 yield client
             finally:
@@ -166,7 +181,7 @@ def _blocked(signals: Iterable[signal.Signals]) -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-async def _keep(cluster: distributed.LocalCluster, count: int) -> None:
+async def _keep(cluster: distributed.LocalCluster, processes: int) -> None:
     """Have lost workers replaced.
 
     A worker's nanny starts it again, but not one that dies before the nanny has heard that it
@@ -174,7 +189,7 @@ async def _keep(cluster: distributed.LocalCluster, count: int) -> None:
     """
     while True:
         await asyncio.sleep(_LOST_S)
-        cluster.scale(count)
+        cluster.scale(processes)
 
 
 @asynccontextmanager

@@ -93,20 +93,23 @@ def from_bytes(stream: bytes) -> pa.RecordBatch:
 
 def run_scan(
     scan: Scan, rows: bytes, related: bytes | None, context: ScanContext, pass_id: str
-) -> tuple[float, list[bytes]]:
-    """One scan of one shard: how long it took (s), and its results as IPC streams.
+) -> tuple[float, float, list[bytes]]:
+    """One scan of one shard: how long it took, the CPU time of its thread (s), and its results
+
+    as IPC streams.
 
     No results if the pass `pass_id` was stopped before this shard had its turn.
     """
     if pass_id in _stopped:
-        return 0.0, []
+        return 0.0, 0.0, []
     give_back_memory()  # what the last shard left
     clock.run_ahead(context.days_ahead)
-    began = time.monotonic()
+    began, cpu_s = time.monotonic(), time.thread_time()
     more = () if related is None else (from_bytes(related),)
     result = scan(from_bytes(rows), of_this_node(context), *more)
     batches = [result] if isinstance(result, pa.RecordBatch) else result
-    return time.monotonic() - began, [to_bytes(one) for one in batches]
+    streams = [to_bytes(one) for one in batches]
+    return time.monotonic() - began, time.thread_time() - cpu_s, streams
 
 
 def give_back_memory() -> None:

@@ -46,7 +46,7 @@ async def set_aside(
     asked = rows.to_pylist()[0]
     given = {name: value for name, value in asked.items() if value is not None}
     row = {name: value for name, value in given.items() if name in table.schema.names}
-    row = {**_blank(table.schema), **row, **ours, "run_id": run.run_id}
+    row = {**blank(table.schema), **row, **ours, "run_id": run.run_id}
     key = " ".join(str(row[column]) for column in table.key[2:])
 
     async def record(connection: Connection) -> None:
@@ -66,7 +66,7 @@ async def set_aside(
     await writer.store([(table, batch)], replace=True)
 
 
-def _blank(schema: pa.Schema) -> dict[str, Any]:
+def blank(schema: pa.Schema) -> dict[str, Any]:
     """A row that says nothing."""
     return {field.name: None if field.nullable else _nothing(field.type) for field in schema}
 

@@ -40,6 +40,7 @@ class ClientSettings:
     # of the last pass: Unbound takes up to 109 s to give up on servers that all drop
     last_try_s: float = 150.0
     # waits before passes 2, 3, 4; the fifth is at the end of the run
+    flush_every_s: float = 60.0  # at least, between two flushes of the resolvers' caches
     passes_s: tuple[float, ...] = (10.0, 90.0, 1200.0)
     questions_per_s_per_name_server_set: float = 50.0
     # One try of a direct question to an authoritative server. By TCP twice as long, and five

@@ -5,6 +5,7 @@ of `dane.outcomes`; a row that the roll-up cannot take is a bug and fails the sh
 """
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from typing import Any
@@ -32,14 +33,17 @@ _DOMAIN = [field.name for field in fields(DomainLookup)]
 def hosts(shard: pa.RecordBatch, context: ScanContext, related: pa.RecordBatch) -> pa.RecordBatch:
     """Rows of `mx_host` to rows of `host_verdict`; `related`: rows of `smtp_probe` of at least
 
-    the hosts' addresses. A probe belongs to a host by (address, TLSA RRset, operator).
+    the hosts' addresses. A probe belongs to a host by (address, TLSA RRset).
     """
     (schema,) = context.schemas
     operator_of = partial(operator, merges=context.operator_merges)
-    probes: dict[tuple[str, str, str], list[Probe]] = defaultdict(list)
+    probes: dict[tuple[str, str], dict[tuple[str, str], list[Probe]]]
+    probes = defaultdict(lambda: defaultdict(list))
     for row in related.to_pylist():
-        key = row["address"], row["tlsa_digest"], row["operator"]
-        probes[key].append(Probe(**{**_only(row, _PROBE), "status": HostStatus(row["status"])}))
+        by_name = probes[row["address"], row["tlsa_digest"]]
+        by_name[row["sni"], row["operator"]].append(
+            Probe(**{**_only(row, _PROBE), "status": HostStatus(row["status"])})
+        )
     found = []
     for row in shard.to_pylist():
         whose = operator_of(row["host"])
@@ -49,7 +53,9 @@ def hosts(shard: pa.RecordBatch, context: ScanContext, related: pa.RecordBatch) 
             [
                 probe
                 for address in row["addresses"]
-                for probe in probes.get((address, row["tlsa_digest"], whose), ())
+                for probe in _of_host(
+                    probes[address, row["tlsa_digest"]], row["tlsa_base"] or row["host"], whose
+                )
             ],
         )
         found.append(
@@ -71,6 +77,19 @@ def hosts(shard: pa.RecordBatch, context: ScanContext, related: pa.RecordBatch) 
             }
         )
     return pa.RecordBatch.from_pylist(found, schema=schema)
+
+
+def _of_host(
+    by_name: Mapping[tuple[str, str], Sequence[Probe]], base: str, whose: str
+) -> list[Probe]:
+    """The probes at an address that tell of a host: those of its own name, which may have been
+    made for another operator's alias too; else one operator's of each name, to inherit from."""
+    if (base, whose) in by_name:
+        return list(by_name[base, whose])
+    of_each: dict[str, Sequence[Probe]] = {}
+    for (sni, _), probes in sorted(by_name.items(), key=lambda item: item[0]):
+        of_each.setdefault(sni, probes)
+    return [probe for probes in of_each.values() for probe in probes]
 
 
 def domains(shard: pa.RecordBatch, context: ScanContext, related: pa.RecordBatch) -> pa.RecordBatch:

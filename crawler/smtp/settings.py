@@ -23,7 +23,12 @@ class ProbeSettings:
     new_per_s: float = 20.0  # in all
     per_operator: int = 2  # connections at once
     address_interval_s: float = 60.0  # between two connections to one address
-    names_per_key: int = 20  # SNI names a (address, TLSA RRset, operator), others inherit
+    names_per_key: int = 20  # SNI names a (address, TLSA RRset), others inherit
+    # Targets a run, beyond them `unprobed`: of one operator, one network (/24, /48), and for one
+    # domain, whose share is the same for each of its MX hosts
+    most_per_operator: int = 2000
+    most_per_network: int = 1000
+    most_per_domain: int = 64
     attempts_after_s: tuple[float, ...] = (2100.0, 10800.0)  # +35 min, +3 h
     dns_max_age_s: float = 600.0  # re-ask TLSA and addresses when older
     both_key_types: bool = True  # in a full run, a second handshake for the other kind of key

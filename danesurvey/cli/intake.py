@@ -31,7 +31,7 @@ def intake(
 
     A zone that is refused keeps its last good names; the exit code is 1 then.
     """
-    from crawler.coordinator.engine import Stopped
+    from crawler.coordinator.dispatcher import Stopped
     from crawler.coordinator.intake import Verdict
     from danesurvey.run import STOPPED, Request, survey
 

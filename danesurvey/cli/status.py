@@ -25,12 +25,12 @@ def status(
         typer.echo(json.dumps(found))
         return
     typer.echo(_line(found))
-    if found["passes"]:
+    if found["stages"]:
         from rich.console import Console
 
         from danesurvey.display import sentence, table
 
-        Console().print(table(found["passes"]))
+        Console().print(table(found["stages"]))
         typer.echo(sentence(found["now"]) if found["running"] else _counts(found))
 
 

@@ -83,7 +83,7 @@ def _one_stage(stage: str) -> Callable[..., None]:
 
 
 def _run(context: typer.Context, request: "Request", as_json: bool, *flags: str) -> None:
-    from crawler.coordinator.engine import Stopped
+    from crawler.coordinator.dispatcher import Stopped
     from danesurvey.run import STOPPED, survey
 
     try:

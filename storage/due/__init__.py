@@ -7,7 +7,8 @@ Asked bucket by bucket with the key, never of a whole table a shard. The questio
 import functools
 import importlib.resources
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -18,10 +19,10 @@ from dane.outcomes import DomainStatus, HostStatus
 from storage.database import Connection
 from storage.read import query, to_batch
 from storage.run import Run, RunKind, runs_before
-from storage.schemas import AUTHORITY, DOMAIN_MX, MX_HOST, NAMES, SMTP_PROBE, WANTED_HOST
+from storage.schemas import AUTHORITY, DOMAIN_MX, MX_HOST, NAMES, SMTP_PROBE, TIME, WANTED_HOST
 
 _cursors = itertools.count(1)
-_EARLIER = ("passes", "first_asked", "ede_code", "ede_text")
+_EARLIER = ("passes", "first_asked", "ede_code", "ede_text", "last_asked")
 _RECENT_RUNS = 3  # whose servers should still be there
 _EARLIER_RUNS = 60  # two months of daily ones
 
@@ -62,8 +63,16 @@ ASK_PROBE = pa.schema(
             "dns_asked",
         )
     ]
-    # certificates (DER) that this server showed in earlier runs; of a first attempt none
-    + [pa.field("earlier", pa.list_(pa.field("item", pa.binary(), nullable=False)), nullable=False)]
+    + [
+        # certificates (DER) that this server showed in earlier runs; of a first attempt none
+        pa.field(
+            "earlier", pa.list_(pa.field("item", pa.binary(), nullable=False)), nullable=False
+        ),
+        # no connection to the address earlier than this; null: none was made lately
+        pa.field("not_before", TIME, nullable=True),
+        # whether one of the last runs saw a certificate there: a canary of port 25
+        pa.field("reached", pa.bool_(), nullable=False),
+    ]
 )
 
 ASK_AUTHORITY = pa.schema(
@@ -90,18 +99,21 @@ _CHOSEN = {
 }
 
 # A status of one attempt that another attempt may better, or confirm (measurement, section 6).
-_ASK_AGAIN = (
-    HostStatus.MISMATCH,
-    HostStatus.TA_EXPIRED,
-    HostStatus.NAME_MISMATCH,
-    HostStatus.NO_STARTTLS,
-    HostStatus.STARTTLS_REJECTED,
-    HostStatus.TLS_FAILED,
-    HostStatus.TEMPFAIL,
-    HostStatus.REFUSED,
-    HostStatus.UNREACHABLE,
-    HostStatus.LOCAL_ERROR_SMTP,
-)
+ASK_AGAIN = [
+    status.value
+    for status in (
+        HostStatus.MISMATCH,
+        HostStatus.TA_EXPIRED,
+        HostStatus.NAME_MISMATCH,
+        HostStatus.NO_STARTTLS,
+        HostStatus.STARTTLS_REJECTED,
+        HostStatus.TLS_FAILED,
+        HostStatus.TEMPFAIL,
+        HostStatus.REFUSED,
+        HostStatus.UNREACHABLE,
+        HostStatus.LOCAL_ERROR_SMTP,
+    )
+]
 
 
 @functools.cache
@@ -125,18 +137,25 @@ async def domains(connection: Connection, run: Run, buckets: range) -> pa.Record
 
 
 async def failing_domains(
-    connection: Connection, run: Run, buckets: range, passes: int
+    connection: Connection, run: Run, passes: int, until: datetime, rows: int
 ) -> pa.RecordBatch:
-    """Domains that fail and were asked in fewer than `passes` passes (ASK_DOMAIN)."""
+    """Domains that fail after `passes` lookups, the last one by `until` (ASK_DOMAIN)."""
     return await query(
         connection,
         _sql("failing_domains"),
         run.run_id,
-        buckets.start,
-        buckets.stop,
         passes,
+        until,
+        rows,
         schema=ASK_DOMAIN,
     )
+
+
+async def next_domain(
+    connection: Connection, run: Run, passes: int, after: datetime
+) -> datetime | None:
+    """When the next one of those was last asked."""
+    return await _moment(connection, "next_domain", run.run_id, passes, after)
 
 
 async def hosts(connection: Connection, run: Run, buckets: range) -> pa.RecordBatch:
@@ -166,82 +185,37 @@ async def unwanted_hosts(
 
 
 async def failing_hosts(
-    connection: Connection, run: Run, buckets: range, passes: int
+    connection: Connection, run: Run, passes: int, until: datetime, rows: int
 ) -> pa.RecordBatch:
-    """MX hosts of which a lookup fails, asked in fewer than `passes` passes (ASK_HOST)."""
+    """MX hosts of which a lookup fails after `passes` lookups, the last one by `until`
+
+    (ASK_HOST).
+    """
     return await query(
         connection,
         _sql("failing_hosts"),
         run.run_id,
-        buckets.start,
-        buckets.stop,
         passes,
+        until,
+        rows,
         schema=ASK_HOST,
     )
 
 
-async def probes(
-    connection: Connection,
-    run: Run,
-    attempt: int,
-    rows: int,
-    *,
-    operator: Callable[[str], str],
-    names_per_key: int,
-) -> AsyncIterator[pa.RecordBatch]:
-    """Targets of this attempt that have no row, about `rows` a batch (ASK_PROBE).
+async def next_host(
+    connection: Connection, run: Run, passes: int, after: datetime
+) -> datetime | None:
+    """When the next one of those was last asked."""
+    return await _moment(connection, "next_host", run.run_id, passes, after)
 
-    The first attempt: of each (address, TLSA RRset, operator) the `names_per_key` SNI names
-    whose digest is lowest, the same ones whenever it is asked. A later attempt: what the one
-    before it did not settle, with what the server showed in earlier runs. `operator` names the
-    operator of an MX host. The connection is in use until the iterator is exhausted or closed.
+
+async def hosts_to_probe(connection: Connection, run: Run, buckets: range) -> list[dict[str, Any]]:
+    """MX hosts with a secure TLSA RRset: host, operator, addresses, tlsa_digest, sni, tlsa,
+
+    dns_asked, hosts (see `targets.sql`).
     """
-    if attempt > 1:
-        again = [status.value for status in _ASK_AGAIN]
-        earlier = await runs_before(connection, run.run_id, _EARLIER_RUNS)
-        async for found in _held(
-            connection, _sql("targets_again"), rows, run.run_id, attempt, again, earlier
-        ):
-            yield to_batch(found, ASK_PROBE)
-        return
-    # SNI names of each operator at one (address, TLSA RRset): in the query's order, so only
-    # one key's are held
-    names: dict[str, set[str]] = {}
-    key: tuple[str, str] | None = None
-    held: list[Sequence[Any]] = []
-    async for found in _held(connection, _sql("targets"), rows, run.run_id):
-        for row in found:
-            address, digest, sni, host = (
-                row[name] for name in ("address", "tlsa_digest", "sni", "host")
-            )
-            if key != (address, digest):
-                key = (address, digest)
-                names.clear()
-            whose = operator(host)
-            taken = names.setdefault(whose, set())
-            if sni in taken or len(taken) == names_per_key:
-                continue
-            taken.add(sni)
-            if whose not in row["done"]:
-                held.append(
-                    (
-                        bucket(address),
-                        address,
-                        digest,
-                        whose,
-                        sni,
-                        1,
-                        host,
-                        row["tlsa"],
-                        row["dns_asked"],
-                        [],
-                    )
-                )
-        if len(held) >= rows:
-            yield to_batch(held, ASK_PROBE)
-            held = []
-    if held:
-        yield to_batch(held, ASK_PROBE)
+    rows = await connection.fetch(_sql("targets"), run.run_id, buckets.start, buckets.stop)
+    return list(map(dict, rows))
 
 
 async def reached(connection: Connection, run: Run, addresses: Iterable[str]) -> set[str]:
@@ -253,16 +227,54 @@ async def reached(connection: Connection, run: Run, addresses: Iterable[str]) ->
     return {row["address"] for row in rows}
 
 
-async def unexplained(connection: Connection, run: Run, buckets: range) -> pa.RecordBatch:
-    """Names whose lookup failed and whose authorities were not asked (ASK_AUTHORITY)."""
-    return await query(
-        connection,
-        _sql("failures"),
-        run.run_id,
-        buckets.start,
-        buckets.stop,
-        schema=ASK_AUTHORITY,
+async def probed(
+    connection: Connection, run: Run, addresses: Sequence[str]
+) -> list[dict[str, Any]]:
+    """First attempts at these addresses: address, tlsa_digest, operator, sni."""
+    buckets = [bucket(address) for address in addresses]
+    return list(map(dict, await connection.fetch(_sql("probed"), run.run_id, buckets, addresses)))
+
+
+async def probed_by(
+    connection: Connection, run: Run, rows: int
+) -> AsyncIterator[list[dict[str, Any]]]:
+    """How many targets have a row: operator, address, targets; `rows` a portion.
+
+    The connection is in use until the iterator is exhausted or closed.
+    """
+    async for portion in _held(connection, _sql("probed_by"), rows, run.run_id):
+        yield list(map(dict, portion))
+
+
+async def targets_again(
+    connection: Connection, run: Run, attempt: int, until: datetime, rows: int
+) -> list[dict[str, Any]]:
+    """What the attempt before `attempt` did not settle, made by `until`: columns of ASK_PROBE."""
+    earlier = await runs_before(connection, run.run_id, _EARLIER_RUNS)
+    found = await connection.fetch(
+        _sql("targets_again"), run.run_id, attempt, ASK_AGAIN, earlier, until, rows
     )
+    return list(map(dict, found))
+
+
+async def next_target(
+    connection: Connection, run: Run, attempt: int, after: datetime
+) -> datetime | None:
+    """When the next one of those was connected to."""
+    return await _moment(connection, "next_target", run.run_id, attempt, ASK_AGAIN, after)
+
+
+async def failures(connection: Connection, run: Run, passes: int, rows: int) -> pa.RecordBatch:
+    """Names that failed `passes` lookups or more, whose authorities were not asked
+
+    (ASK_AUTHORITY).
+    """
+    return await query(connection, _sql("failures"), run.run_id, passes, rows, schema=ASK_AUTHORITY)
+
+
+async def _moment(connection: Connection, name: str, *arguments: Any) -> datetime | None:
+    moment: datetime | None = await connection.fetchval(_sql(name), *arguments)
+    return moment
 
 
 async def _held(

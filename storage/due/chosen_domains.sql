@@ -1,5 +1,7 @@
--- $1 run, $2 <= bucket < $3, $4 base run, $5 its domain statuses that choose a name
-SELECT d.bucket, d.domain, d.ns, NULL, NULL, NULL, NULL
+-- Domains that a base run's verdicts choose and that have no row. $1 run, $2 <= bucket < $3,
+-- $4 base run, $5 its domain statuses that choose a name. Index: the keys of domain_verdict,
+-- delegation and domain_mx, each read for these buckets only.
+SELECT d.bucket, d.domain, d.ns, NULL, NULL, NULL, NULL, NULL
 FROM domain_verdict v
 JOIN delegation d ON d.bucket = v.bucket AND d.domain = v.domain
 WHERE v.run_id = $4 AND v.bucket >= $2 AND v.bucket < $3

@@ -1,6 +1,6 @@
 -- MX hosts that the run's domains want and that have no row. $1 run, $2 <= bucket < $3.
 -- Index: the keys of wanted_host and of mx_host, each read for these buckets only.
-SELECT w.bucket, w.host, NULL, NULL, NULL, NULL
+SELECT w.bucket, w.host, NULL, NULL, NULL, NULL, NULL
 FROM wanted_host w
 WHERE w.run_id = $1 AND w.bucket >= $2 AND w.bucket < $3
   AND NOT EXISTS (

@@ -1,4 +1,4 @@
--- $1 earlier runs, $2 buckets, $3 the addresses in them: those of which a run saw a certificate.
+-- Addresses $3, with their buckets $2, of which one of the runs $1 saw a certificate.
 -- Index: the key of smtp_probe, for these addresses only.
 SELECT DISTINCT a.address
 FROM unnest($2::smallint[], $3::text[]) AS a (bucket, address)

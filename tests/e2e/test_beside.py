@@ -37,7 +37,7 @@ def test_seen_from_outside(quick_lab: Lab) -> None:
         samples = [line for line in lines if line and not line.startswith("#")]
         assert samples, done.stderr
         assert all(SAMPLE.fullmatch(line) for line in samples), samples
-        assert 'danesurvey_pass_running{stage="resolve",pass="2"} 1' in lines
+        assert 'danesurvey_stage_running{stage="resolve"} 1' in lines
         assert "danesurvey_canaries_good 1" in lines
         assert sum(line.startswith("danesurvey_resident_memory_bytes{") for line in lines) >= 2
 
@@ -71,6 +71,13 @@ def test_a_terminal_sees_a_table(quick_lab: Lab) -> None:
             pass
         os.close(ours)
         assert survey.wait() == 0, shown[-2000:]
-        for word in ("buckets", "to go", "resolve", "assess domains", "questions/s", "canaries"):
+        for word in (
+            "under way",
+            "next in",
+            "resolve",
+            "assess domains",
+            "questions/s",
+            "canaries",
+        ):
             assert word in shown
         assert "MiB, workers" in shown

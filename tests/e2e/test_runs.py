@@ -120,10 +120,10 @@ def test_a_runs_record(quick_lab: Lab, runs: Sequence[storage_run.Run]) -> None:
     assert session["began"] < session["until"]
     first, second = session["resolver"]
     assert first["queries"] > second["queries"] > 0
-    stages = [one["stage"] for one in session["passes"]]
+    stages = [one["stage"] for one in session["stages"]]
     assert stages[0] == "resolve"
     assert stages[-1] == "assess domains"
-    assert all(one["state"] == "done" for one in session["passes"])
+    assert all(one["state"] == "done" for one in session["stages"])
 
 
 def test_status_of_the_last_run(quick_lab: Lab, state: Path) -> None:

@@ -1,6 +1,8 @@
 """What a run has no row of: asked by the stages, empty when the run is complete."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -51,8 +53,12 @@ def names(batch: pa.RecordBatch, column: str) -> list[str]:
     return sorted(str(name) for name in batch.column(column).to_pylist())
 
 
-async def all_of(batches: AsyncIterator[pa.RecordBatch]) -> list[dict[str, object]]:
-    return [row async for batch in batches for row in batch.to_pylist()]
+async def all_of(portions: AsyncIterator[Any]) -> list[dict[str, object]]:
+    return [
+        row
+        async for portion in portions
+        for row in (portion.to_pylist() if isinstance(portion, pa.RecordBatch) else portion)
+    ]
 
 
 async def test_domains_without_a_row(connection: Connection, store: Writer, current: Run) -> None:
@@ -139,7 +145,7 @@ async def test_failing_domains_come_with_what_the_first_pass_saw(
         {"domain": "twice.example", "outcome": "servfail", "passes": 2},
     ]
     await store.store([(DOMAIN_MX, batch_of(DOMAIN_MX, current.run_id, *rows))])
-    asked = await due.failing_domains(connection, current, ALL, 2)
+    asked = await due.failing_domains(connection, current, 1, ASKED, 10)
     assert asked.schema == due.ASK_DOMAIN
     assert names(asked, "domain") == [
         "bogus.example",
@@ -154,8 +160,40 @@ async def test_failing_domains_come_with_what_the_first_pass_saw(
         "first_asked": ASKED,
         "ede_code": 7,
         "ede_text": "signature expired",
+        "last_asked": ASKED,
     }
-    assert asked.num_rows + 1 == (await due.failing_domains(connection, current, ALL, 3)).num_rows
+    twice = await due.failing_domains(connection, current, 2, ASKED, 10)
+    assert names(twice, "domain") == ["twice.example"]
+
+
+async def test_what_rests_is_not_due_and_says_until_when(
+    connection: Connection, store: Writer, current: Run
+) -> None:
+    moments = [ASKED + timedelta(seconds=10 * number) for number in range(4)]
+    rows = [
+        {"domain": f"d{number}.example", "outcome": "bogus", "passes": 1, "last_asked": moment}
+        for number, moment in enumerate(moments)
+    ]
+    hosts = [
+        {"host": f"mx{number}.net", "status": "local_error", "passes": 1, "last_asked": moment}
+        for number, moment in enumerate(moments)
+    ]
+    await store.store(
+        [
+            (DOMAIN_MX, batch_of(DOMAIN_MX, current.run_id, *rows)),
+            (MX_HOST, batch_of(MX_HOST, current.run_id, *hosts)),
+        ]
+    )
+    asked = await due.failing_domains(connection, current, 1, moments[1], 10)
+    assert asked.column("domain").to_pylist() == ["d0.example", "d1.example"]
+    asked = await due.failing_domains(connection, current, 1, moments[3], 3)
+    assert asked.column("domain").to_pylist() == ["d0.example", "d1.example", "d2.example"]
+    assert await due.next_domain(connection, current, 1, moments[1]) == moments[2]
+    assert await due.next_domain(connection, current, 1, moments[3]) is None
+    assert await due.next_domain(connection, current, 2, ASKED - timedelta(days=1)) is None
+    asked = await due.failing_hosts(connection, current, 1, moments[0], 10)
+    assert asked.column("host").to_pylist() == ["mx0.net"]
+    assert await due.next_host(connection, current, 1, moments[0]) == moments[1]
 
 
 async def test_hosts_of_secure_mx_each_once(
@@ -226,7 +264,7 @@ async def test_hosts_are_asked_again_while_a_lookup_fails(
 ) -> None:
     host = {"host": "mx.net", "passes": 1, **row}
     await store.store([(MX_HOST, batch_of(MX_HOST, current.run_id, host))])
-    asked = await due.failing_hosts(connection, current, ALL, 2)
+    asked = await due.failing_hosts(connection, current, 1, ASKED, 10)
     assert names(asked, "host") == (["mx.net"] if again else [])
 
 
@@ -240,75 +278,45 @@ def _host(host: str, *addresses: str, digest: str = "d1", **columns: object) -> 
     }
 
 
-def _operator(host: str) -> str:
-    return ".".join(host.split(".")[-2:])
-
-
-async def _probes(
-    connection: Connection, current: Run, attempt: int, names_per_key: int = 20
-) -> set[tuple[object, ...]]:
-    rows = await all_of(
-        due.probes(connection, current, attempt, 2, operator=_operator, names_per_key=names_per_key)
-    )
+async def _again(connection: Connection, current: Run, attempt: int) -> list[dict[str, object]]:
+    rows = await due.targets_again(connection, current, attempt, ASKED, 10)
     assert all(row["attempt"] == attempt for row in rows)
     assert all(row["bucket"] == bucket(str(row["address"])) for row in rows)
-    found = {
-        tuple(row[key] for key in ("address", "tlsa_digest", "operator", "sni")) for row in rows
-    }
-    assert len(found) == len(rows)
-    return found
+    return rows
 
 
-async def test_a_probe_an_address_tlsa_rrset_operator_and_name(
+async def test_hosts_whose_addresses_are_connected_to(
     connection: Connection, store: Writer, current: Run
 ) -> None:
+    hosts = [
+        _host("mx1.net", "192.0.2.1", "2001:db8::1", operator="net"),
+        _host("mx2.net", "192.0.2.1", tlsa_base="mx1.net", operator="other"),
+        _host("decided.net", "192.0.2.9", status="tlsa_failed"),
+        {"host": "plain.net", "addresses": ["192.0.2.8"], "status": "absent"},
+    ]
+    wanted = [{"host": "mx2.net", "hosts": 3}]
     await store.store(
         [
-            (
-                MX_HOST,
-                batch_of(
-                    MX_HOST,
-                    current.run_id,
-                    _host("mx1.net", "192.0.2.1", "2001:db8::1"),
-                    _host("mx2.net", "192.0.2.1", tlsa_base="mx1.net"),
-                    _host("mx3.net", "192.0.2.1", digest="d2"),
-                    _host("mx.a.org", "192.0.2.1"),
-                    _host("decided.net", "192.0.2.9", status="tlsa_failed"),
-                    {"host": "plain.net", "addresses": ["192.0.2.8"], "status": "absent"},
-                ),
-            )
+            (MX_HOST, batch_of(MX_HOST, current.run_id, *hosts)),
+            (WANTED_HOST, batch_of(WANTED_HOST, current.run_id, *wanted)),
         ]
     )
-    assert await _probes(connection, current, 1) == {
-        ("192.0.2.1", "d1", "mx1.net", "mx1.net"),
-        ("2001:db8::1", "d1", "mx1.net", "mx1.net"),
-        # the same base domain behind another operator's alias
-        ("192.0.2.1", "d1", "mx2.net", "mx1.net"),
-        ("192.0.2.1", "d2", "mx3.net", "mx3.net"),
-        ("192.0.2.1", "d1", "a.org", "mx.a.org"),
-    }
+    rows = await due.hosts_to_probe(connection, current, ALL)
+    assert sorted((row["host"], row["sni"], row["operator"], row["hosts"]) for row in rows) == [
+        ("mx1.net", "mx1.net", "net", 1),
+        ("mx2.net", "mx1.net", "other", 3),
+    ]
+    one = bucket("mx1.net")
+    (row,) = await due.hosts_to_probe(connection, current, range(one, one + 1))
+    assert row["addresses"] == ["192.0.2.1", "2001:db8::1"]
 
-
-async def test_names_are_sampled_the_same_way_after_some_were_done(
-    connection: Connection, store: Writer, current: Run
-) -> None:
-    hosts = [_host(f"tenant{i}.net.example", "192.0.2.1") for i in range(50)]
-    hosts += [_host("mx.other.example", "192.0.2.1")]
-    await store.store([(MX_HOST, batch_of(MX_HOST, current.run_id, *hosts))])
-
-    def operator(host: str) -> str:
-        return "other" if host.startswith("mx.") else "tenants"
-
-    async def asked() -> list[dict[str, object]]:
-        return await all_of(
-            due.probes(connection, current, 1, 3, operator=operator, names_per_key=5)
-        )
-
-    sample = await asked()
-    assert sorted(str(row["operator"]) for row in sample) == ["other"] + ["tenants"] * 5
-    done = [{**row, "status": "pass"} for row in sample[:4]]
-    await store.store([(SMTP_PROBE, batch_of(SMTP_PROBE, current.run_id, *done))])
-    assert await asked() == sample[4:]
+    probe = {"address": "192.0.2.1", "tlsa_digest": "d1", "operator": "net", "sni": "mx1.net"}
+    both = [{**probe, "attempt": attempt, "status": "tempfail"} for attempt in (1, 2)]
+    await store.store([(SMTP_PROBE, batch_of(SMTP_PROBE, current.run_id, *both))])
+    assert await due.probed(connection, current, ["192.0.2.1", "2001:db8::1"]) == [probe]
+    assert await all_of(due.probed_by(connection, current, 10)) == [
+        {"operator": "net", "address": "192.0.2.1", "targets": 1}
+    ]
 
 
 async def test_a_later_attempt_is_for_what_the_one_before_left_open(
@@ -328,16 +336,19 @@ async def test_a_later_attempt_is_for_what_the_one_before_left_open(
         for i, status in enumerate(statuses)
     ]
     await store.store([(SMTP_PROBE, batch_of(SMTP_PROBE, current.run_id, *probes))])
-    assert {key[3] for key in await _probes(connection, current, 2)} == {"mismatch", "tempfail"}
-    assert await _probes(connection, current, 3) == set()
+    again = await _again(connection, current, 2)
+    assert {row["sni"] for row in again} == {"mismatch", "tempfail"}
+    assert not await _again(connection, current, 3)
+    assert await due.next_target(connection, current, 2, ASKED) is None
+    assert await due.next_target(connection, current, 2, ASKED - timedelta(days=1)) == ASKED
 
     second = [
         {**probes[1], "attempt": 2, "status": "mismatch"},
         {**probes[2], "attempt": 2, "status": "pass"},
     ]
     await store.store([(SMTP_PROBE, batch_of(SMTP_PROBE, current.run_id, *second))])
-    assert await _probes(connection, current, 2) == set()
-    assert {key[3] for key in await _probes(connection, current, 3)} == {"mismatch"}
+    assert not await _again(connection, current, 2)
+    assert {row["sni"] for row in await _again(connection, current, 3)} == {"mismatch"}
 
 
 async def test_a_mismatch_is_asked_again_with_the_certificates_of_earlier_runs(
@@ -377,7 +388,7 @@ async def test_a_mismatch_is_asked_again_with_the_certificates_of_earlier_runs(
         {"status": "mismatch", "chain": ["new", "ca"]},
         {"status": "tempfail", "sni": "mx3.net"},
     )
-    rows = await all_of(due.probes(connection, third, 2, 10, operator=_operator, names_per_key=1))
+    rows = await _again(connection, third, 2)
     assert {row["sni"]: row["earlier"] for row in rows} == {
         "mx.net": [b"second", b"first"],
         "mx3.net": [],
@@ -402,7 +413,7 @@ async def test_leaves_do_not_crowd_out_the_authorities_of_earlier_runs(
     now = await run.create(connection, RunKind.FULL, {})
     seen: dict[str, object] = {**here, "attempt": 1, "status": "mismatch", "chain": ["new"]}
     await store.store([(SMTP_PROBE, batch_of(SMTP_PROBE, now.run_id, seen))])
-    (row,) = await all_of(due.probes(connection, now, 2, 10, operator=_operator, names_per_key=1))
+    (row,) = await _again(connection, now, 2)
     assert row["earlier"] == [b"leaf0", b"leaf1", b"leaf2", b"leaf3", b"ca", b"root"]
 
 
@@ -425,7 +436,7 @@ async def test_failures_whose_authorities_were_not_asked(
     connection: Connection, store: Writer, current: Run
 ) -> None:
     await delegate(connection, "bogus.example")
-    alias = {"cname_chain": ["middle.net", "target.net"], "tlsa_outcome": "servfail"}
+    alias = {"cname_chain": ["middle.net", "target.net"], "tlsa_outcome": "servfail", "passes": 5}
     await store.store(
         [
             (
@@ -433,8 +444,9 @@ async def test_failures_whose_authorities_were_not_asked(
                 batch_of(
                     DOMAIN_MX,
                     current.run_id,
-                    {"domain": "bogus.example", "outcome": "bogus"},
-                    {"domain": "ours.example", "outcome": "unanswered"},
+                    {"domain": "bogus.example", "outcome": "bogus", "passes": 5},
+                    {"domain": "not-yet.example", "outcome": "bogus", "passes": 4},
+                    {"domain": "ours.example", "outcome": "unanswered", "passes": 5},
                 ),
             ),
             (
@@ -442,8 +454,13 @@ async def test_failures_whose_authorities_were_not_asked(
                 batch_of(
                     MX_HOST,
                     current.run_id,
-                    {"host": "mx.net", "a_outcome": "servfail", "tlsa_outcome": "bogus"},
-                    {"host": "fine.net", "a_outcome": "secure"},
+                    {
+                        "host": "mx.net",
+                        "a_outcome": "servfail",
+                        "tlsa_outcome": "bogus",
+                        "passes": 5,
+                    },
+                    {"host": "fine.net", "a_outcome": "secure", "passes": 5},
                     alias | {"host": "alias.net", "a_secure": True},
                     alias | {"host": "insecure.net", "a_secure": False},
                     alias | {"host": f"{'x' * 60}.{'y' * 60}.{'z' * 60}.{'t' * 62}.net"},
@@ -451,7 +468,7 @@ async def test_failures_whose_authorities_were_not_asked(
             ),
         ]
     )
-    asked = await due.unexplained(connection, current, ALL)
+    asked = await due.failures(connection, current, 5, 100)
     assert asked.schema == due.ASK_AUTHORITY
     assert {(row["name"], row["rrtype"], *row["ns"]) for row in asked.to_pylist()} == {
         ("bogus.example", "MX", "ns1.example", "ns2.example"),
@@ -463,5 +480,5 @@ async def test_failures_whose_authorities_were_not_asked(
     }
     done = [{"name": "bogus.example", "rrtype": "MX"}, {"name": "mx.net", "rrtype": "A"}]
     await store.store([(AUTHORITY, batch_of(AUTHORITY, current.run_id, *done))])
-    left = await due.unexplained(connection, current, ALL)
+    left = await due.failures(connection, current, 5, 100)
     assert set(left["rrtype"].to_pylist()) == {"TLSA"}

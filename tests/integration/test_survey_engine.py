@@ -9,18 +9,14 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from crawler.coordinator.cluster import workers
-from crawler.coordinator.engine import (
-    FIRST_ROWS,
-    SMALLEST_SHARD,
-    CrawlSettings,
-    Engine,
-    StagePass,
-    Stopped,
-)
-from crawler.coordinator.resolve import resolve
+from crawler.coordinator.cluster import SLOTS, workers
+from crawler.coordinator.crawl import crawl
+from crawler.coordinator.dispatcher import Stopped
+from crawler.coordinator.engine import FIRST_ROWS, SMALLEST_SHARD, CrawlSettings, Engine
+from crawler.coordinator.flushes import Flushes
 from crawler.coordinator.settings import SurveySettings
 from crawler.coordinator.shards import Progress
+from crawler.coordinator.stages import RESOLVE, STAGES
 from crawler.dns.client import Resolvers
 from crawler.dns.configuration import CONTROL
 from crawler.dns.settings import CanarySettings, ClientSettings, ResolverSettings
@@ -28,11 +24,10 @@ from crawler.dns.unbound import Unbound, home
 from crawler.scan.context import ScanContext
 from crawler.smtp.settings import ProbeSettings
 from dane.faults import LocalTrouble
-from dane.names import BUCKETS
 from dane.outcomes import LookupOutcome
 from storage import run as runs
 from storage.copy import writer
-from storage.database import Connection, connection, pool
+from storage.database import connection, pool
 from storage.run import RunKind
 from storage.schemas import DOMAIN_MX
 from tests.integration.dns_world import free_port
@@ -40,6 +35,7 @@ from tests.integration.test_storage_due import delegate
 from tests.storage_rows import batch_of
 
 # nobody is asked anything here, and if somebody were, it would be this machine
+NOBODY = Resolvers(first=(("127.0.0.1", 9),))
 HINTS = ". 3600 IN NS a.\na. 3600 IN A 127.0.0.1\n"
 
 
@@ -62,16 +58,18 @@ async def test_waits_for_a_resolver_then_gives_up_or_stops(
         workers(survey, tmp_path / "workers") as client,
     ):
         run = await runs.create(held, RunKind.FULL, {})
-        resolvers = [Unbound(given, tmp_path)]
+        unbounds = [Unbound(given, tmp_path)]
         stopping = asyncio.Event()
 
         def engine(with_settings: CrawlSettings) -> Engine:
-            return Engine(database, store, run, client, with_settings, resolvers, stopping, {})
+            return Engine(
+                database, store, run, client, with_settings, unbounds, NOBODY, stopping, {}
+            )
 
         with pytest.raises(LocalTrouble, match="cannot be flushed"):
-            await engine(impatient).flush()
+            await Flushes(engine(impatient)).flush()
 
-        flushing = asyncio.create_task(engine(settings).flush())
+        flushing = asyncio.create_task(Flushes(engine(settings)).flush())
         tried, _ = await asyncio.wait({flushing}, timeout=0.5)
         assert not tried
         unbound = Unbound(started, tmp_path)
@@ -81,10 +79,10 @@ async def test_waits_for_a_resolver_then_gives_up_or_stops(
         finally:
             await asyncio.to_thread(unbound.__exit__, None, None, None)
 
-        flushing = asyncio.create_task(engine(settings).flush())
+        crawling = asyncio.create_task(crawl(engine(settings), ["resolve"]))
         stopping.set()
         with pytest.raises(Stopped):
-            await asyncio.wait_for(flushing, 30)
+            await asyncio.wait_for(crawling, 30)
 
 
 @asynccontextmanager
@@ -98,7 +96,7 @@ async def engine_of(url: str, directory: Path, settings: CrawlSettings) -> Async
         workers(alone, directory / "workers") as client,
     ):
         run = await runs.create(held, RunKind.FULL, {})
-        yield Engine(database, store, run, client, settings, (), asyncio.Event(), {})
+        yield Engine(database, store, run, client, settings, (), NOBODY, asyncio.Event(), {})
 
 
 def crawl_settings(
@@ -114,17 +112,27 @@ def crawl_settings(
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize(
-    ("scheduler", "at_once"), [(None, 2), ("tls://survey.example.net:8786", 4)]
-)
+@pytest.mark.parametrize(("scheduler", "scans"), [(None, 2), ("tls://survey.example.net:8786", 4)])
 async def test_scans_share_the_questions_a_second_whoever_joins(
-    database_url: str, tmp_path: Path, scheduler: str | None, at_once: int
+    database_url: str, tmp_path: Path, scheduler: str | None, scans: int
 ) -> None:
-    settings = crawl_settings(ClientSettings(questions_per_s_per_name_server_set=60.0), scheduler)
+    settings = crawl_settings(
+        ClientSettings(questions_per_s_per_name_server_set=60.0, window=1000), scheduler
+    )
     async with engine_of(database_url, tmp_path, settings) as engine:
-        # two scans, and in a cluster the two shards more in flight, for whom joins
-        assert engine.parallel == 2
-        assert engine.client.questions_per_s_per_name_server_set == 60.0 / at_once
+        engine.nodes = 2  # in a cluster two more may join before these have their answers
+        client = engine.client(0.5)
+        assert client.questions_per_s_per_name_server_set == 60.0 * 0.5 / scans
+        assert client.window == 500
+
+
+def test_all_stages_together_ask_no_more_than_one_share() -> None:
+    shares = [share for stage in STAGES for share in (stage.share, stage.later_share)]
+    assert sum(shares) == pytest.approx(1.0)
+    lines = {stage.name for stage in STAGES} | {
+        f"{stage.name} again" for stage in STAGES if stage.later_share
+    }
+    assert lines == set(SLOTS)
 
 
 @pytest.mark.asyncio
@@ -147,26 +155,6 @@ async def test_a_shard_takes_as_long_as_it_should_by_what_the_last_ones_took(
         assert engine.shard_rows(progress) == survey.shard_rows
 
 
-@pytest.mark.asyncio
-@pytest.mark.parametrize(("window", "most"), [(1000, 205), (100, 100)])
-async def test_rows_that_wait_do_so_in_one_shard_a_scan(
-    database_url: str, tmp_path: Path, window: int, most: int
-) -> None:
-    async def every_tenth(buckets: range, _: Connection) -> pa.RecordBatch:
-        found = [one for one in buckets if one % 10 == 0]
-        return pa.record_batch({"bucket": pa.array(found, pa.int16())})
-
-    settings = crawl_settings(ClientSettings(window=window))
-    async with engine_of(database_url, tmp_path, settings) as engine:
-        state = StagePass("resolve", 2)
-        state.progress.took(300.0, 10)  # which says nothing: they waited beside each other
-        shards = [one.rows async for one in engine.side_by_side(every_tenth, state)]
-    assert max(one.num_rows for one in shards) <= most
-    assert len(shards) <= 410 / most + 2
-    asked = [bucket for one in shards for bucket in one.column("bucket").to_pylist()]
-    assert asked == list(range(0, BUCKETS, 10))
-
-
 def mended_at_last(shard: pa.RecordBatch, context: ScanContext) -> pa.RecordBatch:
     """What `crawler.scan.resolve` gives of names whose servers are silent until the last pass."""
     outcome = LookupOutcome.NXDOMAIN if context.last_lookup else LookupOutcome.UNANSWERED
@@ -178,11 +166,12 @@ def mended_at_last(shard: pa.RecordBatch, context: ScanContext) -> pa.RecordBatc
 
 
 @pytest.mark.asyncio
-async def test_the_last_pass_is_that_of_the_end_of_the_run(
-    database_url: str, tmp_path: Path
+async def test_the_last_lookup_is_at_the_end_of_the_run(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = crawl_settings(ClientSettings(passes_s=(0.0, 0.0, 0.0)))
-    nobody = Resolvers(first=(("127.0.0.1", 9),))
+    settings = crawl_settings(ClientSettings(passes_s=(0.0, 0.0, 0.0), flush_every_s=0.0))
+    stage = dataclasses.replace(RESOLVE, scan=mended_at_last)
+    monkeypatch.setattr("crawler.coordinator.crawl.STAGES", (stage,))
     async with (
         connection(database_url) as held,
         engine_of(database_url, tmp_path, settings) as engine,
@@ -192,10 +181,8 @@ async def test_the_last_pass_is_that_of_the_end_of_the_run(
             return {tuple(row) for row in await held.fetch("SELECT outcome, passes FROM domain_mx")}
 
         await delegate(held, "a.example", "b.example")
-        await resolve(engine, nobody, to_the_end=False, scan=mended_at_last)
-        assert await rows() == {("unanswered", 4)}
-        await resolve(engine, nobody, scan=mended_at_last)
+        await crawl(engine, ["resolve"])
         assert await rows() == {("nxdomain", 5)}
-        assert [one.number for one in engine.passes] == [1, 2, 3, 4, 5]
-        await resolve(engine, nobody, scan=mended_at_last)
-        assert len(engine.passes) == 5
+        assert engine.stages[0].progress.rows_in == 2 * 5
+        await crawl(engine, ["resolve"])
+        assert engine.stages[1].progress.rows_in == 0

@@ -1,8 +1,10 @@
 """Shards on a real Dask cluster whose workers are killed, stopped, blocked, and poisoned."""
 
 import asyncio
+import math
 import os
 import signal
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,10 +16,12 @@ import pyarrow as pa
 import pytest
 import pytest_asyncio
 
-from crawler.coordinator.cluster import parallel, workers
+from crawler.coordinator.cluster import SLOTS, workers
+from crawler.coordinator.dispatcher import Dispatcher, Line, Stopped
 from crawler.coordinator.node import Scan
 from crawler.coordinator.settings import SurveySettings
-from crawler.coordinator.shards import Dispatcher, Progress, Shard
+from crawler.coordinator.shards import Errand, Progress, Shard
+from crawler.coordinator.state import StageState
 from tests.support.contexts import scan_context
 from tests.survey_scans import BUG, HANG, POISON, STALL, names, patient, scan
 
@@ -32,9 +36,45 @@ async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dist
         yield opened
 
 
+class Fixed(Line):
+    """A line of shards that are given, whose rows are names."""
+
+    stage = "fixed"
+    slots = 6
+
+    def __init__(self, shards: Sequence[Shard], state: StageState, errand: Errand) -> None:
+        super().__init__(state)
+        self.stored: list[str] = []
+        self.quarantined: list[tuple[str, str]] = []
+        self._shards = deque(shards)
+        self._errand = errand
+
+    async def take(self, *, last: bool) -> Shard | None:
+        if self._shards:
+            return self._shards.popleft()
+        self.look_at = math.inf
+        return None
+
+    def errand(self, shard: Shard) -> Errand:
+        return self._errand
+
+    async def keep(self, shard: Shard, batches: Sequence[pa.RecordBatch]) -> int:
+        for batch in batches:
+            self.stored += map(str, batch.column("name").to_pylist())
+        return batches[0].num_rows
+
+    def returned(self, shard: Shard, *, whole: bool) -> None:
+        if not whole:  # what was not stored is still due
+            self._shards.append(shard)
+
+    async def set_aside(self, rows: pa.RecordBatch, reason: str) -> None:
+        (name,) = rows.column("name").to_pylist()
+        self.quarantined.append((str(name), reason))
+
+
 @dataclass
 class Pass:
-    """One pass, and what came of it."""
+    """What came of some shards."""
 
     client: distributed.Client
     log: Path
@@ -50,33 +90,16 @@ class Pass:
         settings: SurveySettings = SETTINGS,
         deadline_s: float = 60.0,
         retry_wait_s: float = 0.0,
+        slots: int = 6,
         **options: Any,
     ) -> None:
-        async def asked() -> AsyncIterator[Shard]:
-            for shard in shards:
-                yield shard
-
-        async def store(batches: Sequence[pa.RecordBatch]) -> None:
-            for batch in batches:
-                self.stored += map(str, batch.column("name").to_pylist())
-
-        async def quarantine(rows: pa.RecordBatch, reason: str) -> None:
-            (name,) = rows.column("name").to_pylist()
-            self.quarantined.append((str(name), reason))
-
-        await Dispatcher(
-            self.client,
-            settings,
-            scan=partial(scan, log=self.log, **options),
-            context=scan_context(),
-            store=store,
-            quarantine=quarantine,
-            deadline_s=lambda _: deadline_s,
-            in_flight=6,
-            retry_wait_s=retry_wait_s,
-            stopping=self.stopping,
-            progress=self.progress,
-        ).run(asked())
+        scan = partial(scan, log=self.log, **options)
+        errand = Errand(scan=scan, context=scan_context(), deadline_s=deadline_s)
+        line = Fixed(shards, StageState("fixed", progress=self.progress), errand)
+        line.retry_wait_s = retry_wait_s
+        line.slots = slots
+        self.stored, self.quarantined = line.stored, line.quarantined
+        await Dispatcher(self.client, settings, [line], self.stopping).run()
 
     def seen(self, name: str) -> list[tuple[int, float]]:
         """The processes that had a name, and when."""
@@ -164,16 +187,10 @@ async def test_a_worker_killed_from_outside(one_pass: Pass, client: distributed.
     assert not one_pass.quarantined
 
 
-async def test_shards_of_a_line_are_never_at_work_together(one_pass: Pass) -> None:
-    after = tuple(Shard(names(one)) for one in INNOCENT[1:4])
-    await one_pass.run(Shard(names(INNOCENT[0]), after=after))
-    assert one_pass.stored == INNOCENT[:4]
-
-
 async def test_stopped_scans_return_what_they_have_and_the_others_never_begin(
     one_pass: Pass, client: distributed.Client, tmp_path: Path
 ) -> None:
-    at_once = await parallel(client)
+    at_once = WORKERS * len(SLOTS)
     shards = [Shard(names("kept", "left")) for _ in range(at_once + 2)]
 
     begun = tmp_path / "begun"
@@ -183,9 +200,9 @@ async def test_stopped_scans_return_what_they_have_and_the_others_never_begin(
         await asyncio.to_thread(read_lines, begun, at_once)
         one_pass.stopping.set()
 
-    await asyncio.gather(
-        one_pass.run(*shards, scan=patient, begun=begun), stop_when_all_have_begun()
-    )
+    running = one_pass.run(*shards, scan=patient, slots=len(shards), begun=begun)
+    with pytest.raises(Stopped):
+        await asyncio.gather(running, stop_when_all_have_begun())
     assert one_pass.stored == ["kept"] * at_once
 
 
