@@ -14,6 +14,7 @@ class Permission:
 
     def __init__(self, context: ScanContext) -> None:
         self._addresses = Addresses(context.probe.lab_addresses)
+        self._refusals: dict[str, str | None] = {}  # by address: they do not change
         self._opt_out = OptOut(context.probe.opt_out)
         self._families = context.families
         self._anonymous = bool(missing_identity(context.probe))
@@ -24,7 +25,9 @@ class Permission:
 
         Raises UsageFault for an opt-out list that cannot be read.
         """
-        if (reason := self._addresses.refusal(key.address)) is not None:
+        if key.address not in self._refusals:
+            self._refusals[key.address] = self._addresses.refusal(key.address)
+        if (reason := self._refusals[key.address]) is not None:
             return untouched(HostStatus.RESERVED_ADDRESS, reason)
         names = key.host, key.sni
         if self._opt_out.covers(names=names, operator=key.operator, address=key.address):

@@ -75,6 +75,9 @@ _ALERTS = ("tls alert", "tlsv1 ", "tlsv13 ")
 """How OpenSSL's words for a received alert begin."""
 
 
+_LARGE_GROUP_BITS = 2048
+
+
 class TLSFailure(Exception):
     """The handshake failed by an alert, a protocol error or the end of the stream.
 
@@ -130,7 +133,8 @@ class TLSEngine:
 
     Feed it with `receive`, send what `data_to_send` gives, call `handshake` until it is
     True; then `encrypt` and `decrypt`. A call of `handshake` computes for as long as the
-    server's choices ask for, up to some 60 ms, and may be made in another thread.
+    server's choices ask for, up to some 60 ms, and may be made in another thread: where
+    `computes_long` says so.
     """
 
     __slots__ = ("_group_size", "_tls", "cipher", "done", "group", "version")
@@ -163,6 +167,16 @@ class TLSEngine:
         except SSL.WantReadError:
             pass
         return sent
+
+    @property
+    def computes_long(self) -> bool:
+        """Whether the next step of the handshake may take more than some 5 ms.
+
+        A thread for each step would cost as much CPU as all else of a session, so only a large
+        finite-field group is worth one: the named groups of TLS 1.3 and every kind of signature
+        take less, or 30 ms where a server insists on ffdhe8192.
+        """
+        return (self._group_size.bits or 0) > _LARGE_GROUP_BITS
 
     def handshake(self) -> bool:
         """Go on with the handshake; True when it is done. Raises TLSFailure."""
