@@ -136,3 +136,13 @@ def test_status_of_the_last_run(quick_lab: Lab, state: Path) -> None:
     assert "outcomes of our own: 0" in text
     assert "run 1 (full): published" in (lines := said(quick_lab, state, "runs"))
     assert lines.rstrip().endswith(", rows dropped")
+
+
+def test_any_run_is_published_whose_rows_are_there(quick_lab: Lab, state: Path) -> None:
+    found = json.loads(said(quick_lab, state, "publish", "--run", "3", "--json"))
+    assert found["run"] == 3
+    assert found["rows"]["restricted/domains"] > 0
+    for run, code, reason in (("1", 1, "its rows were dropped"), ("99", 2, "no run 99")):
+        words = command(quick_lab, state, "publish", "--run", run)
+        done = quick_lab.exec(words, capture_output=True, text=True)
+        assert (done.returncode, reason in done.stderr) == (code, True), done.stderr
