@@ -22,11 +22,12 @@ from dane import clock
 from dane.faults import UsageFault
 from danesurvey import embedded
 from danesurvey.settings import Settings, load
+from lab import addresses
 from lab.faults import silent_network
 from lab.histories import HISTORIES, Full, History
 from lab.histories.history import MISSING_ZONE, MISSING_ZONE_DAY, OUTAGE_DAY, PORT_25_DAY
 from lab.internet import Lab
-from lab.scenarios.scenario import Host, Port, Scenario
+from lab.scenarios.scenario import Port, Scenario
 from reports import post
 from reports.dataset import Dataset
 from reports.library import Library
@@ -157,6 +158,7 @@ class _Script:
         clock.run_ahead(calendar.ahead + min(_BEFORE))
         self._certified = clock.seconds()
         self._database_is_up = False
+        self._addresses = _addresses(histories)
 
     def day(self, day: int, stack: contextlib.ExitStack) -> list[Unmet]:
         """Lives through one day; what was not found as declared."""
@@ -186,10 +188,16 @@ class _Script:
     def _scenarios(self, day: int) -> list[Scenario]:
         """Those of the day; one that several histories have is there once."""
         every = {one.domain: one for history in self._histories for one in history.scenarios(day)}
-        if day != PORT_25_DAY:
-            return list(every.values())
+        port = Port.CLOSED if day == PORT_25_DAY else Port.OPEN
         return [
-            replace(one, hosts=tuple(map(_without_port_25, one.hosts))) for one in every.values()
+            replace(
+                one,
+                hosts=tuple(
+                    replace(host, port=port, addresses=(self._addresses[one.absolute(host.name)],))
+                    for host in one.hosts
+                ),
+            )
+            for one in every.values()
         ]
 
     def _write_files(self, day: int) -> None:
@@ -288,5 +296,13 @@ def _columns_of_post(dataset: Dataset, run: RunEntry) -> Mapping[str, bool]:
     }
 
 
-def _without_port_25(host: Host) -> Host:
-    return replace(host, port=Port.CLOSED)
+def _addresses(histories: Sequence[History]) -> Mapping[str, str]:
+    """The address of each mail host, the same on all days, whoever comes and goes."""
+    hosts = {
+        scenario.absolute(host.name): None
+        for history in histories
+        for scenarios in history.phases.values()
+        for scenario in scenarios
+        for host in scenario.hosts
+    }
+    return dict(zip(hosts, addresses.mail(), strict=False))
