@@ -31,8 +31,13 @@ where_to AS (
 surveyed AS (
     -- a domain that the run lacks has left its zone, if the zone itself was there
     SELECT DISTINCT o.operator_kind, o.host, o.domain
-    FROM (SELECT operator_kind, host, domain, unnest(sample) AS suffers FROM open) o
-    JOIN zones z ON z.zone = '.' OR suffix(o.suffers, '.' || z.zone)
+    FROM (
+        SELECT operator_kind, host, domain,
+            unnest(list_append(list_transform(range(2, len(labels) + 1),
+                lambda first: array_to_string(labels[first:], '.')), '.')) AS parent
+        FROM (SELECT *, string_split(sample[1], '.') AS labels FROM open)
+    ) o
+    JOIN zones z ON z.zone = o.parent
 ),
 today AS (
     SELECT o.operator_kind, o.host, o.domain, o.failing_until,

@@ -188,6 +188,24 @@ BREAKING = (
         ),
     ),
     History(
+        name="two-wrong-in-turn",
+        what="two certificates behind one address, a connection each; the record fits neither",
+        why="measurement 9: one that was seen before is not new",
+        phases={
+            BEFORE: (state("two-wrong-in-turn"),),
+            1: (
+                broken(
+                    "two-wrong-in-turn", session=_KEYS_IN_TURN, chain=Chain(second_key="ecdsa-b")
+                ),
+            ),
+        },
+        found=(
+            breakage(1, _mx("two-wrong-in-turn"), status="mismatch", state="suspected", looks=1),
+            breakage(4, _mx("two-wrong-in-turn"), state="confirmed", rollover_in_progress=False),
+            breakage(11, _mx("two-wrong-in-turn"), state="confirmed"),
+        ),
+    ),
+    History(
         name="one-right-leaf",
         what="two certificates behind one address, a connection each; the record fits one",
         why="measurement 6: F needs two agreeing attempts, else the better one stands",

@@ -1,5 +1,7 @@
 """Days lived through in the lab: everything that the histories declare is found on its day."""
 
+import json
+
 import pytest
 
 from dane.faults import LocalTrouble
@@ -14,6 +16,9 @@ def _live(days: int) -> None:
         except LocalTrouble as trouble:
             pytest.skip(str(trouble))
         assert [str(one) for one in unmet] == []
+        manifest = json.loads((directory / "history/state/dataset/manifest.json").read_text())
+        assert all(run["simulated"] for run in manifest["runs"])
+        assert len(manifest["runs"]) == days  # two before, and two days without one
 
 
 @pytest.mark.timeout(600)
