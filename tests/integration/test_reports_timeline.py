@@ -12,7 +12,8 @@ from dane.faults import Refused, UsageFault
 from reports import timeline
 from reports.columns import PublishedTable
 from reports.dataset import Dataset, Files, RunKey
-from reports.dictionary import BREAKAGES, CONFIRMATIONS, DOMAINS, EPISODES, MX_HOSTS, STATISTICS
+from reports.derived_tables import STATISTICS
+from reports.dictionary import BREAKAGES, CONFIRMATIONS, DOMAINS, EPISODES, MX_HOSTS
 from tests.daily_looks import DAY, Days, rows_of
 from tests.published_rows import NOON, publish
 
