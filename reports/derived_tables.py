@@ -203,6 +203,8 @@ DOMAIN_CHANGES = PublishedTable(
         *_CHANGE_WHAT,
         Column("operator_before", pa.string(), "Operator in the month before.", False),
         Column("operator_now", pa.string(), "Operator now.", False),
+        Column("status_before", pa.string(), "Status then; null: not surveyed.", False),
+        Column("status_now", pa.string(), "Status now; null: not surveyed.", False),
     ),
 )
 
@@ -254,6 +256,8 @@ DERIVED = (
     DOMAIN_COUNTS,
     HOST_COUNTS,
     OPERATORS,
+    CHANGES,
+    DOMAIN_CHANGES,
     STATISTICS,
     SERIES,
 )

@@ -32,7 +32,7 @@ from reports import (
 )
 from reports.columns import PublishedTable
 from reports.dataset import PART_ROWS, Dataset, Files, RunKey, month_of, months_before, write_table
-from reports.derived_tables import NAMES_TABLE, SERIES, STATISTICS
+from reports.derived_tables import CHANGES, DOMAIN_CHANGES, NAMES_TABLE, SERIES, STATISTICS
 from reports.dictionary import (
     BREAKAGES,
     CERTIFICATES,
@@ -53,6 +53,7 @@ from storage.run import Run, RunKind
 
 _SEEN = pa.schema([CERTIFICATES.schema.field(name) for name in ("sha256", "der", "first_run")])
 """What PostgreSQL knows of a certificate."""
+_UNSURVEYED = pa.schema([DOMAINS.schema.field(name) for name in ("bucket", "domain")])
 _RECENT = timedelta(days=62)
 """How far back looks are compared: a month of rollovers, and what came before the first."""
 _PAST = timedelta(days=366)
@@ -85,8 +86,8 @@ def write(
     key = RunKey(month_of(run.started, run.kind), run.run_id)
     published = [one for one in manifest.runs(dataset) if one.key.run_id != run.run_id]
     with dataset.publication(key) as staged:
-        whole = _export(staged, run.run_id, url, expected[DOMAINS])
-        sources = _derive(staged, whole, dataset, run, settings, open_zones, published)
+        whole, unsurveyed = _export(staged, run.run_id, url, expected[DOMAINS])
+        sources = _derive(staged, whole, unsurveyed, dataset, run, settings, open_zones, published)
         rows = {table.path: staged.rows(table) for table in TABLES}
         for table, count in expected.items():
             parts = (table, SPLIT[table]) if table in SPLIT else (table,)
@@ -109,8 +110,9 @@ def write(
     return Published(key, dataset.directory, rows)
 
 
-def _export(staged: Files, run_id: int, url: str, domains: int) -> Files:
-    """The tables that are queries on PostgreSQL. The result has those in two parts whole."""
+def _export(staged: Files, run_id: int, url: str, domains: int) -> tuple[Files, Path]:
+    """The tables that are queries on PostgreSQL. The result has those in two parts whole, and a
+    file of the delegations that the run did not look up."""
     for number, buckets in enumerate(bucket_ranges(domains)):
         part = staged.directory(DOMAINS) / f"part-{number}.parquet"
         arguments = (run_id, buckets.start, buckets.stop)
@@ -123,7 +125,13 @@ def _export(staged: Files, run_id: int, url: str, domains: int) -> Files:
     batches = pq.ParquetFile(seen).iter_batches(4096)
     write_table(staged, CERTIFICATES, map(certificates.describe, batches))
     seen.unlink()
-    return staged.with_parts(whole)
+    return staged.with_parts(whole), _export_unsurveyed(staged, run_id, url)
+
+
+def _export_unsurveyed(staged: Files, run_id: int, url: str) -> Path:
+    path = staged.root / "whole" / "unsurveyed" / "part-0.parquet"
+    export(url, statement("unsurveyed"), (run_id,), path, _UNSURVEYED)
+    return path
 
 
 def _export_aside(
@@ -146,6 +154,7 @@ def _selection(table: PublishedTable, schema: pa.Schema | None = None) -> str:
 def _derive(
     staged: Files,
     whole: Files,
+    unsurveyed: Path,
     dataset: Dataset,
     run: Run,
     settings: PublishSettings,
@@ -201,6 +210,12 @@ def _derive(
         write_table(staged, CONFIRMED_EPISODES, [breakage.confirmed_episodes(views)])
         for table, counted in derived.counts(views):
             write_table(staged, table, [counted])
+        # what the month before had is compared with a full run only
+        slices = bucket_ranges(staged.rows(DOMAINS)) if run.kind is RunKind.FULL else ()
+        rows = derived.domain_changes(views, pq.ParquetFile(unsurveyed).read(), slices)
+        write_table(staged, DOMAIN_CHANGES, rows)
+    with opened(staged) as views:
+        write_table(staged, CHANGES, [derived.public_changes(views)])
     with opened(staged) as views:  # now with the counts, as every reader has them
         write_table(staged, STATISTICS, [statistics.compute(views, run.kind)])
     write_table(staged, SERIES, series.of_year(staged, dataset, run))

@@ -1,8 +1,8 @@
 """The Parquet files of one run as DuckDB views: what every statistic is asked of.
 
 Views: one a published table of the run, under the table's name and with both its parts
-(`breakages` and `episodes` are the restricted ones); `previous_month_domains` and
-`previous_month_operators`, of the last full run of the month before;
+(`breakages` and `episodes` are the restricted ones); `previous_month_domains`,
+`previous_month_operators` and `previous_month_zones`, of the last full run of the month before;
 `previous_run_confirmations`, `previous_run_episodes` and `previous_run_domains`, of the run
 before; `past_episodes`, of the runs of a year before; `recent_probes` and `recent_mx_hosts`, of
 the run and of recent ones; `names`, of the last full run. Where there is no such run they
@@ -26,7 +26,13 @@ import pyarrow as pa
 from dane.faults import LocalTrouble, UsageFault
 from reports.columns import PublishedTable
 from reports.dataset import Files
-from reports.derived_tables import DOMAIN_COUNTS, HOST_COUNTS, NAMES_TABLE, OPERATORS
+from reports.derived_tables import (
+    DOMAIN_CHANGES,
+    DOMAIN_COUNTS,
+    HOST_COUNTS,
+    NAMES_TABLE,
+    OPERATORS,
+)
 from reports.dictionary import (
     BREAKAGES,
     CERTIFICATES,
@@ -37,6 +43,7 @@ from reports.dictionary import (
     PROBES,
     ROLLOVERS,
     SPLIT,
+    ZONES,
 )
 
 _GLOB = re.compile(r"[*?\[]")
@@ -54,6 +61,7 @@ _VIEWS = (
     DOMAIN_COUNTS,
     HOST_COUNTS,
     OPERATORS,
+    DOMAIN_CHANGES,
 )
 
 
@@ -116,6 +124,12 @@ def open_views(
                 OPERATORS,
                 previous_month.parts(OPERATORS) if previous_month else [],
             )
+            zones = [
+                part
+                for table in (ZONES, SPLIT[ZONES])
+                for part in (previous_month.parts(table) if previous_month else [])
+            ]
+            _create_view(connection, "previous_month_zones", ZONES, zones)
             named = (names or files).parts(NAMES_TABLE)
             _create_view(connection, "names", NAMES_TABLE, named)
             past = [part for run in past_runs for part in run.parts(EPISODES)]

@@ -10,7 +10,7 @@ import pyarrow as pa
 from reports import derived, manifest
 from reports.columns import PublishedTable
 from reports.dataset import Dataset, Files, RunKey, write_table
-from reports.derived_tables import NAMES_TABLE
+from reports.derived_tables import CHANGES, DOMAIN_CHANGES, NAMES_TABLE
 from reports.dictionary import TABLES
 from reports.views import open_views
 
@@ -56,13 +56,18 @@ def write(
     return files
 
 
-def count(files: Files, floor: int = 10) -> None:
-    """The names that may be public and the tables of counts, from the others."""
+def count(files: Files, floor: int = 10, previous_month: Files | None = None) -> None:
+    """The names that may be public and the tables of counts and changes, from the others."""
     with open_views("500MB", files, floor=floor) as views:
         write_table(files, NAMES_TABLE, [derived.names(views)])
-    with open_views("500MB", files, floor=floor) as views:
+    nobody = DOMAIN_CHANGES.schema.empty_table().select(["bucket", "domain"])
+    with open_views("500MB", files, floor=floor, previous_month=previous_month) as views:
         for table, rows in derived.counts(views):
             write_table(files, table, [rows])
+        changes = derived.domain_changes(views, nobody, [range(4096)])
+        write_table(files, DOMAIN_CHANGES, changes)
+    with open_views("500MB", files, floor=floor, previous_month=previous_month) as views:
+        write_table(files, CHANGES, [derived.public_changes(views)])
 
 
 def domain(
@@ -72,6 +77,7 @@ def domain(
     hosts = list(hosts)
     return {
         "domain": name,
+        "zone": name.partition(".")[2],
         "status": status,
         "mx_host": [one[0] for one in hosts],
         "mx_preference": [one[1] for one in hosts],

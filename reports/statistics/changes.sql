@@ -1,32 +1,29 @@
--- Domains that became or ceased to be DANE domains since the last full run of the month
--- before, by what they were before and are now. Without such a run: no rows. Joins carry a
--- 64-bit hash of the domain: two of 25 million are alike once in 60 000 months.
-WITH before AS (
-    SELECT hash(domain) AS domain, status, dane_primary FROM previous_month_domains
+-- Domains that the two headlines gained and lost since the last full run of the month before, by
+-- reason, and by what they were before or are now (unsettled: not confirmed). Gained minus lost
+-- is the difference. Without such a run: no rows.
+WITH change AS (
+    SELECT c.*,
+        CASE c.headline WHEN 'dane_primary' THEN 'dane_domains_' ELSE 'secure_mx_domains_' END
+            || c.direction AS metric,
+        coalesce(n.status, c.status_now, 'not surveyed') AS settled_now
+    FROM changes c LEFT JOIN settled_domains n USING (bucket, domain)
 ),
-now AS (
-    SELECT hash(domain) AS domain, status, dane_primary FROM domains
-),
-gained AS (
-    SELECT coalesce(b.status, 'not surveyed') AS was, count(*) AS domains
-    FROM (FROM now WHERE dane_primary) n LEFT JOIN before b USING (domain)
-    WHERE b.dane_primary IS DISTINCT FROM true
-    GROUP BY was
-),
-lost AS (
-    SELECT coalesce(n.status, 'not surveyed') AS is_now, count(*) AS domains
-    FROM (FROM before WHERE dane_primary) b LEFT JOIN now n USING (domain)
-    WHERE n.dane_primary IS DISTINCT FROM true
-    GROUP BY is_now
-),
-compared AS (SELECT 1 FROM previous_month_domains LIMIT 1)
-SELECT 'dane_domains_gained' AS metric, 'all' AS dimension, NULL AS key,
-    coalesce((SELECT sum(domains) FROM gained), 0) AS value, 'domains' AS unit
-FROM compared
+compared AS (SELECT 1 FROM previous_month_domains LIMIT 1),
+metric AS (
+    SELECT unnest(['dane_domains_gained', 'dane_domains_lost', 'secure_mx_domains_gained',
+        'secure_mx_domains_lost']) AS metric
+    FROM compared
+)
+SELECT metric, 'all' AS dimension, NULL AS key, count(change.domain) AS value, 'domains' AS unit
+FROM metric LEFT JOIN change USING (metric) GROUP BY metric
 UNION ALL
-SELECT 'dane_domains_lost', 'all', NULL, coalesce((SELECT sum(domains) FROM lost), 0), 'domains'
-FROM compared
+SELECT metric, 'reason', reason, count(*), 'domains' FROM change GROUP BY metric, reason
 UNION ALL
-SELECT 'dane_domains_gained', 'status_before', was, domains, 'domains' FROM gained, compared
+SELECT metric, 'status_before',
+    CASE WHEN status_before IN ('broken', 'lookup_failed') THEN 'broken or failing'
+        ELSE coalesce(status_before, 'not surveyed') END,
+    count(*), 'domains'
+FROM change WHERE direction = 'gained' GROUP BY ALL
 UNION ALL
-SELECT 'dane_domains_lost', 'status_now', is_now, domains, 'domains' FROM lost, compared
+SELECT metric, 'status_now', settled_now, count(*), 'domains'
+FROM change WHERE direction = 'lost' GROUP BY ALL

@@ -136,7 +136,7 @@ TRUTH = {
 def computed(tmp_path: Path, rows: dict, before: dict | None = None, floor: int = 1) -> dict:
     files = write(tmp_path / "now", rows)
     previous = write(tmp_path / "before", before, RunKey("2026-10", 1)) if before else None
-    count(files, floor)
+    count(files, floor, previous)
     with open_views("500MB", files, previous_month=previous, floor=floor) as views:
         table = statistics.compute(views, "full")
     assert table.schema.equals(STATISTICS.schema)
@@ -196,11 +196,16 @@ def test_changes_since_last_month(tmp_path: Path) -> None:
     changes = {key: value for key, value in found.items() if key[0].startswith("dane_domains_")}
     assert changes == {
         ("dane_domains_gained", "all", ""): 2,
-        ("dane_domains_gained", "status_before", "broken"): 1,
+        ("dane_domains_gained", "status_before", "broken or failing"): 1,
         ("dane_domains_gained", "status_before", "not surveyed"): 1,
         ("dane_domains_lost", "all", ""): 2,
         ("dane_domains_lost", "status_now", "no_tlsa"): 1,
         ("dane_domains_lost", "status_now", "not surveyed"): 1,
+        # nothing but the verdict differs
+        ("dane_domains_gained", "reason", "rules_changed"): 1,
+        ("dane_domains_gained", "reason", "signed_new"): 1,
+        ("dane_domains_lost", "reason", "domain_gone"): 1,
+        ("dane_domains_lost", "reason", "rules_changed"): 1,
     }
 
 
