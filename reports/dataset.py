@@ -180,20 +180,26 @@ class Dataset:
 
     def files(self, key: RunKey) -> Files:
         """The files of a published run, as the manifest names them."""
-        named: dict[str, list[Path]] = {}
-        for path in _named(self.manifest()):
-            directory, _, _ = path.rpartition("/")
-            table, _, partition = directory.partition("/month=")
-            if f"month={partition}" == key.partition():
-                named.setdefault(table, []).append(self.directory / path)
+        inside = f"/{key.partition()}/"
+        named = {
+            table: [self.directory / path for path in paths if inside in f"/{path}"]
+            for table, paths in self._paths_by_table().items()
+        }
         return Files(self.directory, key, named)
+
+    def _paths_by_table(self) -> dict[str, list[str]]:
+        """The paths that the manifest names, by `access/table`; a copy of `public/` is a data
+        set, too."""
+        return {
+            f"{resource['access']}/{resource['title']}": [one["path"] for one in resource["files"]]
+            for resource in self.manifest()["resources"]
+        }
 
     def year(self, table: PublishedTable, key: RunKey) -> list[Path]:
         """The published files of a table that has one file a year, of the run's year."""
-        inside = f"{table.path}/{table.partition(key)}/"
-        return [
-            self.directory / path for path in _named(self.manifest()) if path.startswith(inside)
-        ]
+        inside = f"/{table.partition(key)}/"
+        paths = self._paths_by_table().get(table.path, ())
+        return [self.directory / path for path in paths if inside in path]
 
     @contextmanager
     def publication(self, key: RunKey) -> Iterator[Files]:

@@ -9,12 +9,13 @@ can be handed on as it is. No secret and no time of publication is in it.
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -99,8 +100,11 @@ def run_entry(
     record: Mapping[str, Any],
     sources: Sequence[Mapping[str, Any]],
     rows: Mapping[str, int],
+    publish: Mapping[str, Any] = MappingProxyType({}),
+    named: Collection[str] = (),
 ) -> dict[str, Any]:
-    """What a run was made of. `record` is the run's own, as the coordinator kept it."""
+    """What a run was made of. `record` is the run's own, as the coordinator kept it; `publish`
+    the settings of this publication, `named` the operators that may be named."""
     return {
         "run": key.run_id,
         "month": key.month,
@@ -120,8 +124,18 @@ def run_entry(
         "sessions": [
             _without_secrets(record[name]) for name in sorted(record) if name.startswith("session ")
         ],
-        "settings": public_settings(record.get("settings", {})),
+        "operator_merges": [
+            {"name": name, "operator": operator, "public": operator in named}
+            for name, operator in sorted(record.get("operator_merges", {}).items())
+        ],
+        "settings": public_settings(_with_publish(record, publish)),
     }
+
+
+def _with_publish(record: Mapping[str, Any], publish: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of the run, with those of its publication, which came later."""
+    settings = dict(record.get("settings", {}))
+    return settings | {"publish": {**settings.get("publish", {}), **publish}}
 
 
 def public_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,6 +194,15 @@ def vantage(dataset: Dataset, key: RunKey) -> str:
         for one in dataset.manifest()["runs"]
         if (one["month"], one["run"]) == (key.month, key.run_id)
     )
+
+
+def settings_of(dataset: Dataset, key: RunKey) -> Mapping[str, Any]:
+    """The settings that the manifest says of a run, by section."""
+    for one in dataset.manifest()["runs"]:
+        if (one["month"], one["run"]) == (key.month, key.run_id):
+            settings: Mapping[str, Any] = one.get("settings", {})
+            return settings
+    return {}
 
 
 def begin(dataset: Dataset) -> None:
@@ -260,6 +283,9 @@ def _encode(
                 **entry,
                 "sources": [
                     source for source in entry["sources"] if everything or source["public"]
+                ],
+                "operator_merges": [
+                    merge for merge in entry["operator_merges"] if everything or merge["public"]
                 ],
                 "rows": {
                     name: rows

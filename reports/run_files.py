@@ -6,8 +6,9 @@ place, and listed in the manifest last, so that a reader sees the old run or the
 Everything here blocks.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from functools import partial
 from importlib.resources import files as package_files
@@ -87,7 +88,9 @@ def write(
     published = [one for one in manifest.runs(dataset) if one.key.run_id != run.run_id]
     with dataset.publication(key) as staged:
         whole, unsurveyed = _export(staged, run.run_id, url, expected[DOMAINS])
-        sources = _derive(staged, whole, unsurveyed, dataset, run, settings, open_zones, published)
+        sources, named = _derive(
+            staged, whole, unsurveyed, dataset, run, settings, open_zones, published
+        )
         rows = {table.path: staged.rows(table) for table in TABLES}
         for table, count in expected.items():
             parts = (table, SPLIT[table]) if table in SPLIT else (table,)
@@ -105,6 +108,8 @@ def write(
             record=run.record,
             sources=sources,
             rows=rows,
+            publish=_as_settings(settings),
+            named=named,
         )
         manifest.take(dataset, staged, entry)
     return Published(key, dataset.directory, rows)
@@ -160,8 +165,9 @@ def _derive(
     settings: PublishSettings,
     open_zones: Mapping[str, str],
     published: Sequence[manifest.RunEntry],
-) -> list[dict[str, Any]]:
-    """The tables that are SQL over the others; the zones of the run, for the manifest.
+) -> tuple[list[dict[str, Any]], frozenset[str]]:
+    """The tables that are SQL over the others; for the manifest, the zones of the run and the
+    operators that may be named.
 
     First what is confirmed, for that decides what may be public; then what may be named, both
     parts of the tables, the counts, and the statistics over these.
@@ -206,6 +212,7 @@ def _derive(
         for table, rows in split.parts(views):
             write_table(staged, table, rows)
         sources = _sources(staged, split.named_zones(views))
+        named = split.named_operators(views)
         write_table(staged, CONFIRMED_BREAKAGES, [breakage.confirmed(views)])
         write_table(staged, CONFIRMED_EPISODES, [breakage.confirmed_episodes(views)])
         for table, counted in derived.counts(views):
@@ -219,7 +226,13 @@ def _derive(
     with opened(staged) as views:  # now with the counts, as every reader has them
         write_table(staged, STATISTICS, [statistics.compute(views, run.kind)])
     write_table(staged, SERIES, series.of_year(staged, dataset, run))
-    return sources
+    return sources, named
+
+
+def _as_settings(settings: PublishSettings) -> dict[str, Any]:
+    """As JSON has it."""
+    said: dict[str, Any] = json.loads(json.dumps(asdict(settings), default=str))
+    return said
 
 
 def bucket_ranges(domains: int) -> Iterator[range]:

@@ -27,6 +27,7 @@ from dane.faults import LocalTrouble, UsageFault
 from reports.columns import PublishedTable
 from reports.dataset import Files
 from reports.derived_tables import (
+    CHANGES,
     DOMAIN_CHANGES,
     DOMAIN_COUNTS,
     HOST_COUNTS,
@@ -130,6 +131,7 @@ def open_views(
                 for part in (previous_month.parts(table) if previous_month else [])
             ]
             _create_view(connection, "previous_month_zones", ZONES, zones)
+            _create_view(connection, "public_changes", CHANGES, files.parts(CHANGES))
             named = (names or files).parts(NAMES_TABLE)
             _create_view(connection, "names", NAMES_TABLE, named)
             past = [part for run in past_runs for part in run.parts(EPISODES)]

@@ -96,6 +96,7 @@ def publish(
     started: datetime = NOON,
     vantage: str = "here",
     staged_now: Callable[[], object] = lambda: None,
+    publish_settings: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """A data set at `directory`/dataset with this run in its manifest."""
     dataset = Dataset(directory / "dataset")
@@ -110,6 +111,7 @@ def publish(
             record={},
             sources=[],
             rows={one.path: staged.rows(one) for one in TABLES},
+            publish=publish_settings or {},
         )
         manifest.take(dataset, staged, entry)
     return dataset

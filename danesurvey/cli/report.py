@@ -35,20 +35,38 @@ def register(app: typer.Typer) -> None:
     report.command(epilog="Example: danesurvey report history mx.example.org")(history)
 
 
-def post(context: typer.Context, month: Month = None, as_json: AsJson = False) -> None:
+def post(
+    context: typer.Context,
+    month: Month = None,
+    as_json: AsJson = False,
+    as_mail: Annotated[bool, typer.Option("--eml", help="A mail with text and HTML.")] = False,
+    as_html: Annotated[bool, typer.Option("--html", help="An HTML page.")] = False,
+) -> None:
     """The monthly post for a mailing list, as plain text; with --json, its numbers."""
+    from reports import letter
     from reports import post as posts
     from reports.derived_tables import STATISTICS
     from reports.library import Library, to_json
+    from reports.manifest import settings_of as published_settings
 
+    if as_json + as_mail + as_html > 1:
+        raise UsageFault("--json, --eml and --html exclude each other")
     settings = settings_of(context)
     library = Library.of(settings.publish, settings.state_dir)
     run = library.run(month, full=True)
     if as_json:
-        text = to_json(library.dataset.files(run.key).read(STATISTICS).to_pylist())
+        rows = library.dataset.files(run.key).read(STATISTICS).to_pylist()
+        typer.echo(to_json(rows), nl=False)
+        return
+    text = posts.write(posts.edition(library.dataset, run, settings.publish.top_providers))
+    if as_html:
+        text = letter.as_html(text)
+    if as_mail:
+        sender = published_settings(library.dataset, run.key).get("probe", {}).get("contact", "")
+        mail = letter.as_mail(text, run.key.month, run.key.run_id, run.started, sender or "")
+        typer.echo(mail, nl=False)
     else:
-        text = posts.write(posts.edition(library.dataset, run, settings.publish.top_providers))
-    typer.echo(text, nl=False)
+        typer.echo(text, nl=False)
 
 
 def breakage(

@@ -75,6 +75,12 @@ def named_zones(views: duckdb.DuckDBPyConnection) -> frozenset[str]:
     return frozenset(str(zone) for zone in rows.column("zone").to_pylist())
 
 
+def named_operators(views: duckdb.DuckDBPyConnection) -> frozenset[str]:
+    """The operators of MX hosts that may be named."""
+    rows = read(views, "SELECT name FROM names WHERE kind = 'mx_operator'")
+    return frozenset(str(name) for name in rows.column("name").to_pylist())
+
+
 def _rows(views: duckdb.DuckDBPyConnection, query: str) -> Iterator[pa.RecordBatch]:
     yield from views.sql(query).to_arrow_reader(batch_size=_BATCH)
 

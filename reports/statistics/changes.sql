@@ -27,3 +27,13 @@ FROM change WHERE direction = 'gained' GROUP BY ALL
 UNION ALL
 SELECT metric, 'status_now', settled_now, count(*), 'domains'
 FROM change WHERE direction = 'lost' GROUP BY ALL
+UNION ALL
+SELECT CASE headline WHEN 'dane_primary' THEN 'dane_domains_' ELSE 'secure_mx_domains_' END
+        || direction,
+    'reason and operator',
+    concat_ws(' ', reason,
+        CASE WHEN reason = 'mx_moved'
+            THEN concat_ws(' > ', coalesce(operator_before, '(none)'), operator_now)
+            WHEN direction = 'gained' THEN operator_now ELSE operator_before END),
+    sum(domains), 'domains'
+FROM public_changes GROUP BY ALL
