@@ -25,6 +25,7 @@ class Column:
     description: str
     required: bool = True
     words: tuple[str, ...] = ()  # the closed vocabulary of the column or of its items
+    blank: bool = False  # null in the files stands for '' in the SQL, which joins by it
 
     @property
     def field(self) -> "pa.Field[Any]":
@@ -33,17 +34,18 @@ class Column:
     def frictionless(self) -> dict[str, Any]:
         """The column as a field descriptor of a Frictionless Table Schema."""
         kind = _frictionless_type(self.type)
+        if kind == "integer" and not self.required:
+            kind = "number"  # likewise: an integer that may be null is a float of pandas
         descriptor: dict[str, Any] = {
             "name": self.name,
             "type": kind,
             "description": self.description,
         }
-        if pa.types.is_binary(self.type):
-            descriptor["format"] = "binary"
         if pa.types.is_list(self.type):
+            # Frictionless reads Parquet through pandas, where a list is no list of Python: `any`
             descriptor["arrayItem"] = {"type": _frictionless_type(self.type.value_type)}
         constraints: dict[str, Any] = {"required": True} if self.required else {}
-        if self.words and kind == "array":
+        if self.words and pa.types.is_list(self.type):
             descriptor["arrayItem"]["constraints"] = {"enum": list(self.words)}
         elif self.words:
             constraints["enum"] = list(self.words)
@@ -77,6 +79,11 @@ class PublishedTable:
         return f"year={run.month[:4]}" if self.by_year else run.partition()
 
     @property
+    def blanks(self) -> tuple[str, ...]:
+        """The columns whose null stands for ''."""
+        return tuple(column.name for column in self.columns if column.blank)
+
+    @property
     def path(self) -> str:
         """`access/name`: its directory in the data set."""
         return f"{self.access}/{self.name}"
@@ -99,7 +106,10 @@ def _frictionless_type(kind: pa.DataType) -> str:
         (pa.types.is_integer, "integer"),
         (pa.types.is_floating, "number"),
         (pa.types.is_timestamp, "datetime"),
-        (pa.types.is_list, "array"),
+        (pa.types.is_date, "date"),
+        (pa.types.is_list, "any"),
+        (pa.types.is_struct, "object"),
+        (pa.types.is_binary, "any"),
     )
     return next((name for test, name in tests if test(kind)), "string")
 

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dane.faults import LocalTrouble, Refused, UsageFault
@@ -112,15 +113,20 @@ class Files:
         return replace(self, named=here | {table.path: paths for table, paths in parts.items()})
 
     def read(self, table: PublishedTable) -> pa.Table:
-        """The whole table in memory, in its order; without rows if the run has none.
+        """The whole table in memory, in its order; without rows if the run has none. Where
+        null stands for '', it is ''.
 
         Raises LocalTrouble for a file that is missing, cut or of another schema.
         """
         try:
             parts = [pq.ParquetFile(part).read() for part in self.parts(table)]
-            return pa.concat_tables(parts) if parts else table.schema.empty_table()
+            whole = pa.concat_tables(parts) if parts else table.schema.empty_table()
         except (OSError, pa.ArrowException) as error:
             raise LocalTrouble(f"{self.root}: cannot read {table.path}: {error}") from error
+        for name in table.blanks:
+            place = whole.schema.get_field_index(name)
+            whole = whole.set_column(place, name, whole.column(name).fill_null(pa.scalar("")))
+        return whole
 
 
 def _part_number(path: Path) -> int:
@@ -136,16 +142,22 @@ def write_table(
     batches leave no trace in the file. Raises LocalTrouble for a full disk.
     """
     path = files.directory(table) / "part-0.parquet"
-    write(path, table.schema, _declared(rows, table.schema), table.key)
+    write(path, table.schema, _declared(rows, table), table.key)
 
 
 def _declared(
-    rows: Iterable[pa.RecordBatch | pa.Table], schema: pa.Schema
+    rows: Iterable[pa.RecordBatch | pa.Table], table: PublishedTable
 ) -> Iterator[pa.RecordBatch]:
-    """The rows with the schema's columns, in its order."""
+    """The rows with the table's columns, in its order; null for '' where that stands for it."""
     for part in rows:
         whole = pa.Table.from_batches([part]) if isinstance(part, pa.RecordBatch) else part
-        yield from whole.select(schema.names).cast(schema).to_batches()
+        for name in table.blanks:
+            column = whole.column(name)
+            filled = pc.if_else(
+                pc.equal(column, pa.scalar("")), pa.scalar(None, column.type), column
+            )
+            whole = whole.set_column(whole.schema.get_field_index(name), name, filled)
+        yield from whole.select(table.schema.names).cast(table.schema).to_batches()
 
 
 class Dataset:

@@ -433,7 +433,9 @@ _BREAKAGE_HEAD = (
         words=tuple(OperatorKind),
     ),
     Column("operator", pa.string(), "The operator: a registrable domain."),
-    Column("host", pa.string(), "MX host; empty where the MX lookup itself fails."),
+    Column(
+        "host", pa.string(), "MX host; null where the MX lookup itself fails.", False, blank=True
+    ),
 )
 
 _BREAKAGE_WHAT = (
@@ -446,8 +448,10 @@ _BREAKAGE_WHAT = (
     Column(
         "stage",
         pa.string(),
-        "Which lookup fails; empty: none, the host is broken.",
-        words=("", *LookupStage),
+        "Which lookup fails; null: none, the host is broken.",
+        False,
+        words=tuple(LookupStage),
+        blank=True,
     ),
     Column(
         "state",
@@ -529,8 +533,16 @@ _FAILING = (
         "mx: an MX host that breaks its promise; dns: a lookup that fails.",
         words=tuple(OperatorKind),
     ),
-    Column("host", pa.string(), "MX host; empty where the MX lookup itself fails."),
-    Column("domain", pa.string(), "The domain whose MX lookup fails; empty where a host is named."),
+    Column(
+        "host", pa.string(), "MX host; null where the MX lookup itself fails.", False, blank=True
+    ),
+    Column(
+        "domain",
+        pa.string(),
+        "The domain whose MX lookup fails; null where a host is named.",
+        False,
+        blank=True,
+    ),
 )
 
 ANY_FAULT = "any"
@@ -613,8 +625,10 @@ EPISODES = PublishedTable(
         Column(
             "stage",
             pa.string(),
-            "Which lookup fails; empty: none, the host is broken.",
-            words=("", *LookupStage),
+            "Which lookup fails; null: none, the host is broken.",
+            False,
+            words=tuple(LookupStage),
+            blank=True,
         ),
         *_EPISODE,
         Column("evidence", WORDS, "What the last look that failed saw."),
@@ -626,7 +640,10 @@ CONFIRMED_EPISODES = PublishedTable(
     "episodes",
     Access.PUBLIC,
     "Episodes of MX hosts that were confirmed. Hosts with few domains are without a name.",
-    ("operator_kind", "operator", "host", "began", "failing_until"),
+    (
+        *("operator_kind", "operator", "host", "began", "failing_until", "kind", "cause"),
+        *("good_until", "confirmed", "ended", "ended_by", "recurrence", "looks"),
+    ),
     (
         *_BREAKAGE_HEAD,
         *_EPISODE,

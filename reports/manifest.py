@@ -259,7 +259,7 @@ def _write(
 
 
 def _encode(
-    entries: Iterable[Mapping[str, Any]],
+    entries: Sequence[Mapping[str, Any]],
     files: Mapping[str, Sequence[Mapping[str, Any]]],
     access: tuple[Access, ...],
 ) -> bytes:
@@ -269,6 +269,7 @@ def _encode(
         "name": "danesurvey",
         "title": "Survey of DANE for SMTP",
         "version": SCHEMA_VERSION,
+        **_licences(entries),
         "resources": [
             _resource(
                 table,
@@ -297,6 +298,12 @@ def _encode(
         ],
     }
     return (json.dumps(package, indent=1, ensure_ascii=True) + "\n").encode("ascii")
+
+
+def _licences(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The licence of the public part, as the last publication has it."""
+    said = [one["settings"].get("publish", {}).get("licence") for one in entries]
+    return {"licenses": [{"name": said[-1]}]} if said and said[-1] else {}
 
 
 def _resource(

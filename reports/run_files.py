@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from dane.faults import Refused
 from dane.names import BUCKETS
 from reports import (
+    about,
     breakage,
     certificates,
     confirmation,
@@ -112,6 +113,7 @@ def write(
             named=named,
         )
         manifest.take(dataset, staged, entry)
+        about.write(dataset, settings)
     return Published(key, dataset.directory, rows)
 
 
@@ -211,7 +213,7 @@ def _derive(
         split.prepare(views, open_zones)
         for table, rows in split.parts(views):
             write_table(staged, table, rows)
-        sources = _sources(staged, split.named_zones(views))
+        sources = _sources(staged, split.named_zones(views), open_zones)
         named = split.named_operators(views)
         write_table(staged, CONFIRMED_BREAKAGES, [breakage.confirmed(views)])
         write_table(staged, CONFIRMED_EPISODES, [breakage.confirmed_episodes(views)])
@@ -243,9 +245,11 @@ def bucket_ranges(domains: int) -> Iterator[range]:
         yield range(BUCKETS * part // parts, BUCKETS * (part + 1) // parts)
 
 
-def _sources(staged: Files, named: frozenset[str]) -> list[dict[str, Any]]:
+def _sources(
+    staged: Files, named: frozenset[str], open_zones: Mapping[str, str]
+) -> list[dict[str, Any]]:
     """The zones of the run with their serials, for the manifest; whether the public one may
-    have them."""
+    have them, and under which licence their names are public, if they are."""
     columns = ["zone", "kind", "serial", "sha256", "taken", "delegations", "signed"]
     rows = [
         row
@@ -253,7 +257,12 @@ def _sources(staged: Files, named: frozenset[str]) -> list[dict[str, Any]]:
         for row in staged.read(table).select(columns).to_pylist()
     ]
     return [
-        {**row, "taken": row["taken"].isoformat(), "public": row["zone"] in named}
+        {
+            **row,
+            "taken": row["taken"].isoformat(),
+            "public": row["zone"] in named,
+            "licence": open_zones.get(row["zone"]),
+        }
         for row in sorted(rows, key=lambda row: row["zone"])
     ]
 

@@ -166,7 +166,9 @@ def _create_view(
         empty = f"no_{name}"
         connection.register(empty, table.schema.empty_table())
         source = f'"{empty}"'
-    connection.execute(f'CREATE VIEW "{name}" AS SELECT * FROM {source}')
+    filled = ", ".join(f'coalesce("{column}", \'\') AS "{column}"' for column in table.blanks)
+    columns = f"* REPLACE ({filled})" if filled else "*"
+    connection.execute(f'CREATE VIEW "{name}" AS SELECT {columns} FROM {source}')
 
 
 def _quoted(text: str) -> str:

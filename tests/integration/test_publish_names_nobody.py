@@ -15,19 +15,14 @@ import pytest_asyncio
 from reports import post
 from reports.library import Library
 from reports.publish import Published, publish
-from reports.settings import ConfirmationSettings, PublishSettings
+from reports.settings import PublishSettings
 from storage.database import Connection
-from tests.support.random_survey import Survey, draw, store
+from tests.support.random_survey import SETTINGS, Survey, draw, store
 
 pytestmark = pytest.mark.asyncio
 
 FLOOR = 10
 FEW = "(fewer than 10 domains)"
-# two sessions two hours apart confirm, so that one run has confirmed and other breakage
-SETTINGS = PublishSettings(
-    vantage="here",
-    confirmation=ConfirmationSettings(looks=1, span_s=0.0, attempts_apart_s=1800.0),
-)
 OPEN = {"nl": "CC0-1.0"}
 TOKEN = re.compile(r"[a-z0-9*_-]+(?:\.[a-z0-9*_-]+)*", re.IGNORECASE)
 

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from dane.names import bucket
+from reports.settings import ConfirmationSettings, PublishSettings
 from storage import copy
 from storage import run as runs
 from storage.database import Connection
@@ -38,6 +39,12 @@ ZONES = ("org", "nl", "co.uk", "com.br", "tiny", "hosting.example")
 ZONE_WEIGHTS = (50, 20, 15, 10, 0.1, 4)
 SIZES = {"huge": 40, "large": 20, "middle": 5, "small": 0.8, "less": 0.4, "least": 0.1}
 ASKED = datetime(2026, 11, 3, 12, tzinfo=UTC)
+
+# two sessions two hours apart confirm, so that one run has confirmed and other breakage
+SETTINGS = PublishSettings(
+    vantage="here",
+    confirmation=ConfirmationSettings(looks=1, span_s=0.0, attempts_apart_s=1800.0),
+)
 
 # class and status of the hosts of a provider, by chance
 OUTCOMES = (
