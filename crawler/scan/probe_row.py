@@ -51,7 +51,7 @@ class Certificates:
     def rows(self, run_id: int, schema: pa.Schema) -> pa.RecordBatch:
         """Rows of `certificate`."""
         digests = sorted(self.der)
-        columns = {
+        columns: dict[str, list[Any]] = {
             "sha256": digests,
             "der": [self.der[digest] for digest in digests],
             "first_run": [run_id] * len(digests),
