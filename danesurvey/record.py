@@ -45,7 +45,6 @@ async def of_start(
             "postgresql": await connection.fetchval("SHOW server_version"),
             "unbound": next((one for one in map(_version, unbounds) if one), None),
         },
-        "operator_merges": merges(settings.probe.operator_merges),
         "host": {"system": platform.platform(), "cores": dask.system.CPU_COUNT},
         "resolver": {"configuration": _configuration(settings)},
         "operator_merges": dict(merges(settings.probe.operator_merges)),
