@@ -36,9 +36,13 @@ class CanaryHistory:
         """Whether the resolver was not to be believed too often."""
         return len(self.lapses) > MOST_LAPSES
 
-    def add(self, rounds: Iterable[Round]) -> None:
-        """The rounds of one scan, in order."""
+    def add(self, rounds: Iterable[Round]) -> bool:
+        """The rounds of one scan, in order; whether they blame the resolver.
+
+        They do if its validation was wrong to the end, and no scan has said so lately.
+        """
         before = None
+        lapses = len(self.lapses)
         for at, health in rounds:
             self.rounds[health] += 1
             if health == before == Health.VALIDATION_WRONG:  # once alone may be a slow reply
@@ -46,6 +50,7 @@ class CanaryHistory:
             before = health
             if health != self.health and len(self.changes) < _MOST_CHANGES:
                 self.changes.append((round(at, 1), health))
+        return len(self.lapses) > lapses and before == Health.VALIDATION_WRONG
 
     def _lapsed(self, at: float) -> None:
         """Scans at once see the same lapse, and hand it over in any order."""

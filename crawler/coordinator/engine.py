@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import logging
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -21,6 +21,7 @@ from crawler.dns.settings import CanarySettings, ClientSettings, ResolverSetting
 from crawler.dns.unbound import Unbound
 from crawler.opt_out import OptOut
 from crawler.scan.authority import lab_networks
+from crawler.scan.canary_round import Round
 from crawler.scan.context import Family, LookupKind, ScanContext
 from crawler.smtp.settings import ProbeSettings
 from dane.faults import LocalTrouble
@@ -88,6 +89,12 @@ class Engine:
         self._unbounds = unbounds
         self._writer = writer
         self._stored: dict[str, int] = {}
+
+    def add_rounds(self, rounds: Iterable[Round]) -> None:
+        """What the canaries of one scan showed. A resolver of ours that they blame is restarted."""
+        if self.canaries.add(rounds):
+            for unbound in self._unbounds:
+                unbound.restart("canaries say that it does not validate")
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:

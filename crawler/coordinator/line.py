@@ -70,7 +70,7 @@ class StageLine(Line):
     def count(self, rows: pa.RecordBatch) -> None:
         """Rows that are stored, for the display."""
         progress = self.progress
-        self.engine.canaries.add(rounds_of(rows))
+        self.engine.add_rounds(rounds_of(rows))
         progress.rows_in += rows.num_rows
         if "questions" in rows.schema.names:
             progress.questions += pc.sum(rows.column("questions")).as_py() or 0

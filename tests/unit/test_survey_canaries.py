@@ -31,6 +31,16 @@ def test_one_wrong_round_alone_is_no_lapse() -> None:
     assert history.lapses == []
 
 
+def test_a_resolver_that_is_wrong_to_the_end_of_a_scan_is_blamed_once() -> None:
+    wrong = [(0, GOOD), (10, WRONG), (20, WRONG)]
+    history = CanaryHistory({})
+    assert not history.add([*wrong, (30, GOOD)])  # it has recovered
+    assert not history.add([(HOUR_S, GOOD), (HOUR_S + 10, DOWN), (HOUR_S + 20, DOWN)])
+    later = [(2 * HOUR_S + at, health) for at, health in wrong]
+    assert history.add(later)
+    assert not history.add(later)  # another scan saw the same
+
+
 def test_scans_at_once_see_one_lapse() -> None:
     history = CanaryHistory({})
     for late in (3, 0, 5):
