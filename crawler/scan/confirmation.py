@@ -207,6 +207,6 @@ class Confirmation(Generic[K, R]):
         for key in tired & self._begun.keys():
             self._begun[key] = self._epoch
         start = self._timely
-        self._held[start:] = [one for one in late if one[0] not in tired]
+        self._held[start:] = [held for held in late if held[0] not in tired]
         self._discard(start)
         self._held.extend(stays)

@@ -58,7 +58,7 @@ def judge(
     defects = {Defect.STARTTLS_INJECTION for talk in talks if talk.injected}
     each = [_judge_one(talk, records, base, at, earlier, steps) for talk in talks]
     if steps < MOST_STEPS and any(
-        one.verification and one.verification.over_budget for one in each
+        judged.verification and judged.verification.over_budget for judged in each
     ):
         raise Exhausted
     first, *more = each

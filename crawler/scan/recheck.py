@@ -67,8 +67,9 @@ class Recheck:
     async def _records(self, base: str) -> Fresh:
         answer = await self._ask(f"_25._tcp.{base}", TLSA)
         if answer.outcome is LookupOutcome.SECURE:
-            data = (tlsa.parse_rdata(one) for one in answer.response.records if type(one) is bytes)
-            return Fresh(tuple(sorted(one.text() for one in data)), clock.now())
+            data = [rdata for rdata in answer.response.records if type(rdata) is bytes]
+            texts = sorted(tlsa.parse_rdata(rdata).text() for rdata in data)
+            return Fresh(tuple(texts), clock.now())
         if answer.outcome in DENIAL or answer.outcome is LookupOutcome.INSECURE:
             return self._nothing(f"the TLSA records of {base} are no longer there")
         return self._nothing(f"TLSA of {base} asked again: {answer.outcome}", ours=answer.local)

@@ -17,12 +17,12 @@ _NONE = (None,) * len(SIGNATURE)
 _MICROSECONDS = 1_000_000
 
 
-def signature(one: Signature | None) -> tuple[Any, ...]:
+def signature(rrsig: Signature | None) -> tuple[Any, ...]:
     """The columns of SIGNATURE; times in microseconds since 1970."""
-    if one is None:
+    if rrsig is None:
         return _NONE
     return (
-        *one[:5],
-        one.inception * _MICROSECONDS,
-        one.expiration * _MICROSECONDS,
+        *rrsig[:5],
+        rrsig.inception * _MICROSECONDS,
+        rrsig.expiration * _MICROSECONDS,
     )
