@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from crawler.scan import assess
 from crawler.scan.context import ScanContext
+from crawler.scan.misplaced import Misplaced
 from dane.attempts import attempts_needed
 from dane.names import bucket, operator
 from dane.outcomes import FAILED, LOCAL, AuthorityResult, HostStatus
@@ -43,6 +44,7 @@ class Measured:
     probes: dict[str, list[Row]] = field(default_factory=dict)  # smtp_probe by host
     certificates: Mapping[str, bytes] = field(default_factory=dict)  # DER by SHA-256
     authority: list[Row] = field(default_factory=list)
+    misplaced: list[Misplaced] = field(default_factory=list)  # TLSA records where nobody looks
 
 
 def domain_failed(row: Row) -> bool:
