@@ -111,6 +111,7 @@ CREATE TABLE mx_host (
     rrsig_inception timestamptz,
     rrsig_expiration timestamptz,
     nsec3_iterations integer,
+    contact text,
     PRIMARY KEY (run_id, bucket, host)
 ) PARTITION BY LIST (run_id);
 
@@ -215,6 +216,8 @@ CREATE TABLE domain_verdict (
     host_class text[] NOT NULL,
     mx_operator text[] COLLATE "C" NOT NULL,
     dns_operator text[] COLLATE "C" NOT NULL,
+    zone text COLLATE "C",
+    ds text[] NOT NULL,
     defects text[] NOT NULL,
     PRIMARY KEY (run_id, bucket, domain)
 ) PARTITION BY LIST (run_id);

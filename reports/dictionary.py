@@ -168,6 +168,12 @@ DOMAINS = PublishedTable(
             DOMAIN_VERDICT, "dns_operator", "Operators of the name servers: registrable domains."
         ),
         column_of(DOMAIN_VERDICT, "defects", "Defects of the domain and its lookup.", words=Defect),
+        column_of(DOMAIN_VERDICT, "zone", "The zone whose file or list has the domain."),
+        column_of(
+            DOMAIN_VERDICT,
+            "ds",
+            "Its DS set in that file: key tag, algorithm, digest type, digest. None of a list.",
+        ),
         column_of(
             DOMAIN_MX,
             "outcome",

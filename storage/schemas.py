@@ -145,6 +145,7 @@ MX_HOST = Table(
             _required("defects", WORDS),
             *_RRSIG,  # of the TLSA RRset, else of the address RRset
             _optional("nsec3_iterations", pa.int32()),
+            _optional("contact", pa.string()),  # mailbox in the SOA of the TLSA RRset's zone
         ]
     ),
     ("run_id", "bucket", "host"),
@@ -274,6 +275,8 @@ DOMAIN_VERDICT = Table(
             _required("host_class", WORDS),
             _required("mx_operator", NAMES),  # sorted, distinct
             _required("dns_operator", NAMES),  # registrable domains of the NS set
+            _optional("zone", pa.string()),  # whose zone file or list has the domain
+            _required("ds", WORDS),  # its DS set there: "key-tag algorithm digest-type digest"
             _required("defects", WORDS),
         ]
     ),

@@ -111,6 +111,8 @@ def domains(shard: pa.RecordBatch, context: ScanContext, related: pa.RecordBatch
                 **_domain(verdict),
                 "mx_operator": sorted({operator_of(one.host) for one in verdict.hosts} - {"."}),
                 "dns_operator": sorted({operator_of(server) for server in row["ns"]}),
+                "zone": row["zone"],
+                "ds": row["ds"],
             }
         )
     return pa.RecordBatch.from_pylist(found, schema=schema)

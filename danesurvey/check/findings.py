@@ -16,8 +16,8 @@ from dane.attempts import attempts_needed
 from dane.names import bucket, operator
 from dane.outcomes import FAILED, LOCAL, AuthorityResult, HostStatus
 from danesurvey.check.lookups import Lookups, Row
-from storage.assessment import PROBE
-from storage.schemas import DOMAIN_MX, DOMAIN_VERDICT, HOST_VERDICT, MX_HOST, SMTP_PROBE
+from storage.assessment import DOMAIN, PROBE
+from storage.schemas import DOMAIN_VERDICT, HOST_VERDICT, MX_HOST, SMTP_PROBE
 
 RUN_ID = 0  # nothing is stored
 Target = tuple[str, str, str, str]
@@ -197,9 +197,8 @@ class Findings:
         return found
 
     def _verdict(self, row: Row, host_verdicts: Sequence[Row]) -> Row:
-        ns = pa.field("ns", DOMAIN_VERDICT.schema.field("dns_operator").type, nullable=False)
         verdicts = assess.domains(
-            pa.RecordBatch.from_pylist([{**row, "ns": []}], schema=DOMAIN_MX.schema.append(ns)),
+            pa.RecordBatch.from_pylist([{**row, "ns": [], "ds": []}], schema=DOMAIN),
             replace(self._context, schemas=(DOMAIN_VERDICT.schema,)),
             pa.RecordBatch.from_pylist(list(host_verdicts), schema=HOST_VERDICT.schema),
         )

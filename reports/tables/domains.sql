@@ -2,7 +2,7 @@
 SELECT v.bucket, v.domain, v.status, v.stage, v.reason, v.level,
     v.mx_secure, v.dane_primary, v.deliverable,
     v.host AS mx_host, v.host_preference AS mx_preference, v.host_status, v.host_class,
-    v.mx_operator, v.dns_operator, v.defects,
+    v.mx_operator, v.dns_operator, v.defects, v.zone, v.ds,
     m.outcome AS mx_outcome, m.secure AS mx_answer_secure, m.mx_total, m.cname_target,
     m.passes, m.questions, m.first_asked, m.last_asked, m.ede_code, m.ede_text,
     m.rrsig_signer, m.rrsig_algorithm, m.rrsig_key_tag, m.rrsig_labels,
