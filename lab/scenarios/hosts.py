@@ -44,7 +44,8 @@ _SEVERAL = (
             Host(name="mx1", tlsa=EE),
             Host(name="mx2", tlsa=("3 1 1 leaf", "2 1 1 ca")),
         ),
-        verdict=DANE,
+        verdict={**DANE, "zone": "plain"},
+        mx_host={"mx1": {"contact": "hostmaster@provider.plain"}},
         host_verdict={"mx1": {"status": "pass"}, "mx2": {"status": "pass"}},
     ),
     Scenario(
