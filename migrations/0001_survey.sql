@@ -222,6 +222,18 @@ CREATE TABLE domain_verdict (
     PRIMARY KEY (run_id, bucket, domain)
 ) PARTITION BY LIST (run_id);
 
+CREATE TABLE domain_policy (
+    run_id integer NOT NULL,
+    bucket smallint NOT NULL,
+    domain text COLLATE "C" NOT NULL,
+    mta_sts_outcome text,
+    mta_sts boolean,
+    tlsrpt_outcome text,
+    tlsrpt boolean,
+    last_asked timestamptz NOT NULL,
+    PRIMARY KEY (run_id, bucket, domain)
+) PARTITION BY LIST (run_id);
+
 -- Every certificate seen, once, whatever the run.
 CREATE TABLE certificate (
     sha256 text COLLATE "C" PRIMARY KEY,

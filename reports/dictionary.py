@@ -41,6 +41,7 @@ from reports.derived_tables import DERIVED, UNSETTLED
 from storage.schemas import (
     CERTIFICATE,
     DOMAIN_MX,
+    DOMAIN_POLICY,
     DOMAIN_VERDICT,
     HOST_VERDICT,
     MX_HOST,
@@ -168,11 +169,15 @@ DOMAINS = PublishedTable(
             DOMAIN_VERDICT, "dns_operator", "Operators of the name servers: registrable domains."
         ),
         column_of(DOMAIN_VERDICT, "defects", "Defects of the domain and its lookup.", words=Defect),
-        column_of(DOMAIN_VERDICT, "zone", "The zone whose file or list has the domain."),
         column_of(
-            DOMAIN_VERDICT,
-            "ds",
-            "Its DS set in that file: key tag, algorithm, digest type, digest. None of a list.",
+            DOMAIN_POLICY,
+            "mta_sts",
+            "Publishes a valid MTA-STS record; null: not asked, or not known.",
+        ),
+        column_of(
+            DOMAIN_POLICY,
+            "tlsrpt",
+            "Publishes a valid TLSRPT record; null: not known.",
         ),
         column_of(
             DOMAIN_MX,
@@ -187,7 +192,7 @@ DOMAINS = PublishedTable(
             "The answer or denial of the MX lookup is validated, CNAMEs included.",
             name="mx_answer_secure",
         ),
-        Column("ds", WORDS, "DS records: key tag, algorithm, digest type, digest, at publication."),
+        Column("ds", WORDS, "DS set in the zone file: key tag, algorithm, digest type, digest."),
         Column("sha1_only", pa.bool_(), "Only SHA-1 secures a link of the chain from the root."),
         column_of(DOMAIN_MX, "mx_total", "MX hosts in the answer; at most 32 are followed."),
         column_of(DOMAIN_MX, "cname_target", "Fully expanded name of a domain that is an alias."),

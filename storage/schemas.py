@@ -231,6 +231,23 @@ AUTHORITY = Table(
     ("run_id", "bucket", "name", "rrtype"),
 )
 
+DOMAIN_POLICY = Table(
+    "domain_policy",
+    pa.schema(
+        [
+            *_RUN,
+            _required("domain", pa.string()),  # with a TLSA host
+            # LookupOutcome of the TXT question at `_mta-sts`; null: no room for such a name
+            _optional("mta_sts_outcome", pa.string()),
+            _optional("mta_sts", pa.bool_()),  # a valid record (RFC 8461); null: not known
+            _optional("tlsrpt_outcome", pa.string()),  # at `_smtp._tls`
+            _optional("tlsrpt", pa.bool_()),  # a valid record (RFC 8460); null: not known
+            _required("last_asked", TIME),
+        ]
+    ),
+    ("run_id", "bucket", "domain"),
+)
+
 HOST_VERDICT = Table(
     "host_verdict",
     pa.schema(
@@ -291,5 +308,6 @@ OBSERVATIONS = (
     AUTHORITY,
     HOST_VERDICT,
     DOMAIN_VERDICT,
+    DOMAIN_POLICY,
 )
 """Partitioned by run: dropped whole when retention ends."""

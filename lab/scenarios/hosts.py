@@ -305,4 +305,59 @@ _SIGNING = (
     ),
 )
 
-SCENARIOS = (*_SEVERAL, *_SIGNING)
+_NEITHER = {
+    "mta_sts_outcome": "nxdomain",
+    "mta_sts": False,
+    "tlsrpt_outcome": "nxdomain",
+    "tlsrpt": False,
+}
+_STS, _RPT = (
+    "_mta-sts TXT v=STSv1; id=20261201T000000;",
+    "_smtp._tls TXT v=TLSRPTv1; rua=mailto:r@x.plain",
+)
+
+_POLICIES = (
+    Scenario(
+        name="policies",
+        what="DANE beside MTA-STS and TLSRPT",
+        why="RFC 8461 3.1, RFC 8460 3: one valid record of each",
+        records=("@ MX 10 mx", _STS, _RPT),
+        hosts=(GOOD_HOST,),
+        verdict=DANE,
+        domain_policy={
+            "mta_sts_outcome": "secure",
+            "mta_sts": True,
+            "tlsrpt_outcome": "secure",
+            "tlsrpt": True,
+        },
+    ),
+    Scenario(
+        name="policies-twice",
+        what="two MTA-STS records, and a TLSRPT record that says nowhere to report",
+        why="RFC 8461 3.1: more than one is none; RFC 8460 3: rua is needed",
+        records=(
+            "@ MX 10 mx",
+            _STS,
+            "_mta-sts TXT v=STSv1; id=2;",
+            "_smtp._tls TXT v=TLSRPTv1;",
+        ),
+        hosts=(GOOD_HOST,),
+        verdict=DANE,
+        domain_policy={
+            "mta_sts_outcome": "secure",
+            "mta_sts": False,
+            "tlsrpt_outcome": "secure",
+            "tlsrpt": False,
+        },
+    ),
+    Scenario(
+        name="policies-of-a-broken-domain",
+        what="a wrong TLSA, and no other policy",
+        why="a domain with a TLSA host is asked, whatever its verdict",
+        hosts=(Host(tlsa=WRONG),),
+        verdict=BROKEN,
+        domain_policy=_NEITHER,
+    ),
+)
+
+SCENARIOS = (*_SEVERAL, *_SIGNING, *_POLICIES)
