@@ -30,7 +30,7 @@ async def take(database_url: str, tmp_path: Path) -> AsyncIterator[Intake]:
 
 
 async def test_rows_and_snapshot(take: Intake, connection: Connection) -> None:
-    row = await take.data(zone_text(["a", "b-c", "deep.a"], 7, unsigned=2))
+    row = await take.data(zone_text(["a", "b-c", "deep.c"], 7, unsigned=2))
     assert (row.verdict, row.serial, row.delegations, row.signed) == (Verdict.ACCEPTED, 7, 5, 3)
     assert (row.records, row.added, row.removed, row.written) == (10, 3, 0, 3)
     found = await connection.fetch("SELECT * FROM delegation ORDER BY domain")
