@@ -16,7 +16,8 @@ _ASSESS = "assess"
 async def crawl(
     engine: Engine, names: Collection[str], visited_until: datetime | None = None
 ) -> None:
-    """The stages of these names (`assess` is two, `probe` includes the authorities, `assess` the policies).
+    """The stages of these names; `probe` includes the authorities, and `assess` is two stages
+    and the policies.
 
     `visited_until`: when the last connection of an earlier process may have ended. Raises
     Stopped, LocalTrouble.

@@ -275,7 +275,7 @@ async def failures(connection: Connection, run: Run, passes: int, rows: int) -> 
 
 
 async def policies(connection: Connection, run: Run, buckets: range) -> tuple[pa.RecordBatch, None]:
-    """Domains with a TLSA host whose policies were not asked for (ASK_POLICY); they look up none."""
+    """Domains with a TLSA host whose policies were not asked for (ASK_POLICY), and None."""
     rows = await query(
         connection, _sql("policies"), run.run_id, buckets.start, buckets.stop, schema=ASK_POLICY
     )
