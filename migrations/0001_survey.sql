@@ -218,6 +218,8 @@ CREATE TABLE domain_verdict (
     dns_operator text[] COLLATE "C" NOT NULL,
     zone text COLLATE "C",
     ds text[] NOT NULL,
+    sampled_one_of integer,
+    if_signed text,
     defects text[] NOT NULL,
     PRIMARY KEY (run_id, bucket, domain)
 ) PARTITION BY LIST (run_id);

@@ -104,6 +104,40 @@ _AUTHORITY = Column(
     "What each authoritative server did with a direct question. Only asked for failures.",
 )
 
+UNSIGNED_SAMPLE = PublishedTable(
+    "unsigned_sample",
+    Access.RESTRICTED,
+    "One row a domain of the sample of unsigned delegations (`intake.unsigned_sample`).",
+    ("bucket", "domain"),
+    (
+        column_of(
+            DOMAIN_VERDICT, "bucket", "CRC-32 of the domain modulo 4096: the order of the rows."
+        ),
+        column_of(
+            DOMAIN_VERDICT, "domain", "The domain: lower case, no final dot, odd bytes as \\DDD."
+        ),
+        column_of(DOMAIN_VERDICT, "zone", "The zone whose file has the domain."),
+        Column("sampled_one_of", pa.int32(), "It stands for so many unsigned delegations."),
+        column_of(
+            DOMAIN_MX,
+            "outcome",
+            "Outcome of the MX lookup.",
+            name="mx_outcome",
+            words=LookupOutcome,
+        ),
+        column_of(DOMAIN_MX, "mx_host", "MX hosts by preference, then name; at most 32."),
+        column_of(
+            DOMAIN_VERDICT, "dns_operator", "Operators of the name servers: registrable domains."
+        ),
+        column_of(
+            DOMAIN_VERDICT,
+            "if_signed",
+            "Status that it would have if only it were signed.",
+            words=DomainStatus,
+        ),
+    ),
+)
+
 DOMAINS = PublishedTable(
     "domains",
     Access.RESTRICTED,
@@ -757,6 +791,7 @@ MX_HOSTS, ADDRESSES, PROBES, ZONES = SPLIT
 
 TABLES: tuple[PublishedTable, ...] = (
     DOMAINS,
+    UNSIGNED_SAMPLE,
     PUBLIC_DOMAINS,
     *(part for parts in SPLIT.items() for part in parts),
     CERTIFICATES,

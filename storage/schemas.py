@@ -294,6 +294,9 @@ DOMAIN_VERDICT = Table(
             _required("dns_operator", NAMES),  # registrable domains of the NS set
             _optional("zone", pa.string()),  # whose zone file or list has the domain
             _required("ds", WORDS),  # its DS set there: "key-tag algorithm digest-type digest"
+            # of the sample of unsigned delegations: one of so many; null: surveyed for itself
+            _optional("sampled_one_of", pa.int32()),
+            _optional("if_signed", pa.string()),  # its DomainStatus if only it were signed
             _required("defects", WORDS),
         ]
     ),

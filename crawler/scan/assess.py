@@ -18,6 +18,7 @@ from dane.assess import (
     DomainVerdict,
     HostLookup,
     HostVerdict,
+    as_if_signed,
     assess_domain,
     assess_host,
 )
@@ -113,6 +114,12 @@ def domains(shard: pa.RecordBatch, context: ScanContext, related: pa.RecordBatch
                 "dns_operator": sorted({operator_of(server) for server in row["ns"]}),
                 "zone": row["zone"],
                 "ds": row["ds"],
+                "sampled_one_of": row["sampled_one_of"],
+                "if_signed": (
+                    assess_domain(as_if_signed(lookup), verdicts).status
+                    if row["sampled_one_of"] is not None
+                    else None
+                ),
             }
         )
     return pa.RecordBatch.from_pylist(found, schema=schema)

@@ -220,6 +220,16 @@ _SIGNING = (
         verdict=INSECURE,
     ),
     Scenario(
+        name="unsigned-hosted",
+        what="no DS, MX at a provider with DANE: it would be DANE if only it were signed",
+        why="design 2: signed delegations are surveyed; measurement 3.1: MX not secure",
+        records=("@ MX 10 mx1.provider.plain.",),
+        zones={"@": UNSIGNED},
+        hosts=(),
+        surveyed=False,
+        verdict=INSECURE,
+    ),
+    Scenario(
         name="unsigned-provider",
         what="signed domain, MX host in an unsigned zone that publishes TLSA all the same",
         why="measurement 3.2: no secure address, so TLSA is not asked (RFC 7672 2.2.2)",

@@ -23,4 +23,4 @@ LEFT JOIN domain_policy p USING (run_id, bucket, domain)
 LEFT JOIN authority asked
     ON v.status = 'lookup_failed' AND asked.run_id = $1 AND asked.bucket = v.bucket
     AND asked.name = v.domain AND asked.rrtype = 'MX'
-WHERE v.run_id = $1 AND v.bucket >= $2 AND v.bucket < $3
+WHERE v.run_id = $1 AND v.sampled_one_of IS NULL AND v.bucket >= $2 AND v.bucket < $3
