@@ -6,8 +6,9 @@ back. The fields are named as the columns of the tables they come from.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from dane.attempts import (
     AddressEvidence,
@@ -30,8 +31,12 @@ from dane.outcomes import (
     LookupOutcome,
     LookupStage,
     NoMailReason,
+    RolloverScheme,
 )
+from dane.readiness import rollover_scheme
+from dane.tlsa import parse_text
 
+_NONE: Mapping[str, bytes] = MappingProxyType({})
 _RRSIG_NEAR_EXPIRY = timedelta(hours=72)
 
 
@@ -53,6 +58,7 @@ class HostLookup:
     last_asked: datetime
     rrsig_expiration: datetime | None = None
     nsec3_iterations: int | None = None
+    tlsa: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +68,8 @@ class HostVerdict:
     `usable`: a secure TLSA RRset with a usable record. `inferred`: an address has the result
     that another name of the same operator had there. `accepted_by_lenient`: where the status
     is `name_mismatch`, a sender that also accepts the unexpanded MX name would pass it.
+    `undecided`: which limit of ours made all addresses `local_error_smtp` that are. `scheme`: of
+    a host that passes, where its certificates are known.
     """
 
     host: str
@@ -72,6 +80,8 @@ class HostVerdict:
     defects: frozenset[str]
     causes: frozenset[str]
     accepted_by_lenient: bool
+    undecided: str | None = None
+    scheme: RolloverScheme | None = None
 
     @property
     def host_class(self) -> HostClass:
@@ -83,17 +93,22 @@ class HostVerdict:
         return self.status is not HostStatus.OPTED_OUT or bool(self.addresses)
 
 
-def assess_host(lookup: HostLookup, probes: Iterable[Probe]) -> HostVerdict:
+def assess_host(
+    lookup: HostLookup, probes: Iterable[Probe], certificates: Mapping[str, bytes] = _NONE
+) -> HostVerdict:
     """One host, from its DNS answers and the probes of its addresses (section 6).
 
     `probes`: those with the host's TLSA RRset and operator, of any SNI name; a name of its own
-    is preferred, and without one the others' result is inherited (section 4).
+    is preferred, and without one the others' result is inherited (section 4). `certificates`:
+    DER by SHA-256 of what they showed, as far as it is known.
     """
     defects = set(map(str, lookup.defects))
     defects |= signature_defects(
         lookup.rrsig_expiration, lookup.last_asked, lookup.nsec3_iterations
     )
     status, inferred, lenient = lookup.status, False, False
+    undecided: str | None = None
+    scheme: RolloverScheme | None = None
     addresses: tuple[AddressVerdict, ...] = ()
     causes: frozenset[str] = frozenset()
     if status is None and lookup.address_total > len(lookup.addresses):
@@ -117,6 +132,14 @@ def assess_host(lookup: HostLookup, probes: Iterable[Probe]) -> HostVerdict:
             causes = frozenset().union(*(one.causes for one in rolled if _mismatches(one)))
         if status is HostStatus.NAME_MISMATCH:
             lenient = status_with_names(addresses, [lookup.host]) is not HostStatus.NAME_MISMATCH
+        if status is HostStatus.LOCAL_ERROR_SMTP:
+            undecided = _undecided(rolled)
+        if status is HostStatus.PASS:
+            scheme = _scheme(
+                lookup, [one for some in by_address.values() for one in some], certificates
+            )
+        if scheme is RolloverScheme.SINGLE_KEY:
+            defects.add(Defect.SINGLE_KEY)
     return HostVerdict(
         host=lookup.host,
         status=status,
@@ -126,7 +149,36 @@ def assess_host(lookup: HostLookup, probes: Iterable[Probe]) -> HostVerdict:
         defects=frozenset(map(str, defects)),
         causes=causes,
         accepted_by_lenient=lenient,
+        undecided=undecided,
+        scheme=scheme,
     )
+
+
+def _undecided(addresses: Iterable[AddressEvidence]) -> str | None:
+    """The limit of ours that a stranger reached, unless there was trouble of our own, too."""
+    reasons = [
+        one.undecided for one in addresses if one.verdict.status is HostStatus.LOCAL_ERROR_SMTP
+    ]
+    return reasons[0] if all(reasons) else None
+
+
+def _scheme(
+    lookup: HostLookup, probes: Sequence[Probe], certificates: Mapping[str, bytes]
+) -> RolloverScheme | None:
+    """None where a certificate that was served is not known."""
+    shown = dict.fromkeys(
+        tuple(chain) for one in probes for chain in (one.chain, one.other_chain) if chain
+    )
+    # Of authorities that are not known, none is a root or issuer that could be counted on.
+    chains = [[certificates[one] for one in chain if one in certificates] for chain in shown]
+    if any(chain[0] not in certificates for chain in shown):
+        return None
+    before = [
+        certificates[leaf] for one in probes for leaf in one.served_before if leaf in certificates
+    ]
+    records = [parse_text(text) for text in lookup.tlsa]
+    at = max((one.connected for one in probes if one.connected), default=lookup.last_asked)
+    return rollover_scheme(chains, records, at, before)
 
 
 def _mismatches(one: AddressEvidence) -> bool:
@@ -322,16 +374,6 @@ def assess_domain(lookup: DomainLookup, hosts: Mapping[str, HostVerdict]) -> Dom
         hosts=tuple(one for one in pointed if one.host),
         defects=frozenset(map(str, defects)),
     )
-
-
-def as_if_signed(lookup: DomainLookup) -> DomainLookup:
-    """The same answer of a signed zone: what an unsigned domain would be, all else being equal.
-
-    Its hosts stay as they are: one in its own zone stays unsigned.
-    """
-    insecure = lookup.outcome is LookupOutcome.INSECURE
-    outcome = LookupOutcome.SECURE if insecure else lookup.outcome
-    return replace(lookup, outcome=outcome, secure=lookup.secure or outcome not in LOCAL | FAILED)
 
 
 def _is_mx_secure(lookup: DomainLookup) -> bool:

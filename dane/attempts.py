@@ -32,9 +32,13 @@ class Probe:
     sni: str
     attempt: int
     status: HostStatus
-    leaf_names: Sequence[str]
+    leaf_names: Sequence[str]  # at least those that can cover a name in question
     record_cause: Iterable[str]
     defects: Iterable[str]
+    chain: Sequence[str] = ()  # SHA-256 of each certificate, hex
+    other_chain: Sequence[str] = ()  # of the handshake for the other kind of key
+    served_before: Sequence[str] = ()  # leafs of earlier runs
+    undecided: str | None = None
     connected: datetime | None = None
     # of each record that matched in an earlier run and does not: when that was first seen
     unmatched_since: Sequence[datetime | None] = ()
@@ -50,12 +54,13 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddressVerdict:
-    """`names`: the leaf's names, where the status is `name_mismatch`: the (domain, host) check
-    needs them."""
+    """`names`: of the leaf's names, where the status is `name_mismatch`, at least those that can
+    cover a name in question; `leaf`: its SHA-256, by which the others are looked up."""
 
     address: str
     status: HostStatus
     names: tuple[str, ...] = ()
+    leaf: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,7 @@ class AddressEvidence:
     inferred: bool
     defects: frozenset[str]
     causes: frozenset[str]
+    undecided: str | None = None
 
 
 def assess_address(address: str, base: str | None, probes: Sequence[Probe]) -> AddressEvidence:
@@ -93,10 +99,16 @@ def _roll_attempts(address: str, probes: Sequence[Probe], *, inferred: bool) -> 
     shown = [one for one in telling if one.status is status]
     if shown and shown[-1].has_leftover:
         defects |= {Defect.LEFTOVER_RECORD}
-    names = tuple(shown[-1].leaf_names) if status is HostStatus.NAME_MISMATCH else ()
+    leaf, names = "", tuple[str, ...]()
+    if status is HostStatus.NAME_MISMATCH:
+        leaf, names = next(iter(shown[-1].chain), ""), tuple(shown[-1].leaf_names)
     causes = frozenset(map(str, shown[-1].record_cause)) & _CAUSES if shown else frozenset[str]()
     return AddressEvidence(
-        AddressVerdict(address=address, status=status, names=names), inferred, defects, causes
+        AddressVerdict(address=address, status=status, names=names, leaf=leaf),
+        inferred,
+        defects,
+        causes,
+        shown[-1].undecided if shown else None,
     )
 
 

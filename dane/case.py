@@ -3,7 +3,7 @@
 In:  `{"id": …, "chain": [PEM, …], "tlsa": ["3 1 1 HEX", …], "names": [NAME, …], "at": TIME}`
      (without `names` they are not checked; without `at` it is now)
 Out: `{"id": …, "verdict": …, …, "records": [{"record": …, "result": …, "cause": …, "depth": …}],
-     "defects": […]}`,
+     "defects": […], "scheme": …}`,
 or `{"id": …, "error": …}` for a line that is no case.
 
 PEM is cut here and not by a certificate library, since what that refuses can still match.
@@ -20,7 +20,8 @@ from typing import Any
 
 from dane import clock
 from dane.names import NameFault, canonical
-from dane.outcomes import Defect
+from dane.outcomes import Defect, RolloverScheme, Verdict
+from dane.readiness import rollover_scheme
 from dane.tlsa import TLSAFault, TLSARecord, defects, parse_text
 from dane.verify import Verification, verify
 
@@ -43,6 +44,12 @@ class Case:
 
     def verify(self) -> Verification:
         return verify(self.chain, self.tlsa, self.names, self.at)
+
+    def scheme(self, verification: Verification) -> RolloverScheme | None:
+        """What is published for the next change of key, where the chain matches."""
+        if verification.verdict is not Verdict.MATCH:
+            return None
+        return rollover_scheme([self.chain], self.tlsa, self.at)
 
 
 def read_case(
@@ -93,12 +100,15 @@ def _name(text: str) -> str:
         raise CaseFault(f"names: {fault}") from None
 
 
-def defects_of(verification: Verification) -> list[Defect]:
+def defects_of(verification: Verification, scheme: RolloverScheme | None) -> list[Defect]:
     """What is odd about the records, and about records and chain together; sorted."""
-    return sorted(defects([one.record for one in verification.records]) | verification.defects)
+    found = defects([one.record for one in verification.records]) | verification.defects
+    if scheme is RolloverScheme.SINGLE_KEY:
+        found |= {Defect.SINGLE_KEY}
+    return sorted(found)
 
 
-def as_json(verification: Verification) -> dict[str, Any]:
+def as_json(verification: Verification, scheme: RolloverScheme | None) -> dict[str, Any]:
     """A verification as JSON values."""
     return {
         "verdict": verification.verdict,
@@ -115,7 +125,8 @@ def as_json(verification: Verification) -> dict[str, Any]:
             }
             for one in verification.records
         ],
-        "defects": defects_of(verification),
+        "defects": defects_of(verification, scheme),
+        "scheme": scheme,
     }
 
 
@@ -136,7 +147,9 @@ def verify_line(line: bytes) -> tuple[str, bool]:
         return json.dumps({"id": identity, "error": str(fault)}), False
     except (ValueError, RecursionError):
         return json.dumps({"id": None, "error": "the line is not JSON"}), False
-    return json.dumps({"id": identity, **as_json(case.verify())}), True
+    verification = case.verify()
+    answer = as_json(verification, case.scheme(verification))
+    return json.dumps({"id": identity, **answer}), True
 
 
 def _finite(text: str) -> float:

@@ -236,7 +236,7 @@ class Defect(StrEnum):
     NO_SHA256 = "no_sha256"
     TA_SPKI = "ta_spki"
     WILDCARD_TLSA = "wildcard_tlsa"
-    SINGLE_RECORD = "single_record"
+    SINGLE_KEY = "single_key"
     ANCHOR_NOT_SENT = "anchor_not_sent"
     LEFTOVER_RECORD = "leftover_record"
     TLSA_INSECURE = "tlsa_insecure"
@@ -254,13 +254,14 @@ class Defect(StrEnum):
     NSEC3_ITERATIONS = "nsec3_iterations"
 
 
-class WrongPractice(StrEnum):
-    """TLSA records where no sender looks, or where they do harm (`danesurvey check`)."""
+class RolloverScheme(StrEnum):
+    """What a host that passes has published for its next change of key (measurement, section 8);
+    the first that applies (RFC 7671 sections 8.1 and 8.4)."""
 
-    AT_DOMAIN = "at_domain"  # below the mail domain instead of the MX host
-    OTHER_PORT = "other_port"  # 465, 587 or 443 instead of 25
-    WITHOUT_UNDERSCORE = "without_underscore"  # 25._tcp, _25.tcp or 25.tcp
-    HIDES_WILDCARD = "hides_wildcard"  # below a host that exists only by a wildcard
+    CURRENT_NEXT = "current_next"  # each key has a record, and a next key has one already
+    CURRENT_ISSUER = "current_issuer"  # each key has one, and so has what issues the next
+    ISSUER_ONLY = "issuer_only"  # what issues the next certificate has one, some key has none
+    SINGLE_KEY = "single_key"  # some key has no record left once it is replaced
 
 
 class RolloverGrade(StrEnum):

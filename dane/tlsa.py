@@ -150,6 +150,4 @@ def defects(records: Sequence[TLSARecord]) -> frozenset[Defect]:
         found.add(Defect.NO_SHA256)
     if any(record.usage == DANE_TA and record.selector == SPKI for record in good):
         found.add(Defect.TA_SPKI)
-    if len(good) == 1:
-        found.add(Defect.SINGLE_RECORD)
     return frozenset(found)

@@ -207,7 +207,7 @@ class _Check:
         if self._presented:
             kind = record.selector, record.matching_type
             if kind not in self._leaf_data:
-                self._leaf_data[kind] = _association(self._presented[0], *kind)
+                self._leaf_data[kind] = association(self._presented[0], *kind)
             if self._leaf_data[kind] is None:
                 return RecordCheck(record, RecordResult.CERT_UNPARSED)
             if self._leaf_data[kind] == record.data:
@@ -347,7 +347,7 @@ class _Check:
             self._work.spend(sum(4 + len(one.der) // 256 for one in certificates))
             places: dict[bytes, list[int]] = {}
             for i, one in enumerate(certificates):
-                value = _association(one, selector, matching_type)
+                value = association(one, selector, matching_type)
                 if value is not None:
                     places.setdefault(value, []).append(i)
             self._fits[kind] = places
@@ -362,7 +362,7 @@ def _issuer_names(certificate: Certificate) -> list[str]:
     return [str(one.value) for one in attributes]
 
 
-def _association(certificate: Certificate, selector: int, matching_type: int) -> bytes | None:
+def association(certificate: Certificate, selector: int, matching_type: int) -> bytes | None:
     """What a record of these fields would hold for the certificate; None if that cannot be had."""
     selected = certificate.der if selector == CERT else certificate.spki
     if selected is None or matching_type == FULL:

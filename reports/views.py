@@ -44,7 +44,6 @@ from reports.dictionary import (
     PROBES,
     ROLLOVERS,
     SPLIT,
-    UNSIGNED_SAMPLE,
     ZONES,
 )
 
@@ -54,7 +53,6 @@ _THREADS = 4
 """At most: they share the memory limit."""
 _VIEWS = (
     DOMAINS,
-    UNSIGNED_SAMPLE,
     *SPLIT,
     CERTIFICATES,
     BREAKAGES,

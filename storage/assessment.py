@@ -14,6 +14,7 @@ from storage.database import Connection
 from storage.read import query
 from storage.run import Run, runs_before
 from storage.schemas import DOMAIN_MX, HOST_VERDICT, MX_HOST, SMTP_PROBE, TIME
+from storage.shown import OF_PROBE, names_of, with_certificates
 
 NAMES = pa.list_(pa.field("item", pa.string(), nullable=False))
 
@@ -47,14 +48,9 @@ DOMAIN = pa.schema(
             "last_asked",
         ),
         pa.field("ns", NAMES, nullable=False),
-        pa.field("zone", pa.string()),
-        pa.field("ds", NAMES, nullable=False),
-        pa.field("sampled_one_of", pa.int32()),
     ]
 )
-"""Of a domain: its MX row, and its delegation: NS set, zone (null: unknown), DS set, and, if it
-stands for so many unsigned ones, their number."""
-_DELEGATION = ("ns", "zone", "ds", "sampled_one_of")
+"""Of a domain: its MX row and its delegation's NS set."""
 
 # Each table is bounded by the buckets: the planner does not carry a range through a join, and
 # without statistics it would read a whole table instead.
@@ -74,6 +70,14 @@ PROBE = SMTP_PROBE.schema.append(
 )
 """Of a probe: its row; and for each record that matched there in an earlier run and does not now,
 when the server was first seen with another certificate after that. Empty where nothing is odd."""
+
+RELATED_PROBE = pa.schema([*PROBE, *OF_PROBE])
+"""With what the certificates hold that it showed."""
+
+RELATED_VERDICT = HOST_VERDICT.schema.append(
+    # per address, of its leaf's names those that can cover a domain in question, blanks between
+    pa.field("covering_names", NAMES, nullable=False)
+)
 
 _EARLIER_RUNS = 60  # two months of daily ones
 
@@ -102,9 +106,8 @@ ORDER BY p.bucket, p.address, p.tlsa_digest, p.operator, p.sni, p.attempt
 """
 
 _DOMAINS = f"""
-SELECT {", ".join(f"d.{name}" for name in DOMAIN.names if name not in _DELEGATION)},
-       coalesce(g.ns, '{{}}') AS ns, g.zone, coalesce(g.ds, '{{}}') AS ds,
-       g.sampled_one_of
+SELECT {", ".join(f"d.{name}" for name in DOMAIN.names if name != "ns")},
+       coalesce(g.ns, '{{}}') AS ns
 FROM domain_mx d
 LEFT JOIN delegation g ON g.bucket = d.bucket AND g.domain = d.domain
   AND g.bucket BETWEEN $2 AND $3
@@ -127,27 +130,29 @@ ORDER BY v.bucket, v.host
 async def hosts(
     connection: Connection, run: Run, buckets: range
 ) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-    """MX hosts of `buckets` without verdict (MX_HOST), and their addresses' probes (PROBE)."""
+    """MX hosts of `buckets` without verdict (MX_HOST), and their probes (RELATED_PROBE)."""
     rows = await query(
         connection, _HOSTS, run.run_id, buckets[0], buckets[-1], schema=MX_HOST.schema
     )
     addresses = _distinct(rows.column("addresses"))
+    earlier = await runs_before(connection, run.run_id, _EARLIER_RUNS)
     probes = await query(
         connection,
         _PROBES,
         run.run_id,
         [bucket(address) for address in addresses],
         addresses,
-        await runs_before(connection, run.run_id, _EARLIER_RUNS),
+        earlier,
         schema=PROBE,
     )
-    return rows, probes
+    hosts = map(str, rows.column("host").to_pylist())
+    return rows, await with_certificates(connection, probes, hosts, earlier)
 
 
 async def domains(
     connection: Connection, run: Run, buckets: range
 ) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-    """Domains of `buckets` without verdict (DOMAIN), and their hosts' verdicts (HOST_VERDICT)."""
+    """Domains of `buckets` without verdict (DOMAIN), their hosts' verdicts (RELATED_VERDICT)."""
     rows = await query(connection, _DOMAINS, run.run_id, buckets[0], buckets[-1], schema=DOMAIN)
     names = _distinct(rows.column("mx_host"))
     verdicts = await query(
@@ -158,7 +163,24 @@ async def domains(
         names,
         schema=HOST_VERDICT.schema,
     )
-    return rows, verdicts
+    wanted = [
+        str(name)
+        for column in ("domain", "cname_target")
+        for name in rows.column(column).drop_null().to_pylist()
+    ]
+    leafs = _distinct(verdicts.column("address_leaf"))
+    covering = await names_of(connection, [one for one in leafs if one], wanted)
+    names_by_address = [
+        [" ".join(covering.get(leaf, ())) for leaf in leafs_of_host]
+        for leafs_of_host in _lists(verdicts.column("address_leaf"))
+    ]
+    field = RELATED_VERDICT.field("covering_names")
+    return rows, verdicts.append_column(field, pa.array(names_by_address, field.type))
+
+
+def _lists(column: "pa.Array[Any]") -> list[list[str]]:
+    """A column of lists, none of them null."""
+    return [list(map(str, one or ())) for one in column.to_pylist()]
 
 
 def _distinct(lists: "pa.Array[Any]") -> list[str]:

@@ -145,7 +145,6 @@ MX_HOST = Table(
             _required("defects", WORDS),
             *_RRSIG,  # of the TLSA RRset, else of the address RRset
             _optional("nsec3_iterations", pa.int32()),
-            _optional("contact", pa.string()),  # mailbox in the SOA of the TLSA RRset's zone
         ]
     ),
     ("run_id", "bucket", "host"),
@@ -231,23 +230,6 @@ AUTHORITY = Table(
     ("run_id", "bucket", "name", "rrtype"),
 )
 
-DOMAIN_POLICY = Table(
-    "domain_policy",
-    pa.schema(
-        [
-            *_RUN,
-            _required("domain", pa.string()),  # with a TLSA host
-            # LookupOutcome of the TXT question at `_mta-sts`; null: no room for such a name
-            _optional("mta_sts_outcome", pa.string()),
-            _optional("mta_sts", pa.bool_()),  # a valid record (RFC 8461); null: not known
-            _optional("tlsrpt_outcome", pa.string()),  # at `_smtp._tls`
-            _optional("tlsrpt", pa.bool_()),  # a valid record (RFC 8460); null: not known
-            _required("last_asked", TIME),
-        ]
-    ),
-    ("run_id", "bucket", "domain"),
-)
-
 HOST_VERDICT = Table(
     "host_verdict",
     pa.schema(
@@ -260,14 +242,16 @@ HOST_VERDICT = Table(
             _required("operator", pa.string()),
             _required("address", WORDS),
             _required("address_status", WORDS),
-            # where address_status is name_mismatch: the leaf's names, joined by a space,
-            # for the (domain, host) check; else empty
-            _required("address_names", WORDS),
+            # where address_status is name_mismatch: sha256 of the leaf, whose names are compared
+            # with those of each domain; else empty
+            _required("address_leaf", WORDS),
             _required("inferred", pa.bool_()),
             # the unexpanded MX name, which is no reference name, would have matched
             _required("accepted_by_lenient", pa.bool_()),
             _required("defects", WORDS),
             _required("causes", WORDS),  # MismatchCause of the records that do not match
+            _optional("undecided", pa.string()),  # Undecided, of a host that is local_error_smtp
+            _optional("scheme", pa.string()),  # RolloverScheme, of a host that passes
         ]
     ),
     ("run_id", "bucket", "host"),
@@ -292,11 +276,6 @@ DOMAIN_VERDICT = Table(
             _required("host_class", WORDS),
             _required("mx_operator", NAMES),  # sorted, distinct
             _required("dns_operator", NAMES),  # registrable domains of the NS set
-            _optional("zone", pa.string()),  # whose zone file or list has the domain
-            _required("ds", WORDS),  # its DS set there: "key-tag algorithm digest-type digest"
-            # of the sample of unsigned delegations: one of so many; null: surveyed for itself
-            _optional("sampled_one_of", pa.int32()),
-            _optional("if_signed", pa.string()),  # its DomainStatus if only it were signed
             _required("defects", WORDS),
         ]
     ),
@@ -311,6 +290,5 @@ OBSERVATIONS = (
     AUTHORITY,
     HOST_VERDICT,
     DOMAIN_VERDICT,
-    DOMAIN_POLICY,
 )
 """Partitioned by run: dropped whole when retention ends."""

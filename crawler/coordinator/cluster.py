@@ -45,7 +45,6 @@ SLOTS: dict[str, float] = dict.fromkeys(
         "authority",
         "assess hosts",
         "assess domains",
-        "policies",
     ),
     1.0,
 )

@@ -18,7 +18,6 @@ from dane.assess import (
     DomainVerdict,
     HostLookup,
     HostVerdict,
-    as_if_signed,
     assess_domain,
     assess_host,
 )
@@ -34,17 +33,19 @@ _DOMAIN = [field.name for field in fields(DomainLookup)]
 def hosts(shard: pa.RecordBatch, context: ScanContext, related: pa.RecordBatch) -> pa.RecordBatch:
     """Rows of `mx_host` to rows of `host_verdict`; `related`: rows of `smtp_probe` of at least
 
-    the hosts' addresses. A probe belongs to a host by (address, TLSA RRset).
+    the hosts' addresses, with the columns of storage/shown.py. A probe belongs to a host by
+    (address, TLSA RRset).
     """
     (schema,) = context.schemas
     operator_of = partial(operator, merges=context.operator_merges)
     probes: dict[tuple[str, str], dict[tuple[str, str], list[Probe]]]
     probes = defaultdict(lambda: defaultdict(list))
+    certificates: dict[str, bytes] = {}
     for row in related.to_pylist():
         by_name = probes[row["address"], row["tlsa_digest"]]
-        by_name[row["sni"], row["operator"]].append(
-            Probe(**{**_only(row, _PROBE), "status": HostStatus(row["status"])})
-        )
+        words = {"status": HostStatus(row["status"]), "leaf_names": row["covering_names"]}
+        by_name[row["sni"], row["operator"]].append(Probe(**{**_only(row, _PROBE), **words}))
+        certificates.update((one["sha256"], one["der"]) for one in row["certificates"])
     found = []
     for row in shard.to_pylist():
         whose = operator_of(row["host"])
@@ -58,6 +59,7 @@ def hosts(shard: pa.RecordBatch, context: ScanContext, related: pa.RecordBatch) 
                     probes[address, row["tlsa_digest"]], row["tlsa_base"] or row["host"], whose
                 )
             ],
+            certificates,
         )
         found.append(
             {
@@ -70,11 +72,13 @@ def hosts(shard: pa.RecordBatch, context: ScanContext, related: pa.RecordBatch) 
                 "operator": whose,
                 "address": [one.address for one in verdict.addresses],
                 "address_status": [one.status for one in verdict.addresses],
-                "address_names": [" ".join(one.names) for one in verdict.addresses],
+                "address_leaf": [one.leaf for one in verdict.addresses],
                 "inferred": verdict.inferred,
                 "accepted_by_lenient": verdict.accepted_by_lenient,
                 "defects": sorted(verdict.defects),
                 "causes": sorted(verdict.causes),
+                "undecided": verdict.undecided,
+                "scheme": verdict.scheme,
             }
         )
     return pa.RecordBatch.from_pylist(found, schema=schema)
@@ -96,7 +100,8 @@ def _of_host(
 def domains(shard: pa.RecordBatch, context: ScanContext, related: pa.RecordBatch) -> pa.RecordBatch:
     """Rows of `domain_mx` (with `ns`) to rows of `domain_verdict`; `related`: rows of
 
-    `host_verdict` of at least the domains' MX hosts.
+    `host_verdict` of at least the domains' MX hosts, with `covering_names` an address: those of
+    its leaf's names that can cover a domain of the shard, blanks between.
     """
     (schema,) = context.schemas
     operator_of = partial(operator, merges=context.operator_merges)
@@ -112,14 +117,6 @@ def domains(shard: pa.RecordBatch, context: ScanContext, related: pa.RecordBatch
                 **_domain(verdict),
                 "mx_operator": sorted({operator_of(one.host) for one in verdict.hosts} - {"."}),
                 "dns_operator": sorted({operator_of(server) for server in row["ns"]}),
-                "zone": row["zone"],
-                "ds": row["ds"],
-                "sampled_one_of": row["sampled_one_of"],
-                "if_signed": (
-                    assess_domain(as_if_signed(lookup), verdicts).status
-                    if row["sampled_one_of"] is not None
-                    else None
-                ),
             }
         )
     return pa.RecordBatch.from_pylist(found, schema=schema)
@@ -137,7 +134,7 @@ def _host_verdict(row: dict[str, Any]) -> HostVerdict:
         addresses=tuple(
             AddressVerdict(address=address, status=HostStatus(status), names=tuple(names.split()))
             for address, status, names in zip(
-                row["address"], row["address_status"], row["address_names"], strict=True
+                row["address"], row["address_status"], row["covering_names"], strict=True
             )
         ),
         inferred=row["inferred"],

@@ -217,6 +217,7 @@ class _Session:
             awaited = self.dialogue.state is State.EHLO_AGAIN
             if failure.alert and awaited and self.engine.version == "TLSv1.3":
                 self.fail(failure)
+            self.error = str(failure)
             return b""
         return text
 

@@ -62,7 +62,7 @@ WORSE_LAST = (Severity.OK, Severity.WARNING, Severity.UNKNOWN, Severity.CRITICAL
 
 INFORMATION = frozenset(
     {
-        Defect.SINGLE_RECORD,
+        Defect.SINGLE_KEY,
         Defect.TA_SPKI,
         Defect.WILDCARD_TLSA,
         Defect.FULL_DATA,
@@ -196,7 +196,7 @@ DEFECT: dict[Defect, str] = {
     Defect.NO_SHA256: "no usable record has matching type 1, the only one all must support",
     Defect.TA_SPKI: "a 2 1 x record: 2 0 1 is read by more senders",
     Defect.WILDCARD_TLSA: "the records come from a wildcard",
-    Defect.SINGLE_RECORD: "one usable record: fine, until the key changes",
+    Defect.SINGLE_KEY: "a key has no record left once it is replaced: fine, until then",
     Defect.ANCHOR_NOT_SENT: "the trust anchor of a 2 x 0 record is not sent: senders that look for "
     "it in the chain do not find it (RFC 7672, 3.1.2)",
     Defect.LEFTOVER_RECORD: "a record of a certificate that this server has not shown for 30 days",

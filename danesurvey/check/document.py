@@ -19,7 +19,6 @@ from dane.outcomes import (
     HostStatus,
 )
 from dane.verify import verify
-from danesurvey.check import practices
 from danesurvey.check.advice import (
     DEFECT,
     INFORMATION,
@@ -40,7 +39,7 @@ from danesurvey.check.explanation import (
     repairs,
     rollover_advice,
 )
-from danesurvey.check.findings import Measured, tlsa_name
+from danesurvey.check.findings import Measured, leaf_names, tlsa_name
 from danesurvey.check.lookups import Row
 from reports.escape import printable
 
@@ -74,13 +73,11 @@ def document(measured: Measured, at: datetime | None) -> Document:
         "dnssec": _dnssec(measured.domain_mx),
         "hosts": hosts,
         "authority": [_authority(row) for row in measured.authority],
-        "misplaced": practices.documents(measured.misplaced),
         "causes": [
             *lookup_causes(measured),
             *(line for host in hosts for line in host_causes(host, _time(at))),
-            *practices.causes(measured.misplaced),
         ],
-        "repairs": [*practices.repairs(measured.misplaced), *repairs(measured, hosts)],
+        "repairs": repairs(measured, hosts),
         "advice": [line for host in hosts for line in rollover_advice(measured, host)],
     }
 
@@ -202,10 +199,11 @@ def _host(
     own_names = [measured.domain, *filter(None, [measured.domain_mx["cname_target"]])]
     rolled = {
         address: HostStatus.PASS
-        if word == HostStatus.NAME_MISMATCH and any_name_matches(names.split(), own_names)
+        if word == HostStatus.NAME_MISMATCH
+        and any_name_matches(leaf_names(measured.certificates, leaf), own_names)
         else HostStatus(word)
-        for address, word, names in zip(
-            verdict["address"], verdict["address_status"], verdict["address_names"], strict=True
+        for address, word, leaf in zip(
+            verdict["address"], verdict["address_status"], verdict["address_leaf"], strict=True
         )
     }
     stands = dict(zip(verdict["address"], verdict["address_status"], strict=True))

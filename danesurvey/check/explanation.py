@@ -130,7 +130,7 @@ def _records_for_keys_seen(host: Document) -> list[str]:
 def rollover_advice(measured: Measured, host: Document) -> list[str]:
     """How to change the key without an outage, where there is only one record."""
     defects = {one["defect"] for one in host["defects"]}
-    if Defect.SINGLE_RECORD not in defects or host["class"] not in (HostClass.P, HostClass.F):
+    if Defect.SINGLE_KEY not in defects or host["class"] not in (HostClass.P, HostClass.F):
         return []
     ttl_s = measured.hosts[host["host"]]["rrsig_original_ttl"]
     wait = f"{ROLLOVER_WAIT}, {_span(2 * ttl_s)}" if ttl_s else ROLLOVER_WAIT

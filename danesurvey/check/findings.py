@@ -11,13 +11,13 @@ import pyarrow as pa
 
 from crawler.scan import assess
 from crawler.scan.context import ScanContext
-from crawler.scan.misplaced import Misplaced
 from dane.attempts import attempts_needed
+from dane.certificate import read_certificate
 from dane.names import bucket, operator
 from dane.outcomes import FAILED, LOCAL, AuthorityResult, HostStatus
 from danesurvey.check.lookups import Lookups, Row
-from storage.assessment import DOMAIN, PROBE
-from storage.schemas import DOMAIN_VERDICT, HOST_VERDICT, MX_HOST, SMTP_PROBE
+from storage.assessment import RELATED_PROBE, RELATED_VERDICT
+from storage.schemas import DOMAIN_MX, DOMAIN_VERDICT, HOST_VERDICT, MX_HOST, SMTP_PROBE
 
 RUN_ID = 0  # nothing is stored
 Target = tuple[str, str, str, str]
@@ -44,7 +44,6 @@ class Measured:
     probes: dict[str, list[Row]] = field(default_factory=dict)  # smtp_probe by host
     certificates: Mapping[str, bytes] = field(default_factory=dict)  # DER by SHA-256
     authority: list[Row] = field(default_factory=list)
-    misplaced: list[Misplaced] = field(default_factory=list)  # TLSA records where nobody looks
 
 
 def domain_failed(row: Row) -> bool:
@@ -187,23 +186,50 @@ class Findings:
         )
 
     def _host_verdicts(self, rows: Sequence[Row], probes: Mapping[str, Sequence[Row]]) -> list[Row]:
-        attempts = [{**one, "unmatched_since": []} for some in probes.values() for one in some]
+        attempts = [
+            {**one, **self._shown(one), "unmatched_since": []}
+            for some in probes.values()
+            for one in some
+        ]
         verdicts = assess.hosts(
             pa.RecordBatch.from_pylist(rows, schema=MX_HOST.schema),
             replace(self._context, schemas=(HOST_VERDICT.schema,)),
-            pa.RecordBatch.from_pylist(attempts, schema=PROBE),
+            pa.RecordBatch.from_pylist(attempts, schema=RELATED_PROBE),
         )
         found: list[Row] = verdicts.to_pylist()
         return found
 
+    def _covering(self, verdict: Row) -> list[str]:
+        return [" ".join(leaf_names(self.certificates, leaf)) for leaf in verdict["address_leaf"]]
+
+    def _shown(self, probe: Row) -> Row:
+        """What the certificates of an attempt hold, as `storage.shown` tells it."""
+        certificates = [
+            {"sha256": one, "der": self.certificates[one]}
+            for one in probe["chain"]
+            if one in self.certificates
+        ]
+        names = leaf_names(self.certificates, probe["chain"][0]) if probe["chain"] else ()
+        return {"covering_names": names, "certificates": certificates, "served_before": []}
+
     def _verdict(self, row: Row, host_verdicts: Sequence[Row]) -> Row:
+        ns = pa.field("ns", DOMAIN_VERDICT.schema.field("dns_operator").type, nullable=False)
         verdicts = assess.domains(
-            pa.RecordBatch.from_pylist([{**row, "ns": [], "ds": []}], schema=DOMAIN),
+            pa.RecordBatch.from_pylist([{**row, "ns": []}], schema=DOMAIN_MX.schema.append(ns)),
             replace(self._context, schemas=(DOMAIN_VERDICT.schema,)),
-            pa.RecordBatch.from_pylist(list(host_verdicts), schema=HOST_VERDICT.schema),
+            pa.RecordBatch.from_pylist(
+                [{**one, "covering_names": self._covering(one)} for one in host_verdicts],
+                schema=RELATED_VERDICT,
+            ),
         )
         found: Row = verdicts.to_pylist()[0]
         return found
+
+
+def leaf_names(certificates: Mapping[str, bytes], leaf: str) -> tuple[str, ...]:
+    """The names of a leaf by its SHA-256; none where it is not known."""
+    der = certificates.get(leaf)
+    return read_certificate(der).names if der is not None else ()
 
 
 def tlsa_names(host: Row) -> list[str]:

@@ -12,6 +12,7 @@ from dane.faults import UsageFault
 from dane.outcomes import Verdict
 
 if TYPE_CHECKING:
+    from dane.outcomes import RolloverScheme
     from dane.verify import Verification
 
 MOST_BYTES = 16 * 1024 * 1024
@@ -88,11 +89,13 @@ def verify(
     except CaseFault as fault:
         raise UsageFault(str(fault)) from None
     verification = case.verify()
-    print(json.dumps(as_json(verification), indent=2) if print_json else _text(verification))
+    scheme = case.scheme(verification)
+    answer = json.dumps(as_json(verification, scheme), indent=2)
+    print(answer if print_json else _text(verification, scheme))
     raise typer.Exit(_EXIT_CODE[verification.verdict])
 
 
-def _text(verification: "Verification") -> str:
+def _text(verification: "Verification", scheme: "RolloverScheme | None") -> str:
     from dane.case import defects_of
 
     lines = [str(verification.verdict)]
@@ -102,8 +105,10 @@ def _text(verification: "Verification") -> str:
         lines.append(f"  {one.record.text()}: {one.result}{cause}{place}")
     if verification.name_decides:
         lines.append(f"  names in the certificate: {', '.join(verification.leaf_names) or 'none'}")
-    if odd := defects_of(verification):
+    if odd := defects_of(verification, scheme):
         lines.append(f"  defects: {', '.join(odd)}")
+    if scheme is not None:
+        lines.append(f"  rollover scheme: {scheme}")
     return "\n".join(lines)
 
 

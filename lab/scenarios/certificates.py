@@ -47,7 +47,7 @@ SCENARIOS = (
         "3 1 1 of the leaf's key",
         "measurement 5.4: EE(3) matches the key, no name, no date (RFC 7671 5.1)",
         "3 1 1 leaf",
-        defects=has("single_record"),
+        defects=has("single_key"),
     ),
     replace(
         _good(
@@ -65,7 +65,7 @@ SCENARIOS = (
         "measurement 5.3: any one match suffices",
         "3 1 1 leaf",
         "2 1 1 ca",
-        defects=lacks("single_record"),
+        defects=lacks("single_key"),
     ),
     _good(
         "current-and-next",
@@ -73,7 +73,7 @@ SCENARIOS = (
         "measurement 5.3; the state in which a rollover should be (RFC 7671 8.1)",
         "3 1 1 leaf",
         "3 1 1 stranger",
-        defects=lacks("single_record"),
+        defects=lacks("single_key"),
     ),
     _good("ee-certificate", "3 0 1", "measurement 5.1", "3 0 1 leaf"),
     _good(

@@ -10,10 +10,7 @@ WITH outcome AS (
     FROM host_verdict WHERE run_id = $1
     UNION ALL
     SELECT 'probe',
-        v.status = 'local_error_smtp' AND NOT EXISTS (
-            SELECT FROM smtp_probe p
-            WHERE p.run_id = $1 AND p.host = v.host AND p.undecided IS NOT NULL
-        ),
+        v.status = 'local_error_smtp' AND v.undecided IS NULL,
         v.operator
     FROM host_verdict v WHERE v.run_id = $1 AND v.class IN ('F', 'P', 'P°', 'Q')
 ),

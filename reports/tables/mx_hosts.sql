@@ -33,7 +33,7 @@ asked AS (
     WHERE h.run_id = $1
     GROUP BY h.bucket, h.host
 )
-SELECT v.bucket, v.host, v.operator, v.status, v.class, v.usable, v.inferred,
+SELECT v.bucket, v.host, v.operator, v.status, v.class, v.usable, v.undecided, v.inferred,
     v.defects, v.causes,
     coalesce(p.domains, 0) AS domains, coalesce(p.primary_domains, 0) AS primary_domains,
     coalesce(z.dns_operator, '{}') AS dns_operator,
@@ -43,7 +43,7 @@ SELECT v.bucket, v.host, v.operator, v.status, v.class, v.usable, v.inferred,
     h.passes, h.questions, h.first_asked, h.last_asked, h.ede_code, h.ede_text,
     h.rrsig_signer, h.rrsig_algorithm, h.rrsig_key_tag, h.rrsig_labels,
     h.rrsig_original_ttl, h.rrsig_inception, h.rrsig_expiration, h.nsec3_iterations,
-    NULL::text AS scheme,
+    v.scheme,
     coalesce(asked.server, '{}') AS authority_server,
     coalesce(asked.address, '{}') AS authority_address,
     coalesce(asked.transport, '{}') AS authority_transport,

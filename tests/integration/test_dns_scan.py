@@ -110,7 +110,7 @@ HOSTS: dict[str, dict[str, Any]] = {
     f"alias.good.{TLD}": {"tlsa_base": f"mx10.good.{TLD}", "cname_secure": True},
     f"half.good.{TLD}": {"tlsa_base": f"half.good.{TLD}", "first_cname_secure": True},
     f"plain.good.{TLD}": {"status": "absent"},
-    f"wild.good.{TLD}": {"defects": ["single_record", "wildcard_tlsa"]},
+    f"wild.good.{TLD}": {"defects": ["wildcard_tlsa"]},
     f"many.good.{TLD}": {"status": "excess", "address_total": 40},
     f"big.good.{TLD}": {"tlsa_usable": 80, "defects": ["too_many"]},
     f"mx.unsigned.{TLD}": {"status": "insecure"},

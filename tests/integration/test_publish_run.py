@@ -173,13 +173,13 @@ async def a_run(
         (HOST_VERDICT, [
             {"host": good, "status": "pass", "class": "P", "usable": True,
              "operator": "good.example", "address": ["192.0.2.2"], "address_status": ["pass"],
-             "address_names": [""]},
+             "address_leaf": [""]},
             {"host": bad, "status": "mismatch", "class": "F", "usable": True,
              "operator": "bad.example", "address": ["192.0.2.1"],
-             "address_status": ["mismatch"], "address_names": [""], "causes": ["unknown"]},
+             "address_status": ["mismatch"], "address_leaf": [""], "causes": ["unknown"]},
             {"host": implicit, "status": "pass", "class": "P", "usable": True,
              "operator": implicit, "address": ["192.0.2.3"], "address_status": ["pass"],
-             "address_names": [""]},
+             "address_leaf": [""]},
         ]),
         (SMTP_PROBE, [
             {**session, "attempt": 1, "connected": ASKED - timedelta(hours=1)},
@@ -462,7 +462,7 @@ async def test_what_a_stranger_sends_is_not_our_fault(
         run.run_id,
     )
     strict = replace(SETTINGS, least_local_hosts=1)
-    undecided = "UPDATE smtp_probe SET undecided = 'over_budget' WHERE run_id = $1 AND host = $2"
+    undecided = "UPDATE host_verdict SET undecided = 'over_budget' WHERE run_id = $1 AND host = $2"
     for host in ("mx.bad.example", "d2.example"):
         assert len(await objections(connection, run, strict, [])) == 1
         await connection.execute(undecided, run.run_id, host)

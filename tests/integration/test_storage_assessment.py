@@ -11,7 +11,14 @@ from storage import assessment, run
 from storage.copy import Writer, writer
 from storage.database import Connection
 from storage.run import Run, RunKind
-from storage.schemas import DOMAIN_MX, DOMAIN_VERDICT, HOST_VERDICT, MX_HOST, SMTP_PROBE
+from storage.schemas import (
+    CERTIFICATE,
+    DOMAIN_MX,
+    DOMAIN_VERDICT,
+    HOST_VERDICT,
+    MX_HOST,
+    SMTP_PROBE,
+)
 from tests.storage_rows import batch_of
 
 pytestmark = pytest.mark.asyncio
@@ -64,7 +71,7 @@ async def test_hosts_come_with_the_probes_of_their_addresses(
     hosts, probes = await assessment.hosts(connection, current, ALL)
     assert hosts.schema == MX_HOST.schema
     assert sorted(map(str, hosts.column("host").to_pylist())) == ["mx.net", "nowhere.net"]
-    assert probes.schema == assessment.PROBE
+    assert probes.schema == assessment.RELATED_PROBE
     assert probes.select(["address", "attempt"]).to_pylist() == [
         {"address": "192.0.2.1", "attempt": 1},
         {"address": "192.0.2.1", "attempt": 2},
@@ -154,5 +161,84 @@ async def test_domains_come_with_their_name_servers_and_the_verdicts_of_their_ho
         "a.example": ["ns.example"],
         "b.example": [],
     }
-    assert verdicts.schema == HOST_VERDICT.schema
+    assert verdicts.schema == assessment.RELATED_VERDICT
     assert sorted(map(str, verdicts.column("host").to_pylist())) == ["mx1.net", "mx2.net"]
+
+
+async def test_names_of_certificates_are_looked_up_once_and_only_those_in_question(
+    connection: Connection, store: Writer, current: Run
+) -> None:
+    """A certificate of 10 000 names on 300 hosts: what comes is what can cover a name here."""
+    names = [f"n{i}.other.example" for i in range(10_000)]
+    names += ["a.example", "*.customers.example", "h7.net"]
+    certificates = [
+        {"sha256": "big", "der": b"x" * 200_000, "first_run": 1, "names": "\n".join(names)},
+        {"sha256": "small", "der": b"leaf", "first_run": 1, "names": "mx.net"},
+        {"sha256": "old", "der": b"old leaf", "first_run": 1, "names": "mx.net"},
+    ]
+    hosts = [f"h{i}.net" for i in range(300)]
+    wrong = [
+        {
+            "address": f"192.0.2.{i % 250}",
+            "tlsa_digest": f"d{i}",
+            "sni": host,
+            "attempt": 1,
+            "host": host,
+            "status": "name_mismatch",
+            "chain": ["big"],
+        }
+        for i, host in enumerate(hosts)
+    ]
+    right = {
+        "address": "198.51.100.1",
+        "tlsa_digest": "d",
+        "sni": "mx.net",
+        "attempt": 1,
+        "host": "mx.net",
+        "status": "pass",
+        "chain": ["small"],
+    }
+    await store.store([(CERTIFICATE, batch_of(CERTIFICATE, 0, *certificates))])
+    mx_hosts = [
+        {"host": host, "addresses": [row["address"]]}
+        for host, row in zip(hosts, wrong, strict=True)
+    ]
+    verdicts = [
+        {
+            "host": host,
+            "status": "name_mismatch",
+            "address": ["192.0.2.1"],
+            "address_status": ["name_mismatch"],
+            "address_leaf": ["big"],
+        }
+        for host in hosts
+    ]
+    lookups = [
+        {"domain": "a.example", "mx_host": hosts},
+        {"domain": "one.customers.example", "mx_host": hosts[:1]},
+    ]
+    run_id = current.run_id
+    await store.store(
+        [
+            (MX_HOST, batch_of(MX_HOST, run_id, *mx_hosts, {"host": "mx.net",
+                               "addresses": ["198.51.100.1"]})),
+            (SMTP_PROBE, batch_of(SMTP_PROBE, run_id, *wrong, right)),
+        ]
+    )  # fmt: skip
+    _, probes = await assessment.hosts(connection, current, ALL)
+    covering = {row["host"]: row["covering_names"] for row in probes.to_pylist()}
+    assert covering["h7.net"] == ["h7.net"]
+    assert set(map(tuple, covering.values())) == {("h7.net",), ()}
+    shown = {one["sha256"]: one["der"] for row in probes.to_pylist() for one in row["certificates"]}
+    assert shown == {"small": b"leaf"}, "each once, and none of the huge ones"
+    await store.store(
+        [
+            (HOST_VERDICT, batch_of(HOST_VERDICT, run_id, *verdicts)),
+            (DOMAIN_MX, batch_of(DOMAIN_MX, run_id, *lookups)),
+        ]
+    )
+    _, related = await assessment.domains(connection, current, ALL)
+    assert {tuple(row["covering_names"]) for row in related.to_pylist()} == {
+        ("a.example *.customers.example",)
+    }
+    assert probes.nbytes + related.nbytes < 1_000_000

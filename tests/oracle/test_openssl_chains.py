@@ -27,13 +27,15 @@ def _better(ours: Verdict, theirs: Verdict) -> bool:
     return _BEST_FIRST.index(ours) < _BEST_FIRST.index(theirs)
 
 
-def _anchor_is_out_of_date(made: Made, ours: Verification) -> bool:
-    """Ours is expired by the date of an anchor that another authority issued."""
+def _anchor_is_out_of_date(plan: Plan, made: Made, ours: Verification) -> bool:
+    """Ours is expired by the date of an anchor that, to OpenSSL, another authority issued: a
+    wrong key identifier makes it take a self-issued one for that."""
     if ours.verdict is not Verdict.TA_EXPIRED:
         return False
     return any(
-        one.issuer != one.subject and not one.not_valid_before_utc <= AT <= one.not_valid_after_utc
-        for one in made.all[1:]
+        (one.issuer != one.subject or authority.identifiers == "wrong")
+        and not one.not_valid_before_utc <= AT <= one.not_valid_after_utc
+        for one, authority in zip(made.all[1:], plan.authorities, strict=True)
     )
 
 
@@ -64,7 +66,7 @@ DIFFERENCES = (
         "RFC 5280 section 6.1.3 (a)(2) has the time within the validity of each certificate, and "
         "measurement section 5.4 counts the anchor in. OpenSSL checks an anchor's dates only if "
         "it is self-issued.",
-        lambda plan, made, ours, theirs: _anchor_is_out_of_date(made, ours),
+        lambda plan, made, ours, theirs: _anchor_is_out_of_date(plan, made, ours),
         replace(
             _RIGHT,
             authorities=(replace(_ISSUER, dates="expired"), _ROOT),

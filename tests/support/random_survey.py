@@ -259,7 +259,7 @@ def _add_hosts(survey: Survey, names: list[str], chance: random.Random, asked: d
                 "operator": host.operator,
                 "address": [address] if tlsa else [],
                 "address_status": [host.status] if tlsa else [],
-                "address_names": [""] if tlsa else [],
+                "address_leaf": [""] if tlsa else [],
                 "causes": ["unknown"] if host.host_class == "F" else [],
             }
         )

@@ -43,7 +43,8 @@ def test_a_case_and_its_answer() -> None:
         "matched_depth": 1,
         "leaf_names": [BASE],
         "records": [{"record": _MADE.tlsa[0].text(), "result": "match", "cause": None, "depth": 1}],
-        "defects": ["single_record"],
+        "defects": [],
+        "scheme": "issuer_only",
     }
 
 

@@ -63,7 +63,7 @@ def small_internet() -> dict:
              "tlsa_outcome": "secure", "rrsig_signer": "one.example"},
             {"host": "mx.bad.example", "operator": "bad.example", "status": "no_starttls",
              "class": "F", "tlsa": ["3 1 1 dd"], "tlsa_digest": "3", "tlsa_outcome": "secure",
-             "rrsig_signer": "bad.example", "defects": ["single_record", "too_many"]},
+             "rrsig_signer": "bad.example", "defects": ["single_key", "too_many"]},
             {"host": plain, "operator": "plain.example", "status": "absent", "class": "N",
              "tlsa_outcome": "nodata"},
             {"host": "none.example", "operator": "none.example", "status": "no_address",

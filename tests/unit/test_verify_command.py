@@ -62,6 +62,7 @@ def test_a_match_is_told_with_every_record(chain: Path) -> None:
         f"  {_TA}: match, certificate 1\n"
         f"  {_WRONG}: wrong_usage, certificate 1\n"
         f"  names in the certificate: {BASE}\n"
+        "  rollover scheme: issuer_only\n"
     )
 
 
