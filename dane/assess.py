@@ -6,7 +6,7 @@ back. The fields are named as the columns of the tables they come from.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
@@ -374,6 +374,16 @@ def assess_domain(lookup: DomainLookup, hosts: Mapping[str, HostVerdict]) -> Dom
         hosts=tuple(one for one in pointed if one.host),
         defects=frozenset(map(str, defects)),
     )
+
+
+def as_if_signed(lookup: DomainLookup) -> DomainLookup:
+    """The same answer of a signed zone: what an unsigned domain would be, all else being equal.
+
+    Its hosts stay as they are: one in its own zone stays unsigned.
+    """
+    insecure = lookup.outcome is LookupOutcome.INSECURE
+    outcome = LookupOutcome.SECURE if insecure else lookup.outcome
+    return replace(lookup, outcome=outcome, secure=lookup.secure or outcome not in LOCAL | FAILED)
 
 
 def _is_mx_secure(lookup: DomainLookup) -> bool:

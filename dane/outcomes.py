@@ -254,6 +254,15 @@ class Defect(StrEnum):
     NSEC3_ITERATIONS = "nsec3_iterations"
 
 
+class WrongPractice(StrEnum):
+    """TLSA records where no sender looks, or where they do harm (`danesurvey check`)."""
+
+    AT_DOMAIN = "at_domain"  # below the mail domain instead of the MX host
+    OTHER_PORT = "other_port"  # 465, 587 or 443 instead of 25
+    WITHOUT_UNDERSCORE = "without_underscore"  # 25._tcp, _25.tcp or 25.tcp
+    HIDES_WILDCARD = "hides_wildcard"  # below a host that exists only by a wildcard
+
+
 class RolloverScheme(StrEnum):
     """What a host that passes has published for its next change of key (measurement, section 8);
     the first that applies (RFC 7671 sections 8.1 and 8.4)."""

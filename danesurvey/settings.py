@@ -48,6 +48,7 @@ _OUTSIDE = {
 # Numbers that may be 0: no wait, no pause, no limit, none of them. All others are above.
 _MAY_BE_ZERO = frozenset(
     {
+        "intake.unsigned_sample",
         "client.passes_s",
         "client.questions_per_s_per_name_server_set",
         "canaries.recovery_s",

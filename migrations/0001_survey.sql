@@ -111,6 +111,7 @@ CREATE TABLE mx_host (
     rrsig_inception timestamptz,
     rrsig_expiration timestamptz,
     nsec3_iterations integer,
+    contact text,
     PRIMARY KEY (run_id, bucket, host)
 ) PARTITION BY LIST (run_id);
 
@@ -217,7 +218,23 @@ CREATE TABLE domain_verdict (
     host_class text[] NOT NULL,
     mx_operator text[] COLLATE "C" NOT NULL,
     dns_operator text[] COLLATE "C" NOT NULL,
+    zone text COLLATE "C",
+    ds text[] NOT NULL,
+    sampled_one_of integer,
+    if_signed text,
     defects text[] NOT NULL,
+    PRIMARY KEY (run_id, bucket, domain)
+) PARTITION BY LIST (run_id);
+
+CREATE TABLE domain_policy (
+    run_id integer NOT NULL,
+    bucket smallint NOT NULL,
+    domain text COLLATE "C" NOT NULL,
+    mta_sts_outcome text,
+    mta_sts boolean,
+    tlsrpt_outcome text,
+    tlsrpt boolean,
+    last_asked timestamptz NOT NULL,
     PRIMARY KEY (run_id, bucket, domain)
 ) PARTITION BY LIST (run_id);
 

@@ -31,6 +31,7 @@ CREATE TABLE delegation (
     zone text COLLATE "C" NOT NULL,
     ds text[] COLLATE "C",          -- null: named by a list, whether it is signed is not known
     ns text[] COLLATE "C" NOT NULL, -- empty: not known
+    sampled_one_of integer,         -- not signed, and one of so many that are not; else null
     missing_since integer REFERENCES zone_snapshot, -- null: in the latest accepted snapshot
     PRIMARY KEY (bucket, domain)
 );

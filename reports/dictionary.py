@@ -42,6 +42,7 @@ from reports.derived_tables import DERIVED, UNSETTLED
 from storage.schemas import (
     CERTIFICATE,
     DOMAIN_MX,
+    DOMAIN_POLICY,
     DOMAIN_VERDICT,
     HOST_VERDICT,
     MX_HOST,
@@ -102,6 +103,40 @@ _AUTHORITY = Column(
         )
     ),
     "What each authoritative server did with a direct question. Only asked for failures.",
+)
+
+UNSIGNED_SAMPLE = PublishedTable(
+    "unsigned_sample",
+    Access.RESTRICTED,
+    "One row a domain of the sample of unsigned delegations (`intake.unsigned_sample`).",
+    ("bucket", "domain"),
+    (
+        column_of(
+            DOMAIN_VERDICT, "bucket", "CRC-32 of the domain modulo 4096: the order of the rows."
+        ),
+        column_of(
+            DOMAIN_VERDICT, "domain", "The domain: lower case, no final dot, odd bytes as \\DDD."
+        ),
+        column_of(DOMAIN_VERDICT, "zone", "The zone whose file has the domain."),
+        Column("sampled_one_of", pa.int32(), "It stands for so many unsigned delegations."),
+        column_of(
+            DOMAIN_MX,
+            "outcome",
+            "Outcome of the MX lookup.",
+            name="mx_outcome",
+            words=LookupOutcome,
+        ),
+        column_of(DOMAIN_MX, "mx_host", "MX hosts by preference, then name; at most 32."),
+        column_of(
+            DOMAIN_VERDICT, "dns_operator", "Operators of the name servers: registrable domains."
+        ),
+        column_of(
+            DOMAIN_VERDICT,
+            "if_signed",
+            "Status that it would have if only it were signed.",
+            words=DomainStatus,
+        ),
+    ),
 )
 
 DOMAINS = PublishedTable(
@@ -170,6 +205,16 @@ DOMAINS = PublishedTable(
         ),
         column_of(DOMAIN_VERDICT, "defects", "Defects of the domain and its lookup.", words=Defect),
         column_of(
+            DOMAIN_POLICY,
+            "mta_sts",
+            "Publishes a valid MTA-STS record; null: not asked, or not known.",
+        ),
+        column_of(
+            DOMAIN_POLICY,
+            "tlsrpt",
+            "Publishes a valid TLSRPT record; null: not known.",
+        ),
+        column_of(
             DOMAIN_MX,
             "outcome",
             "Outcome of the MX lookup.",
@@ -182,7 +227,7 @@ DOMAINS = PublishedTable(
             "The answer or denial of the MX lookup is validated, CNAMEs included.",
             name="mx_answer_secure",
         ),
-        Column("ds", WORDS, "DS records: key tag, algorithm, digest type, digest, at publication."),
+        Column("ds", WORDS, "DS set in the zone file: key tag, algorithm, digest type, digest."),
         Column("sha1_only", pa.bool_(), "Only SHA-1 secures a link of the chain from the root."),
         column_of(DOMAIN_MX, "mx_total", "MX hosts in the answer; at most 32 are followed."),
         column_of(DOMAIN_MX, "cname_target", "Fully expanded name of a domain that is an alias."),
@@ -758,6 +803,7 @@ MX_HOSTS, ADDRESSES, PROBES, ZONES = SPLIT
 
 TABLES: tuple[PublishedTable, ...] = (
     DOMAINS,
+    UNSIGNED_SAMPLE,
     PUBLIC_DOMAINS,
     *(part for parts in SPLIT.items() for part in parts),
     CERTIFICATES,

@@ -13,7 +13,7 @@ from dane.faults import Refused
 from reports import manifest, run_files
 from reports.aside import call
 from reports.dataset import Dataset
-from reports.dictionary import DOMAINS, MX_HOSTS, PROBES
+from reports.dictionary import DOMAINS, MX_HOSTS, PROBES, UNSIGNED_SAMPLE
 from reports.run_files import Published, statement
 from reports.settings import PublishSettings
 from storage import run as runs
@@ -23,8 +23,13 @@ from storage.schemas import OBSERVATIONS
 
 __all__ = ["Published", "objections", "publish"]
 
-_COUNTED = {DOMAINS: "domain_verdict", MX_HOSTS: "host_verdict", PROBES: "smtp_probe"}
-"""Published tables that have the rows of a run table, no more and no fewer."""
+_COUNTED = {
+    DOMAINS: "domain_verdict WHERE sampled_one_of IS NULL AND",
+    UNSIGNED_SAMPLE: "domain_verdict WHERE sampled_one_of IS NOT NULL AND",
+    MX_HOSTS: "host_verdict WHERE",
+    PROBES: "smtp_probe WHERE",
+}
+"""Published tables that have these rows of a run table, no more and no fewer."""
 
 
 async def publish(
@@ -62,7 +67,7 @@ async def publish(
         await connection.execute(f"ANALYZE {table.name}_{run_id}")
     await connection.execute("ANALYZE delegation")
     expected = {
-        table: await connection.fetchval(f"SELECT count(*) FROM {source} WHERE run_id = $1", run_id)
+        table: await connection.fetchval(f"SELECT count(*) FROM {source} run_id = $1", run_id)
         for table, source in _COUNTED.items()
     }
     published = await call(run_files.write, dataset, run, settings, dict(open_zones), url, expected)
@@ -92,7 +97,8 @@ async def objections(
     last = manifest.last_before(run.started, published, run.kind)
     if last and run.kind is not RunKind.SUSPECTS:
         looked_up = await connection.fetchval(
-            "SELECT count(*) FROM domain_mx WHERE run_id = $1", run.run_id
+            "SELECT count(*) FROM domain_verdict WHERE run_id = $1 AND sampled_one_of IS NULL",
+            run.run_id,
         )
         expected = last.rows[DOMAINS.path]
         if looked_up < settings.min_coverage * expected:

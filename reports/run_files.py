@@ -46,6 +46,7 @@ from reports.dictionary import (
     ROLLOVERS,
     SPLIT,
     TABLES,
+    UNSIGNED_SAMPLE,
     ZONES,
 )
 from reports.settings import PublishSettings
@@ -124,6 +125,9 @@ def _export(staged: Files, run_id: int, url: str, domains: int) -> tuple[Files, 
         part = staged.directory(DOMAINS) / f"part-{number}.parquet"
         arguments = (run_id, buckets.start, buckets.stop)
         export(url, _selection(DOMAINS), arguments, part, DOMAINS.schema, DOMAINS.key)
+    part = staged.directory(UNSIGNED_SAMPLE) / "part-0.parquet"
+    key = UNSIGNED_SAMPLE.key
+    export(url, _selection(UNSIGNED_SAMPLE), (run_id,), part, UNSIGNED_SAMPLE.schema, key)
     whole: dict[PublishedTable, list[Path]] = {}
     for public, restricted in SPLIT.items():
         whole[public] = []

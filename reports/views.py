@@ -44,6 +44,7 @@ from reports.dictionary import (
     PROBES,
     ROLLOVERS,
     SPLIT,
+    UNSIGNED_SAMPLE,
     ZONES,
 )
 
@@ -53,6 +54,7 @@ _THREADS = 4
 """At most: they share the memory limit."""
 _VIEWS = (
     DOMAINS,
+    UNSIGNED_SAMPLE,
     *SPLIT,
     CERTIFICATES,
     BREAKAGES,

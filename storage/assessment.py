@@ -48,9 +48,14 @@ DOMAIN = pa.schema(
             "last_asked",
         ),
         pa.field("ns", NAMES, nullable=False),
+        pa.field("zone", pa.string()),
+        pa.field("ds", NAMES, nullable=False),
+        pa.field("sampled_one_of", pa.int32()),
     ]
 )
-"""Of a domain: its MX row and its delegation's NS set."""
+"""Of a domain: its MX row, and its delegation: NS set, zone (null: unknown), DS set, and, if it
+stands for so many unsigned ones, their number."""
+_DELEGATION = ("ns", "zone", "ds", "sampled_one_of")
 
 # Each table is bounded by the buckets: the planner does not carry a range through a join, and
 # without statistics it would read a whole table instead.
@@ -106,8 +111,9 @@ ORDER BY p.bucket, p.address, p.tlsa_digest, p.operator, p.sni, p.attempt
 """
 
 _DOMAINS = f"""
-SELECT {", ".join(f"d.{name}" for name in DOMAIN.names if name != "ns")},
-       coalesce(g.ns, '{{}}') AS ns
+SELECT {", ".join(f"d.{name}" for name in DOMAIN.names if name not in _DELEGATION)},
+       coalesce(g.ns, '{{}}') AS ns, g.zone, coalesce(g.ds, '{{}}') AS ds,
+       g.sampled_one_of
 FROM domain_mx d
 LEFT JOIN delegation g ON g.bucket = d.bucket AND g.domain = d.domain
   AND g.bucket BETWEEN $2 AND $3

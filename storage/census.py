@@ -13,6 +13,7 @@ _COUNTED = {
     "authority": ("authority", "rrtype"),
     "assess hosts": ("host_verdict", "status"),
     "assess domains": ("domain_verdict", "status"),
+    "policies": ("domain_policy", "mta_sts_outcome"),
 }
 
 

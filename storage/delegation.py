@@ -71,16 +71,22 @@ async def refuse(connection: Connection, snapshot: Snapshot) -> int:
 
 
 async def replace(
-    connection: Connection, snapshot: Snapshot, batches: Iterable[pa.RecordBatch]
+    connection: Connection,
+    snapshot: Snapshot,
+    batches: Iterable[pa.RecordBatch],
+    *,
+    sampled_one_of: int | None = None,
 ) -> Changes:
     """Make a snapshot's names (columns domain, ds, ns) the zone's, in one transaction.
 
-    A list's ds column is null. A name that another zone's delegation has stays with that.
+    A list's ds column is null. Names with an empty DS set are one in `sampled_one_of` of the
+    zone's unsigned delegations. A name that another zone's delegation has stays with that.
     """
     async with connection.transaction():
         await connection.execute(
             'CREATE TEMPORARY TABLE incoming (bucket smallint, domain text COLLATE "C",'
-            ' ds text[] COLLATE "C", ns text[] COLLATE "C") ON COMMIT DROP'
+            ' ds text[] COLLATE "C", ns text[] COLLATE "C", sampled_one_of integer)'
+            " ON COMMIT DROP"
         )
         await connection.copy_to_table(
             "incoming",
@@ -91,6 +97,10 @@ async def replace(
             quote="\x01",
             null="",
         )
+        if sampled_one_of is not None:
+            await connection.execute(
+                "UPDATE incoming SET sampled_one_of = $1 WHERE ds = '{}'", sampled_one_of
+            )
         await connection.execute(f"SET LOCAL work_mem = '{_WORK_MEM}'")
         await connection.execute("ANALYZE incoming")
         is_first = not await _count(connection, _ANY, snapshot.zone)
@@ -116,14 +126,15 @@ SELECT i.*, d.domain IS NULL OR d.missing_since IS NOT NULL AS is_new
 FROM incoming i LEFT JOIN delegation d USING (bucket, domain)
 WHERE d.domain IS NULL
    OR d.missing_since IS NOT NULL
-   OR (d.ds, d.ns) IS DISTINCT FROM (i.ds, i.ns)
+   OR (d.ds, d.ns, d.sampled_one_of) IS DISTINCT FROM (i.ds, i.ns, i.sampled_one_of)
 """
 _MERGE = """
-INSERT INTO delegation AS d (bucket, domain, zone, ds, ns)
-SELECT bucket, domain, $1, ds, ns FROM changed
+INSERT INTO delegation AS d (bucket, domain, zone, ds, ns, sampled_one_of)
+SELECT bucket, domain, $1, ds, ns, sampled_one_of FROM changed
 ORDER BY bucket, domain  -- as the engine reads them
 ON CONFLICT (bucket, domain) DO UPDATE
-SET zone = excluded.zone, ds = excluded.ds, ns = excluded.ns, missing_since = NULL
+SET zone = excluded.zone, ds = excluded.ds, ns = excluded.ns,
+    sampled_one_of = excluded.sampled_one_of, missing_since = NULL
 WHERE d.zone = excluded.zone OR d.missing_since IS NOT NULL
    OR (d.ds IS NULL AND excluded.ds IS NOT NULL)
 """

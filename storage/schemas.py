@@ -145,6 +145,7 @@ MX_HOST = Table(
             _required("defects", WORDS),
             *_RRSIG,  # of the TLSA RRset, else of the address RRset
             _optional("nsec3_iterations", pa.int32()),
+            _optional("contact", pa.string()),  # mailbox in the SOA of the TLSA RRset's zone
         ]
     ),
     ("run_id", "bucket", "host"),
@@ -230,6 +231,23 @@ AUTHORITY = Table(
     ("run_id", "bucket", "name", "rrtype"),
 )
 
+DOMAIN_POLICY = Table(
+    "domain_policy",
+    pa.schema(
+        [
+            *_RUN,
+            _required("domain", pa.string()),  # with a TLSA host
+            # LookupOutcome of the TXT question at `_mta-sts`; null: no room for such a name
+            _optional("mta_sts_outcome", pa.string()),
+            _optional("mta_sts", pa.bool_()),  # a valid record (RFC 8461); null: not known
+            _optional("tlsrpt_outcome", pa.string()),  # at `_smtp._tls`
+            _optional("tlsrpt", pa.bool_()),  # a valid record (RFC 8460); null: not known
+            _required("last_asked", TIME),
+        ]
+    ),
+    ("run_id", "bucket", "domain"),
+)
+
 HOST_VERDICT = Table(
     "host_verdict",
     pa.schema(
@@ -276,6 +294,11 @@ DOMAIN_VERDICT = Table(
             _required("host_class", WORDS),
             _required("mx_operator", NAMES),  # sorted, distinct
             _required("dns_operator", NAMES),  # registrable domains of the NS set
+            _optional("zone", pa.string()),  # whose zone file or list has the domain
+            _required("ds", WORDS),  # its DS set there: "key-tag algorithm digest-type digest"
+            # of the sample of unsigned delegations: one of so many; null: surveyed for itself
+            _optional("sampled_one_of", pa.int32()),
+            _optional("if_signed", pa.string()),  # its DomainStatus if only it were signed
             _required("defects", WORDS),
         ]
     ),
@@ -290,5 +313,6 @@ OBSERVATIONS = (
     AUTHORITY,
     HOST_VERDICT,
     DOMAIN_VERDICT,
+    DOMAIN_POLICY,
 )
 """Partitioned by run: dropped whole when retention ends."""

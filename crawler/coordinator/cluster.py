@@ -45,6 +45,7 @@ SLOTS: dict[str, float] = dict.fromkeys(
         "authority",
         "assess hosts",
         "assess domains",
+        "policies",
     ),
     1.0,
 )

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Collection
 from datetime import datetime
 
+from crawler.coordinator import policies
 from crawler.coordinator.dispatcher import Dispatcher
 from crawler.coordinator.engine import Engine
 from crawler.coordinator.flushes import Flushes
-from crawler.coordinator.stages import AUTHORITIES, PROBE, STAGES, lines
+from crawler.coordinator.stages import AUTHORITIES, POLICIES, PROBE, STAGES, lines
 
 _ASSESS = "assess"
 
@@ -15,7 +16,8 @@ _ASSESS = "assess"
 async def crawl(
     engine: Engine, names: Collection[str], visited_until: datetime | None = None
 ) -> None:
-    """The stages of these names (`assess` is two, `probe` includes the authorities).
+    """The stages of these names; `probe` includes the authorities, and `assess` is two stages
+    and the policies.
 
     `visited_until`: when the last connection of an earlier process may have ended. Raises
     Stopped, LocalTrouble.
@@ -26,6 +28,7 @@ async def crawl(
         if stage.name in names
         or (stage is AUTHORITIES and PROBE.name in names)
         or (stage.name.startswith(_ASSESS) and _ASSESS in names)
+        or (stage is POLICIES and _ASSESS in names and policies.are_asked(engine))
     ]
     flushes = Flushes(engine)
     made = lines(engine, stages, flushes, visited_until)

@@ -162,7 +162,12 @@ class _Intake:
         snapshot = _with(snapshot, seconds=time.monotonic() - began)
 
         async def store(held: Connection) -> Changes:
-            return await delegation.replace(held, snapshot, scanned.batches())
+            return await delegation.replace(
+                held,
+                snapshot,
+                scanned.batches(),
+                sampled_one_of=self.settings.unsigned_sample or None,
+            )
 
         changes = await patiently(self.pool, store)
         snapshot = _with(snapshot, seconds=time.monotonic() - began)
@@ -204,6 +209,7 @@ class _Intake:
             origin=None if obtained.zone == EVERY else obtained.zone,
             directory=file.path.parent if source.allow_include else None,
             work=self.scratch,
+            unsigned_sample=self.settings.unsigned_sample,
         )
         return _Scanned(
             zone=scanned.zone,

@@ -16,6 +16,7 @@ from storage.run import Run
 from storage.schemas import (
     AUTHORITY,
     DOMAIN_MX,
+    DOMAIN_POLICY,
     DOMAIN_VERDICT,
     HOST_VERDICT,
     MX_HOST,
@@ -35,6 +36,10 @@ _OURS: dict[str, dict[str, Any]] = {
         "class": HOST_CLASS[HostStatus.LOCAL_ERROR].value,
     },
     DOMAIN_VERDICT.name: {"status": DomainStatus.INDETERMINATE.value},
+    DOMAIN_POLICY.name: {
+        "mta_sts_outcome": LookupOutcome.UNANSWERED.value,
+        "tlsrpt_outcome": LookupOutcome.UNANSWERED.value,
+    },
 }
 
 

@@ -2,7 +2,7 @@
 
     resolve ──▶ hosts ──▶ probe          as rows come; what fails rests and is asked again
        └──────────┴─────▶ authority      what the last lookups leave failing
-    ── end of the run ──▶ assess hosts ──▶ assess domains
+    ── end of the run ──▶ assess hosts ──▶ assess domains ──▶ policies
 
 `lines` binds them to a run.
 """
@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from functools import partial
 
-from crawler.coordinator import failures, lookups, targets
+from crawler.coordinator import failures, lookups, policies, targets
 from crawler.coordinator.budget import Budget
 from crawler.coordinator.dispatcher import Line, Time
 from crawler.coordinator.engine import Engine
@@ -23,13 +23,15 @@ from crawler.coordinator.verdicts import VerdictLine
 from crawler.scan import assess as assess_scan
 from crawler.scan import authority as authority_scan
 from crawler.scan import hosts as hosts_scan
+from crawler.scan import policies as policies_scan
 from crawler.scan import probe as probe_scan
 from crawler.scan import resolve as resolve_scan
-from storage import assessment
+from storage import assessment, due
 from storage.schemas import (
     AUTHORITY,
     CERTIFICATE,
     DOMAIN_MX,
+    DOMAIN_POLICY,
     DOMAIN_VERDICT,
     HOST_VERDICT,
     MX_HOST,
@@ -97,7 +99,19 @@ ASSESS_DOMAINS = Stage(  # a domain's verdict reads those of its hosts
     waits_for=("assess hosts",),
     time=Time.OVER,
 )
-STAGES = (RESOLVE, HOSTS, PROBE, AUTHORITIES, ASSESS_HOSTS, ASSESS_DOMAINS)
+POLICIES = Stage(  # MTA-STS and TLSRPT of each domain with a TLSA host
+    name="policies",
+    tables=(DOMAIN_POLICY,),
+    due=due.policies,
+    scan=policies_scan.scan,
+    counted="mta_sts_outcome",
+    reads=("assess domains",),
+    waits_for=("assess domains",),
+    time=Time.OVER,
+    share=0.5,
+    longest_s=policies.longest_s,
+)
+STAGES = (RESOLVE, HOSTS, PROBE, AUTHORITIES, ASSESS_HOSTS, ASSESS_DOMAINS, POLICIES)
 
 
 def lines(
@@ -125,6 +139,8 @@ def lines(
             made.append(targets.ProbeLine(engine, stage, state, before, visited_until, budget))
         elif stage is AUTHORITIES:
             made.append(failures.AuthorityLine(engine, stage, state))
+        elif stage is POLICIES:
+            made.append(policies.PolicyLine(engine, stage, state))
         else:
             made.append(VerdictLine(engine, stage, state))
     for line in made:

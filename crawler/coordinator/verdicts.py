@@ -25,7 +25,7 @@ class DueVerdicts(Protocol):
 
     async def __call__(
         self, connection: Connection, run: Run, buckets: range
-    ) -> tuple[pa.RecordBatch, pa.RecordBatch]: ...
+    ) -> tuple[pa.RecordBatch, pa.RecordBatch | None]: ...
 
 
 class VerdictLine(StageLine):

@@ -27,17 +27,20 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import trio
 
 from crawler.dns.channel import Address, Asker, Channel, Exchange, Group
 from crawler.dns.codec import Question, Response, decode
+from crawler.dns.lookup import Lookup
 from crawler.dns.rdata import Flaw
 from crawler.dns.settings import ClientSettings
 from crawler.dns.stream import Stream
 from dane import clock
 from dane.faults import LocalTrouble
+
+T = TypeVar("T")
 
 TICK_S = 0.05  # how exact deadlines are
 _DRAIN = 128  # datagrams of one socket before the others' turn
@@ -150,6 +153,16 @@ class Client:
                 nursery.cancel_scope.cancel()
         finally:
             self._close()
+
+    async def look_up(self, steps: Lookup[T]) -> T:
+        """Carry one lookup through."""
+        try:
+            question = next(steps)
+            while True:
+                question = steps.send(await self.ask(question))
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
     async def ask(self, question: Question, *, channel: int | None = None) -> Response | None:
         """Ask one question, over the socket of that number if given; None: no reply in time."""

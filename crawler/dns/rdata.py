@@ -194,6 +194,15 @@ def _mx(wire: bytes, start: int, end: int, asked: str) -> MailExchange:
     return wire[start] << 8 | wire[start + 1], host
 
 
+def _responsible(wire: bytes, start: int, end: int, asked: str) -> str:
+    """RNAME of an SOA record: all that the survey keeps of one that it asks for."""
+    _, position = read_name(wire, start, asked)
+    name, position = read_name(wire, position, asked)
+    if position + 20 != end:
+        raise Malformed(Flaw.BAD_RDATA)
+    return name
+
+
 def _ds(wire: bytes, start: int, end: int, _: str) -> DelegationSigner:
     if end - start < 4:
         raise Malformed(Flaw.BAD_RDATA)
@@ -229,6 +238,7 @@ READERS: dict[int, Callable[[bytes, int, int, str], Record]] = {
     A: _ipv4,
     NS: _whole_name,
     CNAME: _whole_name,
+    SOA: _responsible,
     MX: _mx,
     AAAA: _ipv6,
     DS: _ds,

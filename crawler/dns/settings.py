@@ -46,6 +46,8 @@ class ClientSettings:
     # One try of a direct question to an authoritative server. By TCP twice as long, and five
     # times as long for the resolver's word about who that server is.
     direct_try_s: float = 3.0
+    # Two TXT questions more of each domain with a TLSA host, in full runs: MTA-STS and TLSRPT.
+    policies: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

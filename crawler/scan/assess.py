@@ -18,6 +18,7 @@ from dane.assess import (
     DomainVerdict,
     HostLookup,
     HostVerdict,
+    as_if_signed,
     assess_domain,
     assess_host,
 )
@@ -117,6 +118,14 @@ def domains(shard: pa.RecordBatch, context: ScanContext, related: pa.RecordBatch
                 **_domain(verdict),
                 "mx_operator": sorted({operator_of(one.host) for one in verdict.hosts} - {"."}),
                 "dns_operator": sorted({operator_of(server) for server in row["ns"]}),
+                "zone": row["zone"],
+                "ds": row["ds"],
+                "sampled_one_of": row["sampled_one_of"],
+                "if_signed": (
+                    assess_domain(as_if_signed(lookup), verdicts).status
+                    if row["sampled_one_of"] is not None
+                    else None
+                ),
             }
         )
     return pa.RecordBatch.from_pylist(found, schema=schema)

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from crawler.dns.codec import SERVFAIL, Response
 from crawler.dns.lookup import SECOND_LOOK, Answer, Lookup, lookup
-from crawler.dns.rdata import AAAA, CNAME, TLSA, A, Signature
+from crawler.dns.rdata import AAAA, CNAME, SOA, TLSA, A, Signature
 from crawler.dns.window import Times
 from crawler.opt_out import OptOut
 from crawler.scan import run
@@ -28,6 +28,7 @@ from crawler.scan.context import ScanContext
 from crawler.scan.previous_answer import ASKED, PreviousAnswers
 from crawler.scan.signature import SIGNATURE, signature
 from dane import tlsa
+from dane.mailbox import mailbox
 from dane.names import NameFault, operator, to_labels
 from dane.outcomes import DENIAL, FAILED, Defect, HostStatus, LookupOutcome
 from dane.special_use import is_special_use
@@ -44,6 +45,7 @@ _COLUMNS = (
     *("second_look_outcome", "defects"),
     *SIGNATURE,
     "nsec3_iterations",
+    "contact",
 )
 
 
@@ -60,6 +62,7 @@ class _Host:
     candidate: str = ""  # the base domain of that question
     base: str | None = None
     second_look: LookupOutcome | None = None
+    contact: str | None = None
     answers: list[Answer] = field(default_factory=list)
     defects: set[Defect] = field(default_factory=set)
 
@@ -128,9 +131,20 @@ def _look_up(
         host.status = HostStatus.OPTED_OUT
         return host
     host.status = yield from _status(host, last_lookup, second_look)
+    if host.status is None:
+        host.contact = yield from _contact(host, last_lookup)
     if last_lookup and second_look and host.second_look is None:
         yield from _second_look_at_failure(host)
     return host
+
+
+def _contact(host: _Host, last_lookup: bool) -> Lookup[str | None]:
+    """The mailbox of the zone that signs the TLSA records; None if it has none, or does not say."""
+    signature = host.tlsa.response.signature if host.tlsa is not None else None
+    if signature is None:
+        return None
+    answer = yield from lookup(signature.signer, SOA, last_lookup)
+    return next((mailbox(one) for one in answer.records if isinstance(one, str)), None)
 
 
 def _status(host: _Host, last_lookup: bool, second_look: bool) -> Lookup[HostStatus | None]:
@@ -332,4 +346,5 @@ def _facts(host: _Host, times: Times) -> tuple[Any, ...]:
         tuple(sorted(host.defects)),
         *signature(_signature(host)),
         max(iterations, default=None),
+        host.contact,
     )

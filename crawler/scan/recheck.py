@@ -9,19 +9,16 @@ for the server may have changed its key and its records since (measurement, sect
 from dataclasses import dataclass
 from datetime import datetime
 from socket import AF_INET, AF_INET6, inet_ntop
-from typing import TypeVar
 
 import trio
 
 from crawler.dns.client import Client, Resolvers
 from crawler.dns.control import Control
-from crawler.dns.lookup import Answer, Lookup, lookup
+from crawler.dns.lookup import Answer, lookup
 from crawler.dns.rdata import AAAA, TLSA, A
 from dane import clock, tlsa
 from dane.faults import LocalTrouble
 from dane.outcomes import DENIAL, LookupOutcome
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +75,7 @@ class Recheck:
         return Fresh((), clock.now(), why, ours)
 
     async def _ask(self, name: str, rdtype: int) -> Answer:
-        return await _run(self._client, lookup(name, rdtype))
-
-
-async def _run(client: Client, steps: Lookup[T]) -> T:
-    """Carry one lookup through."""
-    try:
-        question = next(steps)
-        while True:
-            question = steps.send(await client.ask(question))
-    except StopIteration as end:
-        result: T = end.value
-        return result
+        return await self._client.look_up(lookup(name, rdtype))
 
 
 def _text(record: object) -> str | None:

@@ -1,6 +1,6 @@
 /* Reads a block of a registry's zone file into the columns of its signed delegations.
  *
- *     read(block, suffix) -> None | (records, delegations, orders, apex, last,
+ *     read(block, suffix, one_of) -> None | (records, delegations, orders, apex, last,
  *                                    domain_ends, domains,
  *                                    ds_starts, ds_ends, ds,
  *                                    ns_starts, ns_ends, ns)
@@ -16,7 +16,8 @@
  * owner below the apex, such as b".com.". A group is a run of NS and DS lines of one owner,
  * whatever stands between them. The columns hold the first group, every group with NS and DS,
  * and the last one (which may be the first), in the layout of Arrow: keys of names, DS as
- * `delegations.SCHEMA` has them, sets sorted and without repetition.
+ * `delegations.SCHEMA` has them, sets sorted and without repetition. If `one_of` is not 0, they
+ * hold one in so many groups without DS too (dane/sample.py says which).
  *
  * `records` counts all lines, `delegations` the groups with an NS but the first and the last.
  * `orders` has bit 0 if the owners of the groups ascend as bytes, bit 1 if they do with the dot
@@ -38,6 +39,7 @@ enum { WINDOW = 8 * 1024 }; /* is still in the nearest cache when its lines are 
 
 typedef struct {
     Py_ssize_t records, delegations;
+    uint32_t sampled_below; /* a group without DS is kept if its hash is below; 0: none is */
     int orders;
     Buffer apex;
     const char *last;
@@ -69,13 +71,37 @@ static int add_group(Result *result, Group *group)
            add_set(&result->ns, group, NS);
 }
 
+static uint32_t CRC_TABLE[256];
+
+static void fill_crc_table(void)
+{
+    for (uint32_t i = 0; i < 256; i++) {
+        uint32_t crc = i;
+        for (int bit = 0; bit < 8; bit++)
+            crc = crc & 1 ? crc >> 1 ^ 0xEDB88320u : crc >> 1;
+        CRC_TABLE[i] = crc;
+    }
+}
+
+/* As dane/sample.py: CRC-32 of the key, which is the owner in lower case without its last dot. */
+static int is_sampled(const Result *result, const Group *group)
+{
+    uint32_t crc = 0xFFFFFFFFu;
+    if (result->sampled_below == 0)
+        return 0;
+    for (Py_ssize_t i = 0; i < group->owner_length - 1; i++)
+        crc = crc >> 8 ^ CRC_TABLE[(crc ^ (unsigned char)lower(group->owner[i])) & 0xFF];
+    return (crc ^ 0xFFFFFFFFu) * 2654435761u < result->sampled_below;
+}
+
 /* The group's last line was read. */
 static int finish(Result *result, Group *group, int is_last)
 {
     int is_edge = group->is_first || is_last;
     if (!is_edge)
         result->delegations += group->has_ns;
-    return is_edge || (group->has_ns && group->has_ds) ? add_group(result, group) : 1;
+    int is_kept = is_edge || (group->has_ns && (group->has_ds || is_sampled(result, group)));
+    return is_kept ? add_group(result, group) : 1;
 }
 
 /* How many bytes two owners have in common. */
@@ -284,11 +310,14 @@ static PyObject *read_block(PyObject *module, PyObject *arguments)
     Py_buffer block;
     const char *suffix;
     Py_ssize_t suffix_length;
+    unsigned int one_of;
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "y*y#:read", &block, &suffix, &suffix_length))
+    if (!PyArg_ParseTuple(arguments, "y*y#I:read", &block, &suffix, &suffix_length, &one_of))
         return NULL;
     Group group = {0};
     Result result = {.orders = BYTES | LABELS};
+    if (one_of > 0)
+        result.sampled_below = one_of == 1 ? UINT32_MAX : (uint32_t)((1ull << 32) / one_of);
     const char *start = block.buf, *end = start + block.len;
     int understood = block.len >= 2 && block.len <= INT32_MAX && start[0] == '\n' &&
                      end[-1] == '\n' && suffix_length >= 1;
@@ -327,5 +356,6 @@ PyMODINIT_FUNC PyInit__groups(void)
 {
     fill(NAME_BYTES, "abcdefghijklmnopqrstuvwxyz0123456789-_.");
     fill(HEX_DIGITS, "0123456789abcdef");
+    fill_crc_table();
     return PyModule_Create(&MODULE);
 }

@@ -11,7 +11,7 @@ from typing import Protocol, Self
 
 import pyarrow as pa
 
-from crawler.zones.delegations import ROWS, SCHEMA
+from crawler.zones.delegations import ROWS, SCHEMA, pc
 from crawler.zones.master import Kind, Record
 from crawler.zones.plain import ORDERS, Block, Edge, Order, Zone
 from crawler.zones.spread import Spread
@@ -31,14 +31,14 @@ class ReadAgain(Exception):
 
 
 class Stage:
-    """Signed delegations (`delegations.SCHEMA`) in a temporary file. A context manager."""
+    """Delegations (`delegations.SCHEMA`) in a temporary file. A context manager."""
 
     def __init__(self, directory: Path | None = None) -> None:
         """`directory` holds the temporary file; default: the system's."""
         self._file = tempfile.TemporaryFile(prefix="zone-", dir=directory)  # noqa: SIM115
         self._writer = pa.ipc.new_stream(self._file, SCHEMA)
         self._rows: list[tuple[str, list[str], list[str]]] = []
-        self.count = 0
+        self.signed = 0  # the others are of the sample of those without DS
 
     def __enter__(self) -> Self:
         return self
@@ -55,7 +55,7 @@ class Stage:
         """Stage a batch."""
         if len(batch):
             self._writer.write_batch(batch)
-            self.count += len(batch)
+            self.signed += pc.greater(pc.list_value_length(batch.column("ds")), 0).true_count
 
     def add_row(self, domain: str, ds: set[str], ns: set[str]) -> None:
         """Stage one delegation."""
@@ -133,7 +133,7 @@ class Ordered:
     def _end(self) -> None:
         if self._ns:
             self._delegations += 1
-            if self._ds:
+            if self._ds or self._zone.keeps_unsigned(self._domain.encode()):
                 self._stage.add_row(self._domain, self._ds, self._ns)
         self._ds, self._ns = set(), set()
 

@@ -23,7 +23,7 @@ _ORDER_BITS = {Order.BYTES: 1, Order.LABELS: 2}
 
 def read(block: bytes | memoryview, zone: Zone, *, orders: frozenset[Order]) -> Block | None:
     """Read a block as `plain.read` does; None if it is not understood."""
-    found = _read(block, zone.suffix) if available else None
+    found = _read(block, zone.suffix, zone.unsigned_sample) if available else None
     if found is None:
         return None
     records, delegations, order_bits, apex_lines, last_line, *columns = found

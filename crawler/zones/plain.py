@@ -36,6 +36,7 @@ from crawler.zones.master import MAX_LINE, Kind, MasterFile, Record, kind_of
 from crawler.zones.rdata import ds_text
 from dane import names
 from dane.faults import Refused
+from dane.sample import is_sampled
 
 # Each makes a line more than fields between blanks (RFC 1035 section 5.1); CR is CRLF
 _SPECIAL = (b";", b'"', b"(", b")", b"\\", b"\r")
@@ -85,6 +86,11 @@ class Zone:
     """The zone as the reader compares it: an owner follows a newline and ends with its dot."""
 
     apex: str  # a key
+    unsigned_sample: int = 0  # one in so many delegations without DS is kept, too; 0: none
+
+    def keeps_unsigned(self, domain: bytes) -> bool:
+        """Whether a delegation without DS (a key) is in the sample."""
+        return self.unsigned_sample > 0 and is_sampled(domain, self.unsigned_sample)
 
     @property
     def owner(self) -> bytes:
@@ -273,17 +279,34 @@ class _Rows:
         """Of the rows of all groups but the first and the last: delegations, signed ones."""
         rows = after - first
         groups = group(self.begins.slice(first, rows), self.is_ds.slice(first, rows))
-        if len(groups.signed) == 0:
-            return groups.delegations, _NO_SIGNED
-        one, at = pa.scalar(1, pa.int32()), pa.scalar(first, pa.int32())
-        return groups.delegations, pa.record_batch(
-            [
-                self.keys.take(pc.add(groups.signed, one)),
-                sets_of_runs(groups.ds_group, self.ds(pc.add(groups.ds_rows, at))),
-                sets_of_runs(groups.ns_group, self.ns(pc.add(groups.ns_rows, at))),
-            ],
-            schema=SCHEMA,
-        )
+        signed = _NO_SIGNED
+        if len(groups.signed):
+            one, at = pa.scalar(1, pa.int32()), pa.scalar(first, pa.int32())
+            signed = pa.record_batch(
+                [
+                    self.keys.take(pc.add(groups.signed, one)),
+                    sets_of_runs(groups.ds_group, self.ds(pc.add(groups.ds_rows, at))),
+                    sets_of_runs(groups.ns_group, self.ns(pc.add(groups.ns_rows, at))),
+                ],
+                schema=SCHEMA,
+            )
+        if self._zone.unsigned_sample:
+            signed = _sorted([signed, self._sampled(set(groups.signed.to_pylist()), after)])
+        return groups.delegations, signed
+
+    def _sampled(self, signed: set[int], after: int) -> pa.RecordBatch:
+        """Those in the sample of the groups without DS, but the first and the last group."""
+        starts = where(self.begins).to_pylist()
+        domains, ns = [], []
+        for number, key in enumerate(self.keys.to_pylist()[1:-1]):
+            if number in signed or not self._zone.keeps_unsigned(key.encode()):
+                continue
+            begin, end = starts[number + 1], starts[number + 2]
+            if self.is_ds[begin].as_py():  # DS without NS is no delegation
+                continue
+            domains.append(key)
+            ns.append(sorted(set(self.ns(index(end).slice(begin)).to_pylist())))
+        return pa.record_batch([domains, [[]] * len(domains), ns], schema=SCHEMA)
 
     def all(self) -> pa.RecordBatch:
         """Every row (`delegations.ROWS`)."""
@@ -304,6 +327,12 @@ def _kinds(middle: Binaries) -> Integers:
     return pa.Array.from_buffers(_CODE, len(codes), [None, pa.py_buffer(bytes(codes))]).take(
         encoded.indices
     )
+
+
+def _sorted(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    """One batch, in the order of the domains."""
+    (batch,) = pa.Table.from_batches(batches, SCHEMA).combine_chunks().to_batches() or [_NO_SIGNED]
+    return batch.sort_by("domain")
 
 
 _NO_SIGNED = pa.record_batch([[], [], []], schema=SCHEMA)

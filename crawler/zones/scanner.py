@@ -43,7 +43,8 @@ class ZoneScan:
     stage: Stage
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """The signed delegations (`delegations.SCHEMA`), in no order to rely on."""
+        """The signed delegations (`delegations.SCHEMA`), and the sample of the others, in no
+        order to rely on."""
         return self.stage.batches()
 
 
@@ -55,15 +56,19 @@ def scan(
     directory: Path | None = None,
     work: Path | None = None,
     threads: int = 2,
+    unsigned_sample: int = 0,
 ) -> ZoneScan:
     """Scan a zone.
 
     `chunks` opens the file's bytes anew at each call: a file whose owners are not in order,
     or more than one label below the apex, is read a second time. `origin` is the apex (a key);
     by default the owner of the first SOA is. `directory` allows `$INCLUDE` (relative to it) and
-    `$GENERATE`. Temporary files are made in `work`. Raises Refused for what is not a whole zone.
+    `$GENERATE`. Temporary files are made in `work`. With `unsigned_sample` one in so many
+    delegations without DS comes too, with an empty DS set (`dane.sample`). Raises Refused for
+    what is not a whole zone.
     """
-    zone = Zone(_apex(_known(chunks()), directory) if origin is None else origin)
+    apex = _apex(_known(chunks()), directory) if origin is None else origin
+    zone = Zone(apex, unsigned_sample)
     with _system_memory():
         for ordered in (True, False):
             staged = stage()
@@ -274,7 +279,7 @@ class _Scanner:
             size=self._size,
             records=self._records - self._soas.repeats,
             delegations=delegations,
-            signed=stage.count,
+            signed=stage.signed,
             ends_with_soa=self._soas.closes(self._records),
             stage=stage,
         )

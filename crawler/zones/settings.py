@@ -43,6 +43,9 @@ class IntakeSettings:
     download_timeout_s: float = 60.0  # to connect, and without a byte
     retry_wait_s: float = 30.0  # before the second try of a download; doubled each time
     user_agent: str = "danesurvey"
+    # One in so many delegations without DS is looked up, too, from each zone's next snapshot on:
+    # how many would have DANE if only they were signed. 0: none.
+    unsigned_sample: int = 0
 
 
 def open_zones(sources: Iterable[ZoneSource]) -> dict[str, str]:

@@ -163,9 +163,10 @@ class Spread:
             first = first_of_runs(owner)
             groups = group(first, is_ds)
             self.delegations += groups.delegations
-            domain = pc.binary_slice(owner.filter(first).take(groups.signed), 1, -1).cast(
-                pa.string()
-            )
+            domains = pc.binary_slice(owner.filter(first), 1, -1).cast(pa.string())
+            domain = domains.take(groups.signed)
+            if self._zone.unsigned_sample:
+                yield self._sampled(batch, set(domain.to_pylist()))
             yield pa.record_batch(
                 [
                     domain,
@@ -174,6 +175,19 @@ class Spread:
                 ],
                 schema=SCHEMA,
             )
+
+    def _sampled(self, batch: pa.RecordBatch, signed: set[str]) -> pa.RecordBatch:
+        """Of rows in the order of their owners: those in the sample of delegations without DS."""
+        ns: dict[str, set[str]] = {}
+        for owner, is_ds, value in zip(
+            *(column.to_pylist() for column in batch.columns), strict=True
+        ):
+            domain = owner[1:-1]
+            if not is_ds and self._zone.keeps_unsigned(domain):
+                ns.setdefault(domain.decode(), set()).add(value)
+        picked = sorted(ns.keys() - signed)
+        sets = [sorted(ns[domain]) for domain in picked]
+        return pa.record_batch([picked, [[]] * len(picked), sets], schema=SCHEMA)
 
     def _occluding(self) -> set[bytes]:
         """The names with NS or DNAME that have owners of NS or DS below them. Raises Refused."""

@@ -19,6 +19,7 @@ from dane.outcomes import (
     HostStatus,
 )
 from dane.verify import verify
+from danesurvey.check import practices
 from danesurvey.check.advice import (
     DEFECT,
     INFORMATION,
@@ -73,11 +74,13 @@ def document(measured: Measured, at: datetime | None) -> Document:
         "dnssec": _dnssec(measured.domain_mx),
         "hosts": hosts,
         "authority": [_authority(row) for row in measured.authority],
+        "misplaced": practices.documents(measured.misplaced),
         "causes": [
             *lookup_causes(measured),
             *(line for host in hosts for line in host_causes(host, _time(at))),
+            *practices.causes(measured.misplaced),
         ],
-        "repairs": repairs(measured, hosts),
+        "repairs": [*practices.repairs(measured.misplaced), *repairs(measured, hosts)],
         "advice": [line for host in hosts for line in rollover_advice(measured, host)],
     }
 

@@ -11,13 +11,14 @@ import pyarrow as pa
 
 from crawler.scan import assess
 from crawler.scan.context import ScanContext
+from crawler.scan.misplaced import Misplaced
 from dane.attempts import attempts_needed
 from dane.certificate import read_certificate
 from dane.names import bucket, operator
 from dane.outcomes import FAILED, LOCAL, AuthorityResult, HostStatus
 from danesurvey.check.lookups import Lookups, Row
-from storage.assessment import RELATED_PROBE, RELATED_VERDICT
-from storage.schemas import DOMAIN_MX, DOMAIN_VERDICT, HOST_VERDICT, MX_HOST, SMTP_PROBE
+from storage.assessment import DOMAIN, RELATED_PROBE, RELATED_VERDICT
+from storage.schemas import DOMAIN_VERDICT, HOST_VERDICT, MX_HOST, SMTP_PROBE
 
 RUN_ID = 0  # nothing is stored
 Target = tuple[str, str, str, str]
@@ -44,6 +45,7 @@ class Measured:
     probes: dict[str, list[Row]] = field(default_factory=dict)  # smtp_probe by host
     certificates: Mapping[str, bytes] = field(default_factory=dict)  # DER by SHA-256
     authority: list[Row] = field(default_factory=list)
+    misplaced: list[Misplaced] = field(default_factory=list)  # TLSA records where nobody looks
 
 
 def domain_failed(row: Row) -> bool:
@@ -213,9 +215,8 @@ class Findings:
         return {"covering_names": names, "certificates": certificates, "served_before": []}
 
     def _verdict(self, row: Row, host_verdicts: Sequence[Row]) -> Row:
-        ns = pa.field("ns", DOMAIN_VERDICT.schema.field("dns_operator").type, nullable=False)
         verdicts = assess.domains(
-            pa.RecordBatch.from_pylist([{**row, "ns": []}], schema=DOMAIN_MX.schema.append(ns)),
+            pa.RecordBatch.from_pylist([{**row, "ns": [], "ds": []}], schema=DOMAIN),
             replace(self._context, schemas=(DOMAIN_VERDICT.schema,)),
             pa.RecordBatch.from_pylist(
                 [{**one, "covering_names": self._covering(one)} for one in host_verdicts],

@@ -26,11 +26,13 @@ import crawler.scan
 from crawler.dns.client import Resolvers
 from crawler.dns.unbound import Unbound
 from crawler.operators import merges
-from crawler.scan import authority, hosts, probe, resolve
+from crawler.scan import authority, hosts, misplaced, probe, resolve
 from crawler.scan.context import LookupKind, ScanContext
+from crawler.scan.misplaced import Misplaced
 from crawler.smtp.etiquette import require_identity
 from dane.faults import LocalTrouble
 from dane.names import bucket
+from dane.outcomes import HostStatus
 from danesurvey.check.findings import (
     RUN_ID,
     Findings,
@@ -123,6 +125,28 @@ class Checker:
 
     def measure(self, domains: Sequence[str]) -> Generator[Measured, None, None]:
         """Measure domains (keys of `dane.names`) at once; each is told when it is finished."""
+        for measured in self._measure(domains):
+            yield replace(measured, misplaced=self._misplaced(measured))
+
+    def _misplaced(self, measured: Measured) -> list[Misplaced]:
+        """TLSA records for a domain where nobody looks."""
+        if not measured.domain_mx["secure"]:
+            return []
+        by_status = {
+            status: [name for name, row in measured.hosts.items() if row["status"] == status]
+            for status in (HostStatus.ABSENT, HostStatus.INSECURE, HostStatus.NO_ADDRESS)
+        }
+        without_tlsa = by_status[HostStatus.ABSENT] + by_status[HostStatus.INSECURE]
+        without_address = by_status[HostStatus.NO_ADDRESS]
+        if not without_tlsa and not without_address:
+            return []
+        looking = partial(
+            misplaced.scan, measured.domain, without_tlsa, without_address, self._context
+        )
+        with _in_thread(looking) as scanning:
+            return scanning.result()
+
+    def _measure(self, domains: Sequence[str]) -> Generator[Measured, None, None]:
         found = Findings(
             domains,
             Lookups(self._resolve, DOMAIN_MX, domain_failed),

@@ -183,6 +183,8 @@ def history(
     from danesurvey.history import chosen, live
     from danesurvey.settings import default_state_directory
 
+    for number in (signal.SIGINT, signal.SIGTERM):  # the survey under way ends, and the lab
+        signal.signal(number, signal.default_int_handler)
     unmet = live(
         (directory or default_state_directory() / "history").absolute(),
         days=days,

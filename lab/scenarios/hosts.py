@@ -44,7 +44,8 @@ _SEVERAL = (
             Host(name="mx1", tlsa=EE),
             Host(name="mx2", tlsa=("3 1 1 leaf", "2 1 1 ca")),
         ),
-        verdict=DANE,
+        verdict={**DANE, "zone": "plain"},
+        mx_host={"mx1": {"contact": "hostmaster@provider.plain"}},
         host_verdict={"mx1": {"status": "pass"}, "mx2": {"status": "pass"}},
     ),
     Scenario(
@@ -219,6 +220,16 @@ _SIGNING = (
         verdict=INSECURE,
     ),
     Scenario(
+        name="unsigned-hosted",
+        what="no DS, MX at a provider with DANE: it would be DANE if only it were signed",
+        why="design 2: signed delegations are surveyed; measurement 3.1: MX not secure",
+        records=("@ MX 10 mx1.provider.plain.",),
+        zones={"@": UNSIGNED},
+        hosts=(),
+        surveyed=False,
+        verdict=INSECURE,
+    ),
+    Scenario(
         name="unsigned-provider",
         what="signed domain, MX host in an unsigned zone that publishes TLSA all the same",
         why="measurement 3.2: no secure address, so TLSA is not asked (RFC 7672 2.2.2)",
@@ -304,4 +315,59 @@ _SIGNING = (
     ),
 )
 
-SCENARIOS = (*_SEVERAL, *_SIGNING)
+_NEITHER = {
+    "mta_sts_outcome": "nxdomain",
+    "mta_sts": False,
+    "tlsrpt_outcome": "nxdomain",
+    "tlsrpt": False,
+}
+_STS, _RPT = (
+    "_mta-sts TXT v=STSv1; id=20261201T000000;",
+    "_smtp._tls TXT v=TLSRPTv1; rua=mailto:r@x.plain",
+)
+
+_POLICIES = (
+    Scenario(
+        name="policies",
+        what="DANE beside MTA-STS and TLSRPT",
+        why="RFC 8461 3.1, RFC 8460 3: one valid record of each",
+        records=("@ MX 10 mx", _STS, _RPT),
+        hosts=(GOOD_HOST,),
+        verdict=DANE,
+        domain_policy={
+            "mta_sts_outcome": "secure",
+            "mta_sts": True,
+            "tlsrpt_outcome": "secure",
+            "tlsrpt": True,
+        },
+    ),
+    Scenario(
+        name="policies-twice",
+        what="two MTA-STS records, and a TLSRPT record that says nowhere to report",
+        why="RFC 8461 3.1: more than one is none; RFC 8460 3: rua is needed",
+        records=(
+            "@ MX 10 mx",
+            _STS,
+            "_mta-sts TXT v=STSv1; id=2;",
+            "_smtp._tls TXT v=TLSRPTv1;",
+        ),
+        hosts=(GOOD_HOST,),
+        verdict=DANE,
+        domain_policy={
+            "mta_sts_outcome": "secure",
+            "mta_sts": False,
+            "tlsrpt_outcome": "secure",
+            "tlsrpt": False,
+        },
+    ),
+    Scenario(
+        name="policies-of-a-broken-domain",
+        what="a wrong TLSA, and no other policy",
+        why="a domain with a TLSA host is asked, whatever its verdict",
+        hosts=(Host(tlsa=WRONG),),
+        verdict=BROKEN,
+        domain_policy=_NEITHER,
+    ),
+)
+
+SCENARIOS = (*_SEVERAL, *_SIGNING, *_POLICIES)

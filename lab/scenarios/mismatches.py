@@ -16,7 +16,7 @@ from lab.scenarios.scenario import (
     has,
     one_of,
 )
-from lab.scenarios.verdicts import BROKEN, UNUSABLE
+from lab.scenarios.verdicts import BROKEN, NO_ADDRESS, NO_TLSA, UNUSABLE
 
 
 def _broken(
@@ -308,4 +308,37 @@ _UNUSABLE = (
     ),
 )
 
-SCENARIOS = (*_MISMATCHES, *_UNUSABLE)
+
+def _misplaced(name: str, what: str, why: str, at: str) -> Scenario:
+    """One host without TLSA; right records stand where no sender looks."""
+    return Scenario(
+        name=name,
+        what=what,
+        why=f"{why}; measurement 6: absent, and `check` tells where they are",
+        hosts=(Host(tlsa=("3 1 1 leaf",), tlsa_at=at),),
+        verdict=NO_TLSA,
+        mx_host={"mx": {"status": "absent", "tlsa": []}},
+        host_verdict={"mx": {"status": "absent", "class": "N", "usable": False}},
+    )
+
+
+_WRONG_PLACES = (
+    _misplaced("tlsa-at-domain", "TLSA below the mail domain", "RFC 7672 2.2.3", "_25._tcp"),
+    _misplaced("tlsa-at-port-465", "TLSA for port 465", "RFC 7672 1.3", "_465._tcp.mx"),
+    _misplaced("tlsa-at-port-587", "TLSA for port 587", "RFC 7672 1.3", "_587._tcp.mx"),
+    _misplaced("tlsa-at-port-443", "TLSA for port 443", "RFC 6698 3", "_443._tcp.mx"),
+    _misplaced("tlsa-without-underscores", "TLSA at 25.tcp", "RFC 6698 3", "25.tcp.mx"),
+    _misplaced("tlsa-port-without-underscore", "TLSA at 25._tcp", "RFC 6698 3", "25._tcp.mx"),
+    _misplaced("tlsa-protocol-without-underscore", "TLSA at _25.tcp", "RFC 6698 3", "_25.tcp.mx"),
+    Scenario(
+        name="tlsa-hides-wildcard",
+        what="A only at `*`, TLSA at _25._tcp.mx: mx is an empty non-terminal now",
+        why="RFC 4592 2.2.2: a wildcard does not apply to a name that exists; measurement 7 row 4",
+        hosts=(Host(name="*", tlsa=("3 1 1 leaf",), tlsa_at="_25._tcp.mx"),),
+        verdict=NO_ADDRESS,
+        mx_host={"mx": {"status": "no_address", "a_outcome": "nodata", "a_secure": True}},
+        host_verdict={"mx": {"status": "no_address", "class": "-"}},
+    ),
+)
+
+SCENARIOS = (*_MISMATCHES, *_UNUSABLE, *_WRONG_PLACES)

@@ -213,6 +213,7 @@ class Scenario:
     why: str
     verdict: Columns
     domain_mx: Columns = field(default_factory=dict)
+    domain_policy: Columns = field(default_factory=dict)
     mx_host: Mapping[str, Columns] = field(default_factory=dict)
     host_verdict: Mapping[str, Columns] = field(default_factory=dict)
     tld: str = PLAIN
@@ -239,7 +240,11 @@ class Scenario:
 
     def expected(self) -> Iterator[Expected]:
         """Every cell that the scenario declares."""
-        domains = (("domain_verdict", self.verdict), ("domain_mx", self.domain_mx))
+        domains = (
+            ("domain_verdict", self.verdict),
+            ("domain_mx", self.domain_mx),
+            ("domain_policy", self.domain_policy),
+        )
         for table, columns in domains:
             for column, value in columns.items():
                 yield Expected(self.name, table, self.domain, column, value)

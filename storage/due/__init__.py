@@ -40,6 +40,8 @@ ASK_DOMAIN = pa.schema(
     ]
 )
 
+ASK_POLICY = pa.schema([ASK_DOMAIN.field(name) for name in ("bucket", "domain", "ns")])
+
 ASK_HOST = pa.schema(
     [
         MX_HOST.schema.field("bucket"),
@@ -270,6 +272,14 @@ async def failures(connection: Connection, run: Run, passes: int, rows: int) -> 
     (ASK_AUTHORITY).
     """
     return await query(connection, _sql("failures"), run.run_id, passes, rows, schema=ASK_AUTHORITY)
+
+
+async def policies(connection: Connection, run: Run, buckets: range) -> tuple[pa.RecordBatch, None]:
+    """Domains with a TLSA host whose policies were not asked for (ASK_POLICY), and None."""
+    rows = await query(
+        connection, _sql("policies"), run.run_id, buckets.start, buckets.stop, schema=ASK_POLICY
+    )
+    return rows, None
 
 
 async def _moment(connection: Connection, name: str, *arguments: Any) -> datetime | None:

@@ -19,7 +19,7 @@ from lab.internet import Lab
 from lab.scenarios.scenario import Expected
 
 KNOWN = Path(__file__).with_name("known_differences.toml")
-KEY = {"domain_verdict": "domain", "domain_mx": "domain"}  # else "host"
+KEY = dict.fromkeys(("domain_verdict", "domain_mx", "domain_policy"), "domain")  # else "host"
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +44,7 @@ async def _read(url: str) -> dict[str, dict[str, dict[str, Any]]]:
     connection = await asyncpg.connect(url)
     try:
         found = {}
-        for table in ("domain_mx", "mx_host", "host_verdict", "domain_verdict"):
+        for table in ("domain_mx", "mx_host", "host_verdict", "domain_verdict", "domain_policy"):
             rows = await connection.fetch(f"SELECT * FROM {table}")
             found[table] = {row[KEY.get(table, "host")]: dict(row) for row in rows}
         return found

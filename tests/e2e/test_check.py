@@ -96,6 +96,47 @@ def test_verdicts_are_those_of_the_survey(lab: Lab, documents: dict[str, dict[st
     assert compared > 1000
 
 
+PRACTICES = {
+    "tlsa-at-domain": ("at_domain", "_25._tcp.tlsa-at-domain.plain"),
+    "tlsa-at-port-465": ("other_port", "_465._tcp.mx.tlsa-at-port-465.plain"),
+    "tlsa-at-port-587": ("other_port", "_587._tcp.mx.tlsa-at-port-587.plain"),
+    "tlsa-at-port-443": ("other_port", "_443._tcp.mx.tlsa-at-port-443.plain"),
+    "tlsa-without-underscores": (
+        "without_underscore",
+        "25.tcp.mx.tlsa-without-underscores.plain",
+    ),
+    "tlsa-port-without-underscore": (
+        "without_underscore",
+        "25._tcp.mx.tlsa-port-without-underscore.plain",
+    ),
+    "tlsa-protocol-without-underscore": (
+        "without_underscore",
+        "_25.tcp.mx.tlsa-protocol-without-underscore.plain",
+    ),
+    "tlsa-hides-wildcard": ("hides_wildcard", "_25._tcp.mx.tlsa-hides-wildcard.plain"),
+}
+
+
+def test_what_people_get_wrong_is_told_with_its_repair(
+    documents: dict[str, dict[str, Any]],
+) -> None:
+    found = {
+        domain.partition(".")[0]: [(one["practice"], one["name"]) for one in document["misplaced"]]
+        for domain, document in documents.items()
+        if document["misplaced"]
+    }
+    assert found == {name: [expected] for name, expected in PRACTICES.items()}
+    for name in PRACTICES:
+        document = documents[f"{name}.plain"]
+        (one,) = document["misplaced"]
+        assert one["meaning"] in document["causes"]
+        assert document["repairs"][0]["host"] == f"mx.{name}.plain"
+        assert document["verdict"]["severity"] == "warning"
+    hidden = documents["tlsa-hides-wildcard.plain"]
+    assert hidden["misplaced"][0]["wildcard"] == "*.tlsa-hides-wildcard.plain"
+    assert "at mx.tlsa-hides-wildcard.plain itself" in hidden["repairs"][0]["text"]
+
+
 def keys(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         yield from value

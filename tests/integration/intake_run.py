@@ -32,23 +32,33 @@ class Intake:
         self.directory = directory
         self.said: list[str] = []
 
-    async def source(self, source: ZoneSource, *, accept_shrink: bool = False) -> list[ZoneRow]:
+    async def source(
+        self, source: ZoneSource, *, accept_shrink: bool = False, unsigned_sample: int = 0
+    ) -> list[ZoneRow]:
         return await intake(
             self.pool,
             [source],
-            IntakeSettings(),
+            IntakeSettings(unsigned_sample=unsigned_sample),
             state_dir=self.directory / "state",
             progress=self.said.append,
             accept_shrink=accept_shrink,
         )
 
     async def data(
-        self, data: bytes, *, zone: str = "example", accept_shrink: bool = False, **settings: Any
+        self,
+        data: bytes,
+        *,
+        zone: str = "example",
+        accept_shrink: bool = False,
+        unsigned_sample: int = 0,
+        **settings: Any,
     ) -> ZoneRow:
         path = self.directory / "zone"
         path.write_bytes(data)
         source = ZoneSource(zone=zone, kind="file", path=path, **settings)
-        (row,) = await self.source(source, accept_shrink=accept_shrink)
+        (row,) = await self.source(
+            source, accept_shrink=accept_shrink, unsigned_sample=unsigned_sample
+        )
         return row
 
     async def names(self) -> set[str]:

@@ -14,6 +14,7 @@ from crawler.coordinator.intake import Verdict, intake
 from crawler.zones.settings import IntakeSettings, ZoneSource
 from dane.faults import UsageFault
 from dane.names import bucket
+from dane.sample import is_sampled
 from storage.database import Connection
 from tests.integration.intake_run import Intake, intake_into, zone_text
 
@@ -30,7 +31,7 @@ async def take(database_url: str, tmp_path: Path) -> AsyncIterator[Intake]:
 
 
 async def test_rows_and_snapshot(take: Intake, connection: Connection) -> None:
-    row = await take.data(zone_text(["a", "b-c", "deep.a"], 7, unsigned=2))
+    row = await take.data(zone_text(["a", "b-c", "deep.c"], 7, unsigned=2))
     assert (row.verdict, row.serial, row.delegations, row.signed) == (Verdict.ACCEPTED, 7, 5, 3)
     assert (row.records, row.added, row.removed, row.written) == (10, 3, 0, 3)
     found = await connection.fetch("SELECT * FROM delegation ORDER BY domain")
@@ -41,9 +42,10 @@ async def test_rows_and_snapshot(take: Intake, connection: Connection) -> None:
             "zone": "example",
             "ds": [f"{len(name)} 13 2 {name.encode().hex():0>64}"],
             "ns": ["ns1.host.test"],
+            "sampled_one_of": None,
             "missing_since": None,
         }
-        for name in ("a", "b-c", "deep.a")
+        for name in ("a", "b-c", "deep.c")
     ]
     snapshot = await connection.fetchrow("SELECT * FROM zone_snapshot")
     assert snapshot["accepted"]
@@ -51,6 +53,32 @@ async def test_rows_and_snapshot(take: Intake, connection: Connection) -> None:
     assert (snapshot["serial"], snapshot["delegations"], snapshot["signed"]) == (7, 5, 3)
     assert len(snapshot["sha256"]) == 64
     assert snapshot["size"] == row.bytes == snapshot["received"]
+
+
+async def test_a_sample_of_the_unsigned_stands_beside_the_signed(
+    take: Intake, connection: Connection
+) -> None:
+    async def sampled() -> dict[str, int]:
+        rows = await connection.fetch(
+            "SELECT domain, sampled_one_of FROM delegation"
+            " WHERE ds = '{}' AND missing_since IS NULL"
+        )
+        return {row["domain"]: row["sampled_one_of"] for row in rows}
+
+    names = [f"zz{number:06}.example" for number in range(900)]
+    row = await take.data(zone_text(["a"], 1, unsigned=900), unsigned_sample=30)
+    assert (row.delegations, row.signed) == (901, 1)
+    chosen = {name for name in names if is_sampled(name.encode(), 30)}
+    assert await sampled() == dict.fromkeys(chosen, 30)
+    assert 15 < len(chosen) < 45
+    now_signed = min(chosen).removesuffix(".example")
+    text = zone_text(["a", now_signed], 2, unsigned=900)
+    await take.data(text, unsigned_sample=60)
+    fewer = {name for name in chosen if is_sampled(name.encode(), 60)}
+    assert await sampled() == dict.fromkeys(fewer - {f"{now_signed}.example"}, 60)
+    await take.data(zone_text(["a", now_signed], 3, unsigned=900))
+    assert await sampled() == {}
+    assert await take.names() == {"a.example", f"{now_signed}.example"}
 
 
 async def test_only_what_changed_is_written(take: Intake) -> None:

@@ -80,7 +80,7 @@ CASES: list[tuple[Table, pa.Schema, dict[str, Any], str, str, str]] = [
         DOMAIN_VERDICT,
         DOMAIN,
         {"run_id": 1, "bucket": 1, "domain": "a.example", "outcome": "secure", "secure": True}
-        | {"mx_preference": [10], "mx_host": ["mx.example"], "mx_total": 1, "ns": []}
+        | {"mx_preference": [10], "mx_host": ["mx.example"], "mx_total": 1, "ns": [], "ds": []}
         | {"mx_excess_preference": [], "mx_excess_host": []}
         | {"last_asked": NOW},
         "status",

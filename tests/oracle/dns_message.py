@@ -85,6 +85,8 @@ def _record(one: dns.rdata.Rdata) -> Record:
             return one.preference, key(one.exchange)
         case dns.rdatatype.CNAME | dns.rdatatype.NS:
             return key(one.target)
+        case dns.rdatatype.SOA:
+            return key(one.rname)
         case dns.rdatatype.DS:
             return DelegationSigner(one.key_tag, one.algorithm, one.digest_type, one.digest)
         case dns.rdatatype.DNSKEY:

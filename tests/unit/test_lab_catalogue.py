@@ -16,6 +16,7 @@ from storage import schemas
 TABLES: dict[str, pa.Schema] = {
     "domain_mx": schemas.DOMAIN_MX.schema,
     "domain_verdict": schemas.DOMAIN_VERDICT.schema,
+    "domain_policy": schemas.DOMAIN_POLICY.schema,
     "mx_host": schemas.MX_HOST.schema,
     "host_verdict": schemas.HOST_VERDICT.schema,
 }
@@ -26,6 +27,8 @@ WORDS: dict[tuple[str, str], type] = {
     ("domain_verdict", "level"): outcomes.BrokenLevel,
     ("domain_verdict", "defects"): outcomes.Defect,
     ("domain_mx", "outcome"): outcomes.LookupOutcome,
+    ("domain_policy", "mta_sts_outcome"): outcomes.LookupOutcome,
+    ("domain_policy", "tlsrpt_outcome"): outcomes.LookupOutcome,
     ("mx_host", "status"): outcomes.HostStatus,
     ("mx_host", "a_outcome"): outcomes.LookupOutcome,
     ("mx_host", "aaaa_outcome"): outcomes.LookupOutcome,

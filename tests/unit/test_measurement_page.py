@@ -32,6 +32,7 @@ def test_every_test_that_the_page_names_exists() -> None:
         outcomes.MismatchCause,
         outcomes.RecordResult,
         outcomes.RolloverGrade,
+        outcomes.WrongPractice,
     ],
     ids=lambda vocabulary: vocabulary.__name__,
 )

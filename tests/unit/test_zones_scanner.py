@@ -13,6 +13,7 @@ from crawler.zones.master import Kind, MasterFile
 from crawler.zones.scanner import ZoneScan, scan
 from dane import names
 from dane.faults import Refused
+from dane.sample import is_sampled
 
 APEX = "example"
 DIGESTS = {1: 40, 2: 64, 4: 96}
@@ -446,3 +447,47 @@ def test_a_delegation_larger_than_a_block() -> None:
     found = rows(scanned(text, 10_000))
     assert len(found["a.example"][1]) == 3000
     assert "b.example" in found
+
+
+def sampled(zone: Zone, one_of: int) -> set[str]:
+    """The delegations without DS that are in the sample."""
+    return {
+        name
+        for name, one in delegated(zone).items()
+        if not one.ds and is_sampled(name.encode(), one_of)
+    }
+
+
+@pytest.mark.parametrize("use_compiled", [True, False])
+@settings(max_examples=40, deadline=None)
+@given(case=st.one_of(registry_files(), master_files()), one_of=st.integers(1, 4))
+def test_a_sample_of_the_unsigned_is_the_same_by_every_reader(
+    use_compiled: bool, case: tuple[Zone, bytes], one_of: int
+) -> None:
+    zone, text = case
+
+    def chunks() -> Iterator[bytes]:
+        return (text[at : at + 200] for at in range(0, len(text), 200))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "available", compiled.available and use_compiled)
+        result = scan(chunks, Stage, origin=APEX, unsigned_sample=one_of)
+    with result.stage:
+        found = {row["domain"]: row for batch in result.batches() for row in batch.to_pylist()}
+    assert {name for name, row in found.items() if not row["ds"]} == sampled(zone, one_of)
+    assert {name: (tuple(row["ds"]), tuple(row["ns"])) for name, row in found.items()} == {
+        **signed(zone),
+        **{name: ((), tuple(sorted(zone[name].ns))) for name in sampled(zone, one_of)},
+    }
+    assert result.signed == len(signed(zone))
+    assert result.delegations == len(delegated(zone))
+
+
+def test_a_sample_is_one_in_so_many_in_every_bucket() -> None:
+    labels = [f"name{number}.example" for number in range(200_000)]
+    for one_of in (1, 2, 100, 1024, 4096):
+        found = [name for name in labels if is_sampled(name.encode(), one_of)]
+        expected = len(labels) / one_of
+        assert abs(len(found) - expected) <= 5 * expected**0.5
+    buckets = {names.bucket(name) for name in labels if is_sampled(name.encode(), 1024)}
+    assert len(buckets) > 150  # of some 195: the hash of the buckets is another
