@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from rich.console import Console, Group
@@ -48,7 +48,13 @@ async def _table(watch: Watch, console: Console) -> None:
 
 
 def _screen(watch: Watch) -> Group:
-    return Group(table(watch.stages()), Text(sentence(watch.now())))
+    told: dict[str, Any] = {
+        "stages": watch.stages(),
+        "waiting": watch.waiting(),
+        "now": watch.now(),
+    }
+    lines = [*waiting_lines(told), sentence(told["now"])]
+    return Group(table(told["stages"]), Text("\n".join(lines)))
 
 
 async def _lines(watch: Watch) -> None:
@@ -98,6 +104,22 @@ def table(stages: list[dict[str, Any]]) -> Table:
             "  ".join(f"{word} {count:,}" for word, count in most),
         )
     return grid
+
+
+def waiting_lines(told: dict[str, Any]) -> list[str]:
+    """What waits for what, and until when: a line a stage."""
+    stored = {one["stage"]: one["stored"] for one in told["stages"]}
+    lines = []
+    for one in told["waiting"]:
+        parts = [f"{one['rows']:,} wait"]
+        if one["next"] is not None:
+            parts.append(f"next at {datetime.fromisoformat(one['next']).astimezone():%H:%M:%S}")
+        if one["at_the_end"]:
+            parts.append(f"{one['at_the_end']:,} of them for the end of the run")
+        lines.append(f"{one['stage']}: {stored.get(one['stage'], 0):,} done, {', '.join(parts)}")
+    if (left_s := (told["now"] or {}).get("to_go_seconds")) is not None:
+        lines.append(f"to go: about {duration(left_s)}")
+    return lines
 
 
 def sentence(now: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ Each answer is a pair: the rows to assess, and the rows that they look up. A hos
 thousand domains of the buckets point at is in the second batch once.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -125,6 +126,13 @@ WHERE d.run_id = $1 AND d.bucket BETWEEN $2 AND $3
 ORDER BY d.bucket, d.domain
 """
 
+_NAMED = f"""
+SELECT {_sql_columns(MX_HOST.schema, "h")}
+FROM unnest($2::smallint[], $3::text[]) AS k (bucket, host)
+JOIN mx_host h ON h.run_id = $1 AND h.bucket = k.bucket AND h.host = k.host
+ORDER BY h.bucket, h.host
+"""
+
 _VERDICTS = f"""
 SELECT {_sql_columns(HOST_VERDICT.schema, "v")}
 FROM unnest($2::smallint[], $3::text[]) AS k (bucket, host)
@@ -140,19 +148,7 @@ async def hosts(
     rows = await query(
         connection, _HOSTS, run.run_id, buckets[0], buckets[-1], schema=MX_HOST.schema
     )
-    addresses = _distinct(rows.column("addresses"))
-    earlier = await runs_before(connection, run.run_id, _EARLIER_RUNS)
-    probes = await query(
-        connection,
-        _PROBES,
-        run.run_id,
-        [bucket(address) for address in addresses],
-        addresses,
-        earlier,
-        schema=PROBE,
-    )
-    hosts = map(str, rows.column("host").to_pylist())
-    return rows, await with_certificates(connection, probes, hosts, earlier)
+    return rows, await _probes(connection, run, rows)
 
 
 async def domains(
@@ -169,10 +165,20 @@ async def domains(
         names,
         schema=HOST_VERDICT.schema,
     )
+    return rows, await with_covering_names(connection, rows, verdicts)
+
+
+async def with_covering_names(
+    connection: Connection, domains: pa.RecordBatch, verdicts: pa.RecordBatch
+) -> pa.RecordBatch:
+    """Verdicts on MX hosts (HOST_VERDICT) with the domains' names that their leaves cover
+
+    (RELATED_VERDICT).
+    """
     wanted = [
         str(name)
         for column in ("domain", "cname_target")
-        for name in rows.column(column).drop_null().to_pylist()
+        for name in domains.column(column).drop_null().to_pylist()
     ]
     leafs = _distinct(verdicts.column("address_leaf"))
     covering = await names_of(connection, [one for one in leafs if one], wanted)
@@ -181,12 +187,38 @@ async def domains(
         for leafs_of_host in _lists(verdicts.column("address_leaf"))
     ]
     field = RELATED_VERDICT.field("covering_names")
-    return rows, verdicts.append_column(field, pa.array(names_by_address, field.type))
+    return verdicts.append_column(field, pa.array(names_by_address, field.type))
 
 
 def _lists(column: "pa.Array[Any]") -> list[list[str]]:
     """A column of lists, none of them null."""
     return [list(map(str, one or ())) for one in column.to_pylist()]
+
+
+async def looked_up(
+    connection: Connection, run: Run, names: Sequence[str]
+) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    """MX hosts of these names (MX_HOST), and their addresses' probes (PROBE)."""
+    rows = await query(
+        connection, _NAMED, run.run_id, list(map(bucket, names)), names, schema=MX_HOST.schema
+    )
+    return rows, await _probes(connection, run, rows)
+
+
+async def _probes(connection: Connection, run: Run, hosts: pa.RecordBatch) -> pa.RecordBatch:
+    addresses = _distinct(hosts.column("addresses"))
+    earlier = await runs_before(connection, run.run_id, _EARLIER_RUNS)
+    probes = await query(
+        connection,
+        _PROBES,
+        run.run_id,
+        [bucket(address) for address in addresses],
+        addresses,
+        earlier,
+        schema=PROBE,
+    )
+    names = map(str, hosts.column("host").to_pylist())
+    return await with_certificates(connection, probes, names, earlier)
 
 
 def _distinct(lists: "pa.Array[Any]") -> list[str]:

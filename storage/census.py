@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from storage import due
 from storage.database import Connection
 from storage.run import Run
 
@@ -25,6 +26,18 @@ async def zones(connection: Connection) -> list[dict[str, Any]]:
         " FROM zone_snapshot WHERE accepted ORDER BY zone, snapshot_id DESC"
     )
     return [{**row, "taken": row["taken"].isoformat()} for row in map(dict, rows)]
+
+
+async def left(connection: Connection, run: Run) -> int:
+    """About how many domains of the run have no row yet."""
+    if run.base is None:
+        names = "SELECT count(*) FROM delegation WHERE missing_since IS NULL"
+        arguments: tuple[Any, ...] = (run.run_id,)
+    else:
+        names = "SELECT count(*) FROM domain_verdict WHERE run_id = $2 AND status = ANY ($3)"
+        arguments = (run.run_id, run.base, due.chosen_statuses(run.kind))
+    rows = "SELECT count(*) FROM domain_mx WHERE run_id = $1"
+    return max(0, int(await connection.fetchval(f"SELECT ({names}) - ({rows})", *arguments)))
 
 
 async def outcomes(connection: Connection, run: Run) -> dict[str, dict[str, int]]:

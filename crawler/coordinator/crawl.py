@@ -38,7 +38,7 @@ async def crawl(
     flushes.changed = dispatcher.changed
     tasks = [
         asyncio.create_task(work)
-        for work in (dispatcher.run(), flushes.run(), engine.count_nodes())
+        for work in (dispatcher.run(), dispatcher.fetch(), flushes.run(), engine.count_nodes())
     ]
     try:
         # Only the dispatcher ends by itself; the others by a fault.

@@ -19,14 +19,15 @@ import math
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 import distributed
 import pyarrow as pa
+import pyarrow.compute
 
-from crawler.coordinator.node import stop_scans
+from crawler.coordinator.node import finished_rows, from_bytes, stop_scans
 from crawler.coordinator.settings import SurveySettings
 from crawler.coordinator.shards import Back, Errand, Progress, Shard, again, send
 from crawler.coordinator.state import Doing, StageState
@@ -35,8 +36,10 @@ from dane import clock
 from dane.faults import LocalTrouble
 
 log = logging.getLogger(__name__)
+pc: Any = pyarrow.compute  # the stubs lack some of the kernels
 
 STOP_S = 4.0  # for scans to return what they have
+_FETCH_S = 2.0
 _TELL_AGAIN_S = 0.5  # a scan may just have been about to begin
 _BACK_OFF_S = 10.0  # when nothing came back; doubles
 _LONGEST_BACK_OFF_S = 600.0
@@ -61,6 +64,7 @@ class Line:
     time = Time.DATED
     waits_for: tuple[str, ...] = ()  # stages that must have nothing left
     reads: tuple[str, ...] = ()  # stages whose rows make rows of this one due
+    fetched = False  # rows are fetched and stored before the scan is over
     retry_wait_s = 0.0  # before a shard goes out again whose worker was lost
 
     def __init__(self, state: StageState) -> None:
@@ -94,13 +98,16 @@ class Line:
         """Store what came back; how many of the shard's rows that are."""
         raise NotImplementedError
 
+    async def keep_early(self, shard: Shard, batches: Sequence[pa.RecordBatch]) -> None:
+        """Store rows of a shard that is still under way."""
+
     async def set_aside(self, rows: pa.RecordBatch, reason: str) -> None:
         """Store a row that no scan can take as our own fault."""
         raise NotImplementedError
 
-    def without_stored(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        """The rows that are not stored yet, of a shard that is lost."""
-        return rows
+    def stored_early(self, shard: Shard) -> list[bool]:
+        """Of each row of a shard that is lost, whether it is stored already."""
+        return [False] * shard.rows.num_rows
 
     def returned(self, shard: Shard, *, whole: bool) -> None:
         """The shard is no longer under way; `whole`: all of its rows are stored."""
@@ -153,6 +160,7 @@ class Dispatcher:
         self._last = False  # last lookups are due
         self._over = False
         self._guarded = False
+        self._fetched: dict[str, tuple[Line, Shard]] = {}
 
     def changed(self) -> None:
         """Look at once whether something is due; from any task of the loop."""
@@ -283,7 +291,14 @@ class Dispatcher:
     # --- what comes back ----------------------------------------------------------------------
 
     async def _one(self, line: Line, shard: Shard) -> None:
-        back = await send(self._workers, shard, line.errand(shard), self._group)
+        errand = line.errand(shard)
+        if line.fetched:
+            errand = replace(errand, fetched_as=uuid.uuid4().hex)
+            self._fetched[errand.fetched_as or ""] = line, shard
+        try:
+            back = await send(self._workers, shard, errand, self._group)
+        finally:
+            self._fetched.pop(errand.fetched_as or "", None)
         if back.reason is not None:
             await self._lost(line, shard, back)
             return
@@ -323,20 +338,38 @@ class Dispatcher:
         progress = line.progress
         if back.bug is not None and progress.quarantined >= self._settings.most_quarantined:
             raise back.bug  # not a row's fault
-        parts, set_aside = again(shard, back, line.without_stored)
-        progress.rows_out -= shard.rows.num_rows
+        stored = pa.array(line.stored_early(shard), pa.bool_())
+        line.returned(replace(shard, rows=shard.rows.filter(stored)), whole=True)
+        left = shard.rows.filter(pc.invert(stored))
+        parts, set_aside = again(shard, back, left)
+        progress.rows_out -= left.num_rows
         if set_aside:
             progress.quarantined += 1
-            await line.set_aside(shard.rows, back.reason or "")
+            await line.set_aside(left, back.reason or "")
+            shard = replace(shard, rows=left)
             line.returned(shard, whole=True)
-            self._settle(line, shard, shard.rows.num_rows)
+            self._settle(line, shard, left.num_rows)
             return
         progress.resubmitted += 1
-        wait_s = line.retry_wait_s if back.bug is None else 0.0
-        self._suspects += [_Suspect(line, part, time.monotonic() + wait_s) for part in parts]
-        if not parts:
-            line.returned(shard, whole=True)
+        not_before = time.monotonic() + line.retry_wait_s
+        self._suspects += [_Suspect(line, part, not_before) for part in parts]
         self.changed()
+
+    async def fetch(self) -> None:
+        """For as long as the crawl lasts: store what scans have finished that are under way.
+
+        A probe scan waits minutes for its slowest server; the rows of the others need not.
+        """
+        while True:
+            await asyncio.sleep(_FETCH_S)
+            if not self._fetched:
+                continue
+            told = await self._workers.run(finished_rows, on_error="ignore")
+            for streams in (told or {}).values():
+                for name, batches in streams.items():
+                    if name in self._fetched:
+                        line, shard = self._fetched[name]
+                        await line.keep_early(shard, list(map(from_bytes, batches)))
 
     async def _return_early(self) -> None:
         """Have running scans return what they have: a suspect must be alone, and some wait long."""

@@ -25,6 +25,7 @@ from crawler.coordinator.shards import Shard
 from crawler.coordinator.stage import Stage
 from crawler.coordinator.state import StageState
 from crawler.coordinator.suspicion import Suspicion
+from crawler.coordinator.wanted import wanted_hosts
 from crawler.scan.context import LookupKind, ScanContext
 from dane import clock
 from dane.names import BUCKETS
@@ -33,7 +34,7 @@ from storage import due
 from storage.copy import Stored
 from storage.database import Connection, patiently
 from storage.run import Run
-from storage.schemas import MX_HOST, WANTED_HOST
+from storage.schemas import DOMAIN_MX, MX_HOST, WANTED_HOST, Table
 
 log = logging.getLogger(__name__)
 pc: Any = pyarrow.compute  # the stubs lack some of the kernels
@@ -180,6 +181,12 @@ class _LookupLine(StageLine):
         failing = rows.filter(reduce(pc.or_, again))
         self.lookups.unflushed.stored(pc.min(failing.column("last_asked")).as_py())
         return kept
+
+    def parts(self, batches: Sequence[pa.RecordBatch]) -> list[tuple[Table, pa.RecordBatch]]:
+        parts = super().parts(batches)
+        if self.of.tables[0] == DOMAIN_MX and (hosts := wanted_hosts(batches[0])) is not None:
+            parts.append((WANTED_HOST, hosts))
+        return parts
 
     def returned(self, shard: Shard, *, whole: bool) -> None:
         self.lookups.give_back(shard.rows)

@@ -8,10 +8,13 @@ process that Dask starts again gets too.
 import ctypes
 import json
 import os
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -19,6 +22,7 @@ import crawler.scan
 from crawler.dns.client import Resolvers
 from crawler.dns.control import Control
 from crawler.scan.context import ScanContext
+from crawler.scan.probe_row import Certificates
 from dane import clock
 from dane.faults import LocalTrouble
 
@@ -31,6 +35,7 @@ _REMEMBERED = 100
 Scan = Callable[..., pa.RecordBatch | Sequence[pa.RecordBatch]]
 """`scan(rows, context)`, or `scan(rows, context, related)` where rows refer to other rows."""
 
+_finished: "dict[str, _Finished]" = {}
 _stopped: list[str] = []  # passes that were stopped, the latest last; a worker outlives many
 
 
@@ -91,14 +96,55 @@ def from_bytes(stream: bytes) -> pa.RecordBatch:
         return reader.read_next_batch()
 
 
+class _Finished:
+    """Rows of a probe scan that is under way, until they are fetched."""
+
+    def __init__(self, context: ScanContext) -> None:
+        self._context = context
+        self._lock = threading.Lock()
+        self._rows: list[dict[str, Any]] = []
+        self._certificates = Certificates()
+
+    def add(self, row: Mapping[str, Any], certificates: Mapping[str, bytes]) -> None:
+        shown = {one: certificates[one] for one in row["chain"] if one in certificates}
+        with self._lock:
+            self._rows.append({"run_id": self._context.run_id, **row})
+            self._certificates.der.update(shown)
+
+    def take(self) -> list[bytes]:
+        """The rows since the last time, as the scan's results."""
+        with self._lock:
+            rows, self._rows = self._rows, []
+            certificates, self._certificates = self._certificates, Certificates()
+        if not rows:
+            return []
+        schema, of_certificates = self._context.schemas
+        return [
+            to_bytes(pa.RecordBatch.from_pylist(rows, schema=schema)),
+            to_bytes(certificates.rows(self._context.run_id, of_certificates)),
+        ]
+
+
+def finished_rows() -> dict[str, list[bytes]]:
+    """What this process's probe scans have finished since the last time, by `fetched_as`."""
+    told = {name: finished.take() for name, finished in list(_finished.items())}
+    return {name: streams for name, streams in told.items() if streams}
+
+
 def run_scan(
-    scan: Scan, rows: bytes, related: bytes | None, context: ScanContext, pass_id: str
+    scan: Scan,
+    rows: bytes,
+    related: bytes | None,
+    context: ScanContext,
+    pass_id: str,
+    fetched_as: str | None = None,
 ) -> tuple[float, float, list[bytes]]:
     """One scan of one shard: how long it took, the CPU time of its thread (s), and its results
 
     as IPC streams.
 
-    No results if the pass `pass_id` was stopped before this shard had its turn.
+    No results if the pass `pass_id` was stopped before this shard had its turn. `fetched_as`:
+    a probe scan's rows may be fetched under this name before it is over.
     """
     if pass_id in _stopped:
         return 0.0, 0.0, []
@@ -106,7 +152,14 @@ def run_scan(
     clock.run_ahead(context.days_ahead)
     began, cpu_s = time.monotonic(), time.thread_time()
     more = () if related is None else (from_bytes(related),)
-    result = scan(from_bytes(rows), of_this_node(context), *more)
+    if fetched_as is not None:
+        _finished[fetched_as] = finished = _Finished(context)
+        scan = partial(scan, on_row=finished.add)
+    try:
+        result = scan(from_bytes(rows), of_this_node(context), *more)
+    finally:
+        if fetched_as is not None:
+            del _finished[fetched_as]
     batches = [result] if isinstance(result, pa.RecordBatch) else result
     streams = [to_bytes(one) for one in batches]
     return time.monotonic() - began, time.thread_time() - cpu_s, streams

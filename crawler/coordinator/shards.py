@@ -10,7 +10,6 @@ ours to mend, but no reason to lose the rest.
 
 import asyncio
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -47,6 +46,7 @@ class Errand:
     context: ScanContext
     deadline_s: float  # past it the shard's worker is ended
     resource: str | None = None
+    fetched_as: str | None = None  # its rows may be fetched before it is over
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,7 @@ async def send(workers: distributed.Client, shard: Shard, errand: Errand, group:
         None if shard.related is None else to_bytes(shard.related),
         errand.context,
         group,
+        errand.fetched_as,
         pure=False,
         resources=None if errand.resource is None else {errand.resource: 1},
     )
@@ -133,12 +134,9 @@ async def _end_worker_of(workers: distributed.Client, future: "distributed.Futur
         await workers.restart_workers(held_by, raise_for_error=False)
 
 
-def again(
-    shard: Shard, back: Back, without: Callable[[pa.RecordBatch], pa.RecordBatch]
-) -> tuple[list[Shard], bool]:
+def again(shard: Shard, back: Back, rows: pa.RecordBatch) -> tuple[list[Shard], bool]:
     """What goes out again after a shard that did not come back, and whether its one row is to
-    be set aside instead. `without` leaves out rows that are stored already."""
-    rows = without(shard.rows)
+    be set aside instead. `rows`: those of the shard that are not stored yet."""
     if not rows.num_rows:
         return [], False
     if back.bug is None:

@@ -59,6 +59,8 @@ class ProbeLine(StageLine):
     `visited_until`: when the last connection of an earlier process may have ended.
     """
 
+    fetched = True
+
     def __init__(
         self,
         engine: Engine,
@@ -69,7 +71,9 @@ class ProbeLine(StageLine):
         budget: Budget,
     ) -> None:
         super().__init__(engine, stage, state)
-        self.retry_wait_s = engine.settings.survey.worker_lost_wait_s
+        self.retry_wait_s = max(
+            engine.settings.survey.worker_lost_wait_s, engine.settings.probe.address_interval_s
+        )
         self._before = before
         self._frontier = Frontier()
         self._budget = budget
@@ -78,6 +82,7 @@ class ProbeLine(StageLine):
         self._visited: dict[str, datetime] = {}  # when the last visit of an address ended
         self._taken: dict[tuple[Key, int], None] = {}  # targets that are under way
         self._names: Counter[tuple[str, str]] = Counter()  # of those, by address and TLSA RRset
+        self._early: dict[int, set[tuple[Key, int]]] = {}  # stored attempts, by shard under way
         self._busy: Counter[str] = Counter()  # operators and networks of those
         self._lingers_until: float | None = None
         self._closing = False
@@ -229,7 +234,19 @@ class ProbeLine(StageLine):
         visited = self._visited.get(address, self._visited_until)
         return None if visited is None else visited + self._interval
 
+    def _stored_of(self, shard: Shard) -> set[tuple[Key, int]]:
+        return self._early.setdefault(id(shard), set())
+
     # --- what comes back ----------------------------------------------------------------------
+
+    async def keep_early(self, shard: Shard, batches: Sequence[pa.RecordBatch]) -> None:
+        await self.engine.store(self.parts(batches), replace=True)
+        self._stored_of(shard).update(_attempts(batches[0]))
+        self.count(batches[0])
+
+    def stored_early(self, shard: Shard) -> list[bool]:
+        early = self._early.pop(id(shard), set())
+        return [one in early for one in _attempts(shard.rows)]
 
     async def keep(self, shard: Shard, batches: Sequence[pa.RecordBatch]) -> int:
         rows = batches[0]
@@ -238,12 +255,18 @@ class ProbeLine(StageLine):
             strict=True,
         ):
             self._visit(address, connected + timedelta(milliseconds=took_ms))
-        return await super().keep(shard, batches)
+        # The scan's rows are all of them: those that were fetched are replaced by themselves.
+        await self.engine.store(self.parts(batches), replace=True)
+        early = self._stored_of(shard)
+        new = pa.array([one not in early for one in _attempts(rows)], pa.bool_())
+        self.count(rows.filter(new).replace_schema_metadata(rows.schema.metadata))
+        return rows.num_rows
 
     def _visit(self, address: str, ended: datetime) -> None:
         self._visited[address] = max(ended, self._visited.get(address, ended))
 
     def returned(self, shard: Shard, *, whole: bool) -> None:
+        self._early.pop(id(shard), None)
         rows = shard.rows.to_pylist()
         now = clock.now()
         for row in rows:
@@ -311,6 +334,12 @@ class _Plan:
 
 def _key(row: Any) -> Key:
     return row["address"], row["tlsa_digest"], row["operator"], row["sni"]
+
+
+def _attempts(rows: pa.RecordBatch) -> list[tuple[Key, int]]:
+    names = ("address", "tlsa_digest", "operator", "sni", "attempt")
+    columns: list[list[Any]] = [rows.column(name).to_pylist() for name in names]
+    return [(one[:4], one[4]) for one in zip(*columns, strict=True)]
 
 
 def _groups(row: Row) -> tuple[str, str]:

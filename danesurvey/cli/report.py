@@ -77,6 +77,10 @@ def breakage(
     ] = None,
     confirmed: Annotated[bool, typer.Option(help="Only what is confirmed.")] = False,
     every: Annotated[bool, typer.Option("--all", help="All domains, however many.")] = False,
+    provisional: Annotated[
+        bool,
+        typer.Option(help="Of the run that is under way: what its rows so far come to."),
+    ] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV on stdout.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -91,6 +95,14 @@ def breakage(
     if as_csv and as_json:
         raise UsageFault("--csv and --json exclude each other")
     settings = settings_of(context)
+    if provisional:
+        if confirmed or month is not None:
+            raise UsageFault("--provisional goes with neither --confirmed nor --month")
+        from danesurvey.provisional import breakages as provisional_breakages
+
+        text = provisional_breakages(settings, operator, as_json=as_json, as_csv=as_csv)
+        typer.echo(text, nl=False)
+        return
     library = Library.of(settings.publish, settings.state_dir)
     found = library.breakages(month, operator=operator, confirmed=confirmed)
     if as_json:

@@ -16,9 +16,27 @@ def register(app: typer.Typer) -> None:
 def status(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="One object on stdout.")] = False,
+    with_verdicts: Annotated[
+        bool,
+        typer.Option(
+            "--verdicts",
+            help="Every domain's verdict so far, and what may still change it; with --json an"
+            " object a line.",
+        ),
+    ] = False,
 ) -> None:
-    """Progress of the unfinished run, else of the last one."""
-    from danesurvey.status import latest
+    """Progress of the unfinished run, else of the last one; what waits, and until when."""
+    from danesurvey.status import latest, verdicts
+    from reports.escape import printable
+
+    if with_verdicts:
+        verdicts(
+            settings_of(context),
+            lambda one: typer.echo(
+                json.dumps(one.as_dict()) if as_json else printable(one.as_text())
+            ),
+        )
+        return
 
     found = latest(settings_of(context))
     if as_json:
@@ -28,9 +46,11 @@ def status(
     if found["stages"]:
         from rich.console import Console
 
-        from danesurvey.display import sentence, table
+        from danesurvey.display import sentence, table, waiting_lines
 
         Console().print(table(found["stages"]))
+        for line in waiting_lines(found):
+            typer.echo(line)
         typer.echo(sentence(found["now"]) if found["running"] else _counts(found))
 
 

@@ -118,6 +118,11 @@ ASK_AGAIN = [
 ]
 
 
+def chosen_statuses(kind: RunKind) -> list[str]:
+    """Which verdicts of the base run choose a domain for a run of this kind, not a full one."""
+    return [status.value for status in _CHOSEN[kind]]
+
+
 @functools.cache
 def _sql(name: str) -> str:
     return (importlib.resources.files("storage.due") / f"{name}.sql").read_text("utf-8")
@@ -133,7 +138,7 @@ async def domains(connection: Connection, run: Run, buckets: range) -> pa.Record
         _sql("chosen_domains"),
         *bounds,
         run.base,
-        [status.value for status in _CHOSEN[run.kind]],
+        chosen_statuses(run.kind),
         schema=ASK_DOMAIN,
     )
 
@@ -264,6 +269,11 @@ async def next_target(
 ) -> datetime | None:
     """When the next one of those was connected to."""
     return await _moment(connection, "next_target", run.run_id, attempt, ASK_AGAIN, after)
+
+
+async def resting(connection: Connection, run: Run) -> list[dict[str, Any]]:
+    """What failed and may be asked again: stage, passes, rows, first (see `resting.sql`)."""
+    return list(map(dict, await connection.fetch(_sql("resting"), run.run_id)))
 
 
 async def failures(connection: Connection, run: Run, passes: int, rows: int) -> pa.RecordBatch:
