@@ -25,6 +25,8 @@ class Permission:
 
         Raises UsageFault for an opt-out list that cannot be read.
         """
+        if self._anonymous and not self._addresses.is_lab(key.address):
+            return untouched(HostStatus.UNPROBED, "no identity is set (docs/ethics.md)")
         if key.address not in self._refusals:
             self._refusals[key.address] = self._addresses.refusal(key.address)
         if (reason := self._refusals[key.address]) is not None:
@@ -37,6 +39,4 @@ class Permission:
             return untouched(HostStatus.UNPROBED, f"no IPv{family} here")
         if self._ehlo_name in names:
             return untouched(HostStatus.UNPROBED, "the server's own name is our EHLO name")
-        if self._anonymous and not self._addresses.is_lab(key.address):
-            return untouched(HostStatus.UNPROBED, "not in the lab, and no identity is set")
         return None

@@ -57,10 +57,12 @@ def scan(
     counts; with `canaries` too, what these do not enclose has no row.
     `on_row` is called in the scan's thread. After `crawler.scan.stop` only the finished rows are
     returned.
-    Raises UsageFault without an identity, or for a bad opt-out list.
+    Raises UsageFault without an identity, unless there is no family and so nothing to connect to,
+    or for a bad opt-out list.
     """
     schema, certificate_schema = context.schemas
-    require_identity(context.probe)
+    if context.families:
+        require_identity(context.probe)
     probing = _Probing(keys_of(shard), context, Rows(on_row))
     crawler.scan.run(probing.run)
     if probing.fault is not None:

@@ -29,7 +29,7 @@ from crawler.operators import merges
 from crawler.scan import authority, hosts, misplaced, probe, resolve
 from crawler.scan.context import LookupKind, ScanContext
 from crawler.scan.misplaced import Misplaced
-from crawler.smtp.etiquette import require_identity
+from crawler.smtp.etiquette import missing_identity, require_identity
 from dane.faults import LocalTrouble
 from dane.names import bucket
 from dane.outcomes import HostStatus
@@ -68,11 +68,16 @@ class Request:
 class Checker:
     """A context manager that holds the resolvers while domains are measured.
 
-    Raises UsageFault without an identity, LocalTrouble without a resolver that can be believed.
+    Without an identity mail servers are not connected to: they are `unprobed`.
+
+    Raises UsageFault for a name that cannot be one, LocalTrouble without a resolver that can be
+    believed.
     """
 
     def __init__(self, settings: Settings, request: Request) -> None:
-        require_identity(settings.probe)
+        self.connects = not missing_identity(settings.probe) or bool(settings.probe.lab_addresses)
+        if self.connects:
+            require_identity(settings.probe)
         self._settings = settings
         self._request = request
         self._stack = contextlib.ExitStack()
@@ -88,6 +93,7 @@ class Checker:
             probe=replace(settings.probe, both_key_types=False),
             operator_merges=merges(settings.probe.operator_merges),
             at=request.at,
+            families=frozenset({4, 6}) if self.connects else frozenset(),
             lab_networks=authority.lab_networks(settings.resolver, settings.probe),
         )
         self._visited: dict[str, float] = {}  # by address, when a visit ended (monotonic)
@@ -212,7 +218,8 @@ class Checker:
             scanning.add_done_callback(lambda _: told.put(None))
             while (one := told.get()) is not None:
                 row, ders = one
-                self._visited[row["address"]] = time.monotonic()
+                if self.connects:
+                    self._visited[row["address"]] = time.monotonic()
                 chain = (digest for digest in row["chain"] if digest in ders)
                 found.certificates.update((digest, ders[digest]) for digest in chain)
                 target = found.add_attempt({**row, "run_id": RUN_ID})

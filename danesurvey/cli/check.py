@@ -108,6 +108,7 @@ def _check(
 
     from crawler.dns.unbound import loopback
     from crawler.opt_out import OptOut
+    from crawler.smtp.etiquette import missing_identity
     from danesurvey.check.document import document
     from danesurvey.check.measure import Checker, Request
 
@@ -119,6 +120,12 @@ def _check(
     listed = OptOut(settings.probe.opt_out)
     if left_alone := [name for name in wanted if listed.covers(names=(name,))]:
         raise UsageFault(f"{left_alone[0]} is on the opt-out list: it is not looked up")
+    if missing := () if settings.probe.lab_addresses else missing_identity(settings.probe):
+        print(
+            "danesurvey: mail servers are not connected to, only DNS is checked: set "
+            f"{', '.join(f'probe.{one}' for one in missing)} (docs/ethics.md)",
+            file=sys.stderr,
+        )
     worst = Severity.OK
     pause = f"{settings.probe.address_interval_s:g} s"
     # A sign of life on a terminal: what fails takes minutes.

@@ -303,3 +303,16 @@ def test_nobody_is_connected_to_anonymously(lab: Lab, tmp_path: Path) -> None:
     assert done.stderr == (
         "danesurvey: set probe.contact before connecting to anybody's mail server: docs/ethics.md\n"
     )
+
+
+def test_without_an_identity_dns_alone_is_checked(quick_lab: Lab) -> None:
+    anonymous = ("ehlo_name=", "contact=", "information_page=", "lab_addresses=[]")
+    done = check(
+        quick_lab, "ee-spki.plain", "no-tlsa.plain", settings=[f"probe.{one}" for one in anonymous]
+    )
+    assert "probe.ehlo_name, probe.contact, probe.information_page" in done.stderr
+    assert "no-tlsa.plain: No DANE" in done.stdout
+    assert "MX 10 mx.ee-spki.plain: unprobed" in done.stdout
+    assert "TLSA 3 1 1" in done.stdout
+    assert "no identity is set" in done.stdout
+    assert done.returncode == 3, "one of them is not known"

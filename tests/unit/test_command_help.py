@@ -1,10 +1,14 @@
 """Every verb and every group of verbs explains itself with an example."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from typing import Any
 
 import pytest
 import typer.main
+from typer.testing import CliRunner
 
 from danesurvey.cli import app
 
@@ -23,3 +27,18 @@ def test_there_is_an_example_of_this_very_verb(name: str) -> None:
     epilog = _ALL[name].epilog or ""
     assert epilog.startswith(f"Example: {name}")
     assert _ALL[name].help
+
+
+def test_the_version_of_the_package() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert result.exit_code == 0
+    assert result.output == f"danesurvey {version('danesurvey')}\n"
+
+
+def test_help_does_without_rich() -> None:
+    """It takes a third of the time in which the command starts."""
+    program = "import sys; from danesurvey.cli import app; app(['--help'], standalone_mode=False)"
+    program += "; print(*(name for name in sys.modules if name.startswith('rich.')))"
+    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "rich.markdown" not in done.stdout
