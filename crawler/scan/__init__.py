@@ -5,16 +5,22 @@ Each keeps what it has finished where a cancellation leaves it, and runs its tri
 """
 
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 import trio
+
+from dane.faults import Fault
 
 _scopes: dict[trio.lowlevel.TrioToken, trio.CancelScope] = {}
 _lock = threading.Lock()
 
 
 def run(main: Callable[[], Awaitable[None]]) -> bool:
-    """Run `main` on a trio loop of this thread; False if `stop` ended it early."""
+    """Run `main` on a trio loop of this thread; False if `stop` ended it early.
+
+    A Fault that a task of a nursery raises, such as an opt-out list that became unreadable, is
+    raised itself: whoever started the scan handles faults, not groups.
+    """
 
     async def until_stopped() -> bool:
         token = trio.lowlevel.current_trio_token()
@@ -28,7 +34,23 @@ def run(main: Callable[[], Awaitable[None]]) -> bool:
                     del _scopes[token]
         return not scope.cancelled_caught
 
-    return trio.run(until_stopped)
+    try:
+        return trio.run(until_stopped)
+    except ExceptionGroup as group:
+        fault = next(_faults(group), None)
+        if fault is None:
+            raise
+    # Out here it has no group for context: Dask could not send that to the coordinator.
+    fault.__context__ = None
+    raise fault
+
+
+def _faults(group: ExceptionGroup[Exception]) -> Iterator[Fault]:
+    for one in group.exceptions:
+        if isinstance(one, Fault):
+            yield one
+        elif isinstance(one, ExceptionGroup):
+            yield from _faults(one)
 
 
 def stop() -> None:

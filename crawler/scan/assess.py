@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from crawler.opt_out import OptOut
 from crawler.scan.context import ScanContext
 from dane.assess import (
     DomainLookup,
@@ -42,17 +43,24 @@ def hosts(shard: pa.RecordBatch, context: ScanContext, related: pa.RecordBatch) 
     probes: dict[tuple[str, str], dict[tuple[str, str], list[Probe]]]
     probes = defaultdict(lambda: defaultdict(list))
     certificates: dict[str, bytes] = {}
+    listed = OptOut(context.probe.opt_out)
     for row in related.to_pylist():
+        status = HostStatus(row["status"])
+        if listed.covers(names=(row["sni"],), address=row["address"]):
+            status = HostStatus.OPTED_OUT  # maybe only since it was visited
         by_name = probes[row["address"], row["tlsa_digest"]]
-        words = {"status": HostStatus(row["status"]), "leaf_names": row["covering_names"]}
+        words = {"status": status, "leaf_names": row["covering_names"]}
         by_name[row["sni"], row["operator"]].append(Probe(**{**_only(row, _PROBE), **words}))
         certificates.update((one["sha256"], one["der"]) for one in row["certificates"])
     found = []
     for row in shard.to_pylist():
         whose = operator_of(row["host"])
-        status = HostStatus(row["status"]) if row["status"] else None
+        known = HostStatus(row["status"]) if row["status"] else None
+        if listed.covers(names=(row["host"],), operator=whose):
+            known = HostStatus.OPTED_OUT  # maybe only since it was looked up
+            row |= {"tlsa_usable": 0, "addresses": [], "address_total": 0}
         verdict = assess_host(
-            HostLookup(**{**_only(row, _HOST), "status": status}),
+            HostLookup(**{**_only(row, _HOST), "status": known}),
             [
                 probe
                 for address in row["addresses"]
