@@ -127,16 +127,20 @@ static int before(const char *one, Py_ssize_t one_length, const char *other, Py_
 static int begin(Result *result, Group *group, const char *owner, Py_ssize_t length,
                  Py_ssize_t suffix_length)
 {
-    Py_ssize_t known = 0;
-    if (memchr(owner, '.', length - suffix_length) != NULL)
-        return 0;
+    Py_ssize_t known = 0, label = length - suffix_length;
     if (group->owner != NULL) {
         known = common(group->owner, group->owner_length, owner, length);
         result->orders &= before(group->owner, group->owner_length, owner, length, known);
         if (!finish(result, group, 0))
             return 0;
+        Py_ssize_t last_label = group->owner_length - suffix_length;
+        if (last_label < known && last_label < label)
+            return 0; /* its dot is within the label: a name two labels below the apex */
     }
-    for (; known < length; known++) /* the bytes before it were those of the last owner */
+    for (; known < label; known++) /* the bytes before it were those of the last owner */
+        if (NAME_BYTES[(unsigned char)owner[known]] == 0 || owner[known] == '.')
+            return 0;
+    for (; known < length; known++)
         if (NAME_BYTES[(unsigned char)owner[known]] == 0)
             return 0;
     group->is_first = group->owner == NULL;

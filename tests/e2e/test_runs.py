@@ -122,7 +122,7 @@ def test_a_runs_record(quick_lab: Lab, runs: Sequence[storage_run.Run]) -> None:
     assert first["queries"] > second["queries"] > 0
     stages = [one["stage"] for one in session["stages"]]
     assert stages[0] == "resolve"
-    assert stages[-1] == "assess domains"
+    assert stages[-1] == "policies"
     assert all(one["state"] == "done" for one in session["stages"])
 
 
