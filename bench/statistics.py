@@ -20,16 +20,29 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from dane.names import BUCKETS
-from reports import breakage, statistics
+from reports import confirmation, derived, statistics
 from reports.columns import PublishedTable
 from reports.dataset import Files, RunKey, write_table
-from reports.dictionary import ADDRESSES, BREAKAGES, CERTIFICATES, DOMAINS, MX_HOSTS, PROBES, ZONES
+from reports.derived_tables import CHANGES, DOMAIN_CHANGES
+from reports.dictionary import (
+    ADDRESSES,
+    BREAKAGES,
+    CERTIFICATES,
+    DOMAINS,
+    MX_HOSTS,
+    PROBES,
+    SPLIT,
+    ZONES,
+)
+from reports.run_files import bucket_ranges
 from reports.settings import ConfirmationSettings
 from reports.views import open_views
 from storage.export import ROW_GROUP
@@ -83,6 +96,7 @@ def domain_kinds() -> tuple[pa.Table, list[float]]:
             rows.append(
                 neutral(DOMAINS)
                 | {
+                    "zone": "example",
                     "status": status,
                     "stage": stage,
                     "level": "primary" if status == "broken" else None,
@@ -123,7 +137,7 @@ def domains(count: int, kinds: pa.Table, weights: list[float], seed: int) -> Ite
         drawn = chance.choices(range(len(weights)), cum_weights=weights, k=rows)
         numbers = range(start, start + rows)
         named = [f"domain-{first + number}.example" for number in numbers]
-        columns = {
+        columns: dict[str, Any] = {
             "bucket": pa.array([number * BUCKETS // count for number in numbers], pa.int16()),
             "domain": pa.array(named, pa.string()),
         }
@@ -193,6 +207,8 @@ def make_month(root: Path, count: int, seed: int) -> Files:
     write_table(files, DOMAINS, domains(count, kinds, weights, seed))
     for table, rows in others():
         write_table(files, table, [pa.Table.from_pylist(rows, schema=table.schema)])
+    for table in SPLIT.values():
+        write_table(files, table, [])
     return files
 
 
@@ -200,11 +216,21 @@ def measure(root: Path) -> dict[str, float]:
     """Breakages and statistics of the second month, in this process."""
     before, now = (Files(root, RunKey(f"2026-{9 + seed:02}", seed)) for seed in (1, 2))
     began = time.perf_counter()
-    with open_views("1.5GB", now, previous_month=before) as views:
-        write_table(now, BREAKAGES, breakage.find(views, ConfirmationSettings()))
+    opened = partial(open_views, "1.5GB", previous_month=before)
+    with opened(now) as views:
+        started = datetime.fromtimestamp(NOW / 1e6, UTC)
+        following = confirmation.follow(views, ConfirmationSettings(), started, sees_all=True)
+        write_table(now, BREAKAGES, following.breakages())
     found = time.perf_counter()
-    with open_views("1.5GB", now, previous_month=before) as views:
-        rows = statistics.compute(views).num_rows
+    with opened(now) as views:
+        for table, counted in derived.counts(views):
+            write_table(now, table, [counted])
+        nobody = DOMAIN_CHANGES.schema.empty_table().select(["bucket", "domain"])
+        slices = bucket_ranges(now.rows(DOMAINS))
+        write_table(now, DOMAIN_CHANGES, derived.domain_changes(views, nobody, slices))
+    with opened(now) as views:
+        write_table(now, CHANGES, [derived.public_changes(views)])
+        rows = statistics.compute(views, "full").num_rows
     done = time.perf_counter()
     return {
         "breakages_s": found - began,

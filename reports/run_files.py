@@ -16,6 +16,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -27,6 +28,7 @@ from reports import (
     certificates,
     confirmation,
     derived,
+    location,
     manifest,
     series,
     split,
@@ -50,7 +52,7 @@ from reports.dictionary import (
     ZONES,
 )
 from reports.settings import PublishSettings
-from reports.views import open_views
+from reports.views import open_views, read
 from storage.export import export, query_columns
 from storage.run import Run, RunKind
 
@@ -230,9 +232,17 @@ def _derive(
     with opened(staged) as views:
         write_table(staged, CHANGES, [derived.public_changes(views)])
     with opened(staged) as views:  # now with the counts, as every reader has them
+        if settings.geoip or settings.asn:
+            views.register("location", _located(views, settings))
         write_table(staged, STATISTICS, [statistics.compute(views, run.kind)])
     write_table(staged, SERIES, series.of_year(staged, dataset, run))
     return sources, named
+
+
+def _located(views: duckdb.DuckDBPyConnection, settings: PublishSettings) -> pa.Table:
+    rows = read(views, "SELECT DISTINCT address FROM addresses ORDER BY address")
+    addresses = [str(address) for address in rows.column("address").to_pylist()]
+    return location.locate(addresses, settings.geoip, settings.asn)
 
 
 def _as_settings(settings: PublishSettings) -> dict[str, Any]:

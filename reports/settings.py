@@ -20,6 +20,8 @@ class PublishSettings:
     directory: Path | None = None  # of `dataset/`; default: under the state directory
     vantage: str = ""  # name of the network that this survey looks from, in the manifest
     public_floor: int = 10  # surveyed domains that a public name needs
+    geoip: Path | None = None  # MMDB file: country of an address
+    asn: Path | None = None  # MMDB file: autonomous system of an address
     licence: str = "CC-BY-4.0"  # of the public data set, an SPDX identifier
     top_providers: int = 20  # in the monthly post
     memory_limit: str = "1.5GB"  # of DuckDB

@@ -24,6 +24,7 @@ import duckdb
 import pyarrow as pa
 
 from dane.faults import LocalTrouble, UsageFault
+from reports import location
 from reports.columns import PublishedTable
 from reports.dataset import Files
 from reports.derived_tables import (
@@ -138,6 +139,7 @@ def open_views(
             _create_view(connection, "names", NAMES_TABLE, named)
             past = [part for run in past_runs for part in run.parts(EPISODES)]
             _create_view(connection, "past_episodes", EPISODES, past)
+            connection.register("location", location.SCHEMA.empty_table())
             connection.execute(macros(floor))
             yield connection
         except (duckdb.OutOfMemoryException, duckdb.IOException) as error:

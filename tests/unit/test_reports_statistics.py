@@ -7,7 +7,8 @@ import duckdb
 import pytest
 
 from reports import opportunities, post, statistics
-from reports.dataset import RunKey
+from reports.columns import Access
+from reports.dataset import Files, RunKey
 from reports.derived_tables import STATISTICS
 from reports.dictionary import (
     ADDRESSES,
@@ -16,10 +17,11 @@ from reports.dictionary import (
     DOMAINS,
     MX_HOSTS,
     PROBES,
+    TABLES,
     ZONES,
 )
 from reports.views import open_views
-from tests.published_rows import NOON, count, domain, table_of, write
+from tests.published_rows import KEY, NOON, count, domain, table_of, write
 
 POSTS = Path(__file__).parents[2] / ".." / "shared" / "data" / "mail" / "survey-posts.json"
 
@@ -342,3 +344,20 @@ def test_statistics_sql_runs_bare(tmp_path: Path) -> None:
         for name, sql in statistics.statements():
             columns = views.sql(sql).columns
             assert [*columns, "kind"] == STATISTICS.schema.names, name
+
+
+PUBLIC_ALONE = ("domains.sql", "host_kinds.sql")
+
+
+@pytest.mark.parametrize("name", PUBLIC_ALONE)
+def test_public_alone_gives_the_same(tmp_path: Path, name: str) -> None:
+    files = write(tmp_path, small_internet())
+    count(files, floor=1)
+    public = {table.path: files.parts(table) for table in TABLES if table.access is Access.PUBLIC}
+    sql = dict(statistics.statements())[name]
+    found = []
+    for of in (files, Files(tmp_path, KEY, public)):
+        with open_views("500MB", of, floor=1) as views:
+            found.append(sorted(views.sql(sql).fetchall(), key=str))
+    assert found[0] == found[1]
+    assert len(found[0]) > 5
