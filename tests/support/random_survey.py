@@ -161,6 +161,8 @@ def _verdict(name: str, hosts: list[tuple[int, Host]], chance: random.Random) ->
     secure = chance.random() < 0.95
     row: dict[str, Any] = {
         "domain": name,
+        "zone": name.partition(".")[2],
+        "ds": ["1 13 2 00"],
         "mx_secure": secure,
         "dane_primary": secure and bool(hosts) and all(one == "P" for one in primary),
         "deliverable": None,
