@@ -138,6 +138,49 @@ class Addresses:
         return any(address in network for network in self._lab)
 
 
+def refused_networks(allowed: Iterable[str] = ()) -> list[str]:
+    """The networks of all addresses that are refused, but for the `allowed` ones."""
+    beside = [ipaddress.ip_network(text) for text in allowed]
+    ipv4 = _refused(_IPV4)
+    inside = (
+        IPv6Network((int(carrier[0]) | int(one[0]) << shift, 128 - shift - (32 - one.prefixlen)))
+        for carrier, shift in _CARRIERS
+        for one in ipv4
+        if isinstance(one, IPv4Network)
+    )
+    found: list[_Network] = [*ipv4, *_refused(_IPV6), *inside]
+    for network in beside:
+        found = _without(found, network)
+    of_4 = ipaddress.collapse_addresses(one for one in found if isinstance(one, IPv4Network))
+    of_6 = ipaddress.collapse_addresses(one for one in found if isinstance(one, IPv6Network))
+    return [str(one) for one in (*of_4, *of_6)]
+
+
+def _refused(table: Iterable[tuple[_Network, str | None]]) -> list[_Network]:
+    """The networks of the lines that refuse, without what lines before them let through."""
+    let_through: list[_Network] = []
+    found: list[_Network] = []
+    for network, reason in table:
+        if reason is None:
+            let_through.append(network)
+            continue
+        parts: list[_Network] = [network]
+        for one in let_through:
+            parts = _without(parts, one)
+        found += parts
+    return found
+
+
+def _without(networks: Iterable[_Network], taken: _Network) -> list[_Network]:
+    left: list[_Network] = []
+    for network in networks:
+        if network.version != taken.version or not network.overlaps(taken):
+            left.append(network)
+        elif network.supernet_of(taken):  # type: ignore[arg-type]  # of one version
+            left += network.address_exclude(taken)  # type: ignore[arg-type]
+    return left
+
+
 def _refusal_4(address: IPv4Address) -> str | None:
     return next((reason for network, reason in _IPV4 if address in network), None)
 

@@ -25,6 +25,7 @@ from dane.outcomes import (
     LOCAL,
     BrokenLevel,
     Defect,
+    DnsCause,
     DomainStatus,
     HostClass,
     HostStatus,
@@ -34,7 +35,9 @@ from dane.outcomes import (
     RolloverScheme,
 )
 from dane.readiness import rollover_scheme
+from dane.servers import ServerAnswer, disagreeing, failing
 from dane.tlsa import parse_text
+from dane.witnesses import Evidence, deciding
 
 _NONE: Mapping[str, bytes] = MappingProxyType({})
 _RRSIG_NEAR_EXPIRY = timedelta(hours=72)
@@ -59,6 +62,11 @@ class HostLookup:
     rrsig_expiration: datetime | None = None
     nsec3_iterations: int | None = None
     tlsa: Sequence[str] = ()
+    first_look_outcome: str | None = None
+    second_look_outcome: str | None = None
+    sha1_only: bool = False
+    evidence: Sequence[Evidence] = ()
+    server_rounds: Sequence[Sequence[ServerAnswer]] = ()  # of its TLSA RRset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +90,10 @@ class HostVerdict:
     accepted_by_lenient: bool
     undecided: str | None = None
     scheme: RolloverScheme | None = None
+    evidence: Evidence | None = None  # of the lookup that fails
+    sha1_only: bool = False
+    failing_servers: Sequence[str] = ()
+    disagreeing_servers: Sequence[str] = ()
 
     @property
     def host_class(self) -> HostClass:
@@ -106,7 +118,14 @@ def assess_host(
     defects |= signature_defects(
         lookup.rrsig_expiration, lookup.last_asked, lookup.nsec3_iterations
     )
-    status, inferred, lenient = lookup.status, False, False
+    status, evidence = _looked_up(lookup, defects)
+    failing_servers = failing(lookup.server_rounds)
+    disagreeing_servers = disagreeing(lookup.server_rounds)
+    if failing_servers:
+        defects.add(Defect.SOME_SERVERS_FAIL)
+    if disagreeing_servers:
+        defects.add(Defect.SERVERS_DISAGREE)
+    inferred = lenient = False
     undecided: str | None = None
     scheme: RolloverScheme | None = None
     addresses: tuple[AddressVerdict, ...] = ()
@@ -151,6 +170,10 @@ def assess_host(
         accepted_by_lenient=lenient,
         undecided=undecided,
         scheme=scheme,
+        evidence=evidence,
+        sha1_only=lookup.sha1_only,
+        failing_servers=failing_servers,
+        disagreeing_servers=disagreeing_servers,
     )
 
 
@@ -179,6 +202,37 @@ def _scheme(
     records = [parse_text(text) for text in lookup.tlsa]
     at = max((one.connected for one in probes if one.connected), default=lookup.last_asked)
     return rollover_scheme(chains, records, at, before)
+
+
+_QUESTIONS = {
+    HostStatus.TLSA_FAILED: ("TLSA", "CNAME"),
+    HostStatus.ADDRESS_FAILED: ("A", "AAAA"),
+}
+"""What fails where a lookup decides the status."""
+
+
+def _looked_up(lookup: HostLookup, defects: set[str]) -> tuple[HostStatus | None, Evidence | None]:
+    """The status that the DNS decides, with the servers' word on what failed (section 1).
+
+    Of the defects, those about name servers come and go by it.
+    """
+    status = lookup.status
+    if lookup.first_look_outcome and any(one.some_bad for one in lookup.evidence):
+        defects.add(Defect.SOME_SERVERS_FAIL)
+    if status in _QUESTIONS:
+        evidence = deciding(lookup.evidence, _QUESTIONS[status])
+        if evidence is not None and evidence.is_ours:
+            return HostStatus.LOCAL_ERROR, evidence
+        return status, evidence
+    tlsa = deciding(lookup.evidence, ("TLSA",))
+    denied = tlsa is not None and tlsa.dns_cause is DnsCause.BAD_DENIAL
+    if status is None and denied and lookup.second_look_outcome in FAILED:
+        defects.add(Defect.ENT_DENIED)  # section 3.4
+        return HostStatus.TLSA_FAILED, tlsa
+    address = deciding(lookup.evidence, ("A", "AAAA"))
+    if address is not None and address.is_ours:
+        defects.discard(Defect.ADDRESS_FAMILY_FAILED)
+    return status, address
 
 
 def _mismatches(one: AddressEvidence) -> bool:
@@ -229,6 +283,9 @@ class DomainLookup:
     rrsig_expiration: datetime | None = None
     nsec3_iterations: int | None = None
     nsec3param_iterations: int | None = None
+    first_look_outcome: str | None = None
+    sha1_only: bool = False  # of the MX answer
+    evidence: Sequence[Evidence] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +321,8 @@ class DomainVerdict:
     deliverable: bool | None
     hosts: tuple[PointedHost, ...]
     defects: frozenset[str]
+    evidence: Evidence | None = None  # of the MX lookup, where it fails
+    sha1_only: bool = False  # of the MX answer, or of one of its hosts
 
 
 class _View:
@@ -349,6 +408,9 @@ def assess_domain(lookup: DomainLookup, hosts: Mapping[str, HostVerdict]) -> Dom
 
     `hosts`: by name; one that is missing was not looked up, which is `local_error`.
     """
+    evidence = deciding(lookup.evidence, ("MX",))
+    if lookup.outcome in FAILED and evidence is not None and evidence.is_ours:
+        lookup = replace(lookup, outcome=LookupOutcome.LOCAL_RESOLVER)
     mx_secure = _is_mx_secure(lookup)
     pointed = _pointed(lookup, hosts) if mx_secure else ()
     view = _View(lookup, pointed)
@@ -362,6 +424,8 @@ def assess_domain(lookup: DomainLookup, hosts: Mapping[str, HostVerdict]) -> Dom
     defects.update(*(hosts[one.host].defects for one in pointed if one.host in hosts))
     if "." in lookup.mx_host and len(lookup.mx_host) > 1:
         defects.add(Defect.NULL_MX_MIXED)
+    if lookup.first_look_outcome and evidence is not None and evidence.some_bad:
+        defects.add(Defect.SOME_SERVERS_FAIL)
     return DomainVerdict(
         domain=lookup.domain,
         status=row.status,
@@ -373,6 +437,9 @@ def assess_domain(lookup: DomainLookup, hosts: Mapping[str, HostVerdict]) -> Dom
         deliverable=_deliverable(row, view.classes),
         hosts=tuple(one for one in pointed if one.host),
         defects=frozenset(map(str, defects)),
+        evidence=evidence,
+        sha1_only=lookup.sha1_only
+        or any(hosts[one.host].sha1_only for one in pointed if one.host in hosts),
     )
 
 

@@ -252,6 +252,8 @@ class Defect(StrEnum):
     NULL_MX_MIXED = "null_mx_mixed"
     RRSIG_NEAR_EXPIRY = "rrsig_near_expiry"
     NSEC3_ITERATIONS = "nsec3_iterations"
+    SOME_SERVERS_FAIL = "some_servers_fail"
+    SERVERS_DISAGREE = "servers_disagree"
 
 
 class WrongPractice(StrEnum):

@@ -65,6 +65,7 @@ async def of_end(connection: Connection, run: Run) -> dict[str, Any]:
         "outcomes": outcomes,
         "local": {stage: _count(outcomes[stage], words) for stage, words in _OURS.items()},
         "quarantined": await census.quarantined(connection, run),
+        "local_disagreement": await census.local_disagreement(connection, run),
         "questions": {
             "all": questions,
             "a_domain": round(questions / domains, 3) if domains else None,

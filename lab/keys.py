@@ -2,7 +2,7 @@
 
 ECDSA P-256 keys are derived from the lab's seed and a label; RSA keys cannot be derived
 reproducibly, so a few are checked in beside this module (they guard nothing). The same
-keys serve zones (algorithms 13 and 8) and certificates.
+keys serve zones (algorithms 13, 8, 7 and 5) and certificates.
 """
 
 import hashlib
@@ -19,7 +19,12 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from lab import records
 from lab.records import Rdata
 
-RSASHA256, ECDSAP256SHA256 = 8, 13
+RSASHA1, RSASHA1_NSEC3, RSASHA256, ECDSAP256SHA256 = 5, 7, 8, 13
+_RSA_DIGEST: dict[int, type[hashes.SHA1] | type[hashes.SHA256]] = {
+    RSASHA1: hashes.SHA1,
+    RSASHA1_NSEC3: hashes.SHA1,
+    RSASHA256: hashes.SHA256,
+}
 
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 _DETERMINISTIC = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
@@ -55,7 +60,8 @@ class ZoneKey:
     def sign(self, message: bytes) -> bytes:
         """Signature in DNS form (RFC 6605 section 4, RFC 5702 section 3)."""
         if isinstance(self.private, rsa.RSAPrivateKey):
-            return self.private.sign(message, padding.PKCS1v15(), hashes.SHA256())
+            digest = _RSA_DIGEST[self.algorithm]()
+            return self.private.sign(message, padding.PKCS1v15(), digest)
         r, s = decode_dss_signature(self.private.sign(message, _DETERMINISTIC))
         return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
@@ -66,13 +72,16 @@ class ZoneKey:
 
 
 def zone_key(seed: int, label: str, algorithm: int = ECDSAP256SHA256) -> ZoneKey:
-    """The key of a zone. With algorithm 8 one of the checked-in keys, chosen by the label."""
+    """The key of a zone. With an algorithm of RSA one of the checked-in keys, chosen by the
+
+    label.
+    """
     private: Private
     if algorithm == ECDSAP256SHA256:
         private = ecdsa(seed, f"zone/{label}")
         numbers = private.public_key().public_numbers()
         public = numbers.x.to_bytes(32, "big") + numbers.y.to_bytes(32, "big")
-    elif algorithm == RSASHA256:
+    elif algorithm in _RSA_DIGEST:
         choice = hashlib.sha256(label.encode()).digest()[0] % 4
         private = checked_in_rsa(f"2048-{choice}")
         rsa_numbers = private.public_key().public_numbers()

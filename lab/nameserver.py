@@ -6,6 +6,7 @@ answer it wrongly or change the answer. UDP and TCP, port 53.
 """
 
 import contextlib
+import random
 import struct
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ _UPSTREAM_S = 5.0
 _DATAGRAM_MAX = 65535
 _IDLE_S = 30.0
 _SLOW_S = 0.4
+_LOSS = 0.05
 _UNFRAGMENTED = 1232
 _APEX_TYPES = frozenset({"SOA", "NS", "DS", "DNSKEY"})
 
@@ -62,7 +64,7 @@ def _is_for_tcp(message: dns.message.Message) -> bool:
 
 
 Ask = Callable[..., Awaitable[bytes | None]]
-"""Asks the good server; with an address, another one."""
+"""Asks the good server; with an address, another one; with `transport` or `wire`, otherwise."""
 
 Action = Callable[[Question, Ask], Awaitable[bytes | None]]
 """Answers a question; None is silence."""
@@ -104,6 +106,13 @@ async def truncate_and_stall(question: Question, ask: Ask) -> bytes | None:
     return None if question.transport == "tcp" else await truncate(question, ask)
 
 
+async def lossy(question: Question, ask: Ask) -> bytes | None:
+    """As a path that loses one datagram in twenty; TCP sends again what is lost."""
+    if question.transport == "udp" and random.random() < _LOSS:
+        return None
+    return await ask()
+
+
 async def slow(question: Question, ask: Ask) -> bytes | None:
     """The answer, late. Unbound gives up on a server that is slower than it was before by more
     than this, so a delay that survives is short."""
@@ -117,6 +126,34 @@ async def drop_large(question: Question, ask: Ask) -> bytes | None:
     if reply is not None and question.transport == "udp" and len(reply) > _UNFRAGMENTED:
         return None
     return reply
+
+
+async def lose_fragments(question: Question, ask: Ask) -> bytes | None:
+    """A server that heeds no EDNS buffer size, behind a path that drops fragments."""
+    reply = await ask(transport="tcp")
+    if reply is not None and question.transport == "udp" and len(reply) > _UNFRAGMENTED:
+        return None
+    return reply
+
+
+async def fail_checking_disabled(question: Question, ask: Ask) -> bytes | None:
+    """SERVFAIL to questions with CD, which a validator sets and others do not."""
+    if question.message.flags & dns.flags.CD:
+        return await _rcode(dns.rcode.SERVFAIL)(question, ask)
+    return await ask()
+
+
+async def deny_another(question: Question, ask: Ask) -> bytes | None:
+    """NXDOMAIN with a proof that is good for another name of the zone."""
+    asked = question.message.question[0]
+    other = dns.name.from_text("zzzz", dns.name.from_text(absolute(question.server.zone)))
+    query = dns.message.make_query(other, asked.rdtype, want_dnssec=True, id=question.message.id)
+    wire = await ask(wire=query.to_wire())
+    if wire is None:
+        return None
+    reply = dns.message.from_wire(wire)
+    reply.question = [asked]
+    return reply.to_wire(max_size=_DATAGRAM_MAX)
 
 
 async def no_edns(question: Question, ask: Ask) -> bytes | None:
@@ -212,8 +249,12 @@ ACTIONS: dict[str, Action] = {
     "garbage": garbage,
     "truncate": truncate,
     "truncate-and-stall": truncate_and_stall,
+    "lossy": lossy,
     "slow": slow,
     "drop-large": drop_large,
+    "lose-fragments": lose_fragments,
+    "fail-checking-disabled": fail_checking_disabled,
+    "deny-another": deny_another,
     "no-edns": no_edns,
     "strip-signatures": _changed(_strip_signatures),
     "deny-empty-non-terminal": _changed(_deny_empty_non_terminal),
@@ -244,8 +285,14 @@ class _Server:
         behaviour = self._server.behaviour
         affected = question.type in behaviour.types or "*" in behaviour.types
         action = ACTIONS[behaviour.action] if affected else answer
-        ask = self._over_udp if transport == "udp" else self._over_tcp
-        return await action(question, lambda upstream=self._server.upstream: ask(wire, upstream))
+
+        async def ask(
+            upstream: str = self._server.upstream, transport: str = transport, wire: bytes = wire
+        ) -> bytes | None:
+            over = self._over_udp if transport == "udp" else self._over_tcp
+            return await over(wire, upstream)
+
+        return await action(question, ask)
 
     async def _over_udp(self, wire: bytes, server: str) -> bytes | None:
         with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as upstream:

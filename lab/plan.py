@@ -359,6 +359,8 @@ def _rdata(scenario: Scenario, code: str, rest: str) -> Rdata:
             return records.mx(int(preference), "." if host == "." else scenario.absolute(host))
         case "CNAME":
             return records.cname(scenario.absolute(rest))
+        case "DNAME":
+            return records.dname(scenario.absolute(rest))
         case "A" | "AAAA":
             return records.address(rest)
         case "TXT":

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from dane.names import to_labels
 
 A, NS, CNAME, SOA, MX, TXT, AAAA = 1, 2, 5, 6, 15, 16, 28
-DS, RRSIG, NSEC, DNSKEY, NSEC3, NSEC3PARAM, TLSA = 43, 46, 47, 48, 50, 51, 52
+DNAME, DS, RRSIG, NSEC, DNSKEY, NSEC3, NSEC3PARAM, TLSA = 39, 43, 46, 47, 48, 50, 51, 52
 
 MNEMONIC = {
     A: "A",
@@ -25,6 +25,7 @@ MNEMONIC = {
     MX: "MX",
     TXT: "TXT",
     AAAA: "AAAA",
+    DNAME: "DNAME",
     DS: "DS",
     RRSIG: "RRSIG",
     NSEC: "NSEC",
@@ -78,6 +79,10 @@ def ns(host: str) -> Rdata:
 
 def cname(target: str) -> Rdata:
     return Rdata(CNAME, absolute(target), wire_name(target))
+
+
+def dname(target: str) -> Rdata:
+    return Rdata(DNAME, absolute(target), wire_name(target))
 
 
 @lru_cache(maxsize=1024)  # likewise of few providers

@@ -30,6 +30,7 @@ questions_per_s_per_name_server_set = 100000.0
 passes_s = [0.5, 1.0, 2.0]
 flush_every_s = 0.3
 direct_try_s = 0.5
+servers_again_s = 1.0
 
 [canaries]
 zones = [".", {canary}, {canary_rsa}]

@@ -59,13 +59,18 @@ CREATE TABLE domain_mx (
     dnskey_flags integer[] NOT NULL,
     nsec3param_iterations integer,
     nsec3param_salt_length smallint,
+    first_look_outcome text,
     second_look_outcome text,
+    sha1_only boolean NOT NULL,
     PRIMARY KEY (run_id, bucket, domain)
 ) PARTITION BY LIST (run_id);
 
 -- What is looked up again, by when; storage/due/*.sql repeat the condition.
 CREATE INDEX domain_mx_failing ON domain_mx (passes, last_asked)
     WHERE outcome IN ('bogus', 'servfail', 'unanswered', 'local_resolver');
+
+-- What the second resolver answers instead of the first.
+CREATE INDEX domain_mx_disputed ON domain_mx (bucket) WHERE first_look_outcome IS NOT NULL;
 
 CREATE TABLE wanted_host (
     run_id integer NOT NULL,
@@ -101,7 +106,11 @@ CREATE TABLE mx_host (
     tlsa text[] COLLATE "C" NOT NULL,
     tlsa_digest text COLLATE "C",
     tlsa_usable integer NOT NULL,
+    first_look_outcome text,
     second_look_outcome text,
+    failed_names text[] COLLATE "C" NOT NULL,
+    failed_types text[] NOT NULL,
+    sha1_only boolean NOT NULL,
     defects text[] NOT NULL,
     rrsig_signer text COLLATE "C",
     rrsig_algorithm smallint,
@@ -123,6 +132,9 @@ CREATE INDEX mx_host_failing ON mx_host (passes, last_asked)
 
 -- What is to be connected to.
 CREATE INDEX mx_host_target ON mx_host (bucket) WHERE status IS NULL AND tlsa_digest IS NOT NULL;
+
+-- What the authoritative servers are asked about.
+CREATE INDEX mx_host_failed ON mx_host (bucket) WHERE failed_names <> '{}';
 
 CREATE TABLE smtp_probe (
     run_id integer NOT NULL,
@@ -171,6 +183,10 @@ CREATE TABLE authority (
     bucket smallint NOT NULL,
     name text COLLATE "C" NOT NULL,
     rrtype text NOT NULL,
+    zone text COLLATE "C",
+    failed_name text COLLATE "C" NOT NULL,
+    dns_cause text,
+    all_good boolean NOT NULL,
     server text[] COLLATE "C" NOT NULL,
     address text[] COLLATE "C" NOT NULL,
     transport text[] NOT NULL,
@@ -180,6 +196,26 @@ CREATE TABLE authority (
     asked timestamptz NOT NULL,
     PRIMARY KEY (run_id, bucket, name, rrtype)
 ) PARTITION BY LIST (run_id);
+
+CREATE TABLE tlsa_server (
+    run_id integer NOT NULL,
+    bucket smallint NOT NULL,
+    host text COLLATE "C" NOT NULL,
+    round smallint NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    zone text COLLATE "C",
+    settled boolean NOT NULL,
+    server text[] COLLATE "C" NOT NULL,
+    address text[] COLLATE "C" NOT NULL,
+    result text[] NOT NULL,
+    answer text[] COLLATE "C" NOT NULL,
+    sound boolean[] NOT NULL,
+    asked timestamptz NOT NULL,
+    PRIMARY KEY (run_id, bucket, host, round)
+) PARTITION BY LIST (run_id);
+
+-- What is asked once more.
+CREATE INDEX tlsa_server_unsettled ON tlsa_server (bucket) WHERE round = 1 AND NOT settled;
 
 CREATE TABLE host_verdict (
     run_id integer NOT NULL,
@@ -198,6 +234,13 @@ CREATE TABLE host_verdict (
     causes text[] NOT NULL,
     undecided text,
     scheme text,
+    dns_cause text,
+    failed_zone text COLLATE "C",
+    failed_name text COLLATE "C",
+    failed_operator text[] COLLATE "C" NOT NULL,
+    sha1_only boolean NOT NULL,
+    failing_servers text[] NOT NULL,
+    disagreeing_servers text[] NOT NULL,
     PRIMARY KEY (run_id, bucket, host)
 ) PARTITION BY LIST (run_id);
 
@@ -223,6 +266,11 @@ CREATE TABLE domain_verdict (
     sampled_one_of integer,
     if_signed text,
     defects text[] NOT NULL,
+    dns_cause text,
+    failed_zone text COLLATE "C",
+    failed_name text COLLATE "C",
+    failed_operator text[] COLLATE "C" NOT NULL,
+    sha1_only boolean NOT NULL,
     PRIMARY KEY (run_id, bucket, domain)
 ) PARTITION BY LIST (run_id);
 

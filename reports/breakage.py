@@ -72,6 +72,9 @@ class Breakage:
     observed: Sequence[str]
     addresses: Sequence[str]
     causes: Sequence[str]
+    dns_cause: str | None
+    zone: str | None
+    failed_name: str | None
     defects: Sequence[str]
     evidence: Sequence[str]
 

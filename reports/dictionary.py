@@ -23,6 +23,7 @@ from dane.outcomes import (
     AfterTLS,
     BrokenLevel,
     Defect,
+    DnsCause,
     DomainStatus,
     EpisodeEnd,
     FaultKind,
@@ -90,6 +91,21 @@ def _asked(table: Table) -> Iterator[Column]:
     yield column_of(table, "last_asked", "When it was asked for the last time in this run.")
     yield column_of(table, "ede_code", "Extended DNS error of the first failing answer (RFC 8914).")
     yield column_of(table, "ede_text", "Extra text of that error, as the resolver sent it.")
+
+
+def _failure(lookup: Table, verdict: Table) -> Iterator[Column]:
+    yield column_of(
+        lookup,
+        "first_look_outcome",
+        "Outcome at the first resolver where the second one's answer counts; else null.",
+        words=LookupOutcome,
+    )
+    yield column_of(verdict, "dns_cause", "Why a lookup fails; null: none fails.", words=DnsCause)
+    yield column_of(verdict, "failed_zone", "The zone at fault: of an alias, where it leads to.")
+    yield column_of(verdict, "failed_name", "The name that fails in that zone.")
+    yield column_of(
+        verdict, "failed_operator", "Operators of that zone's servers, as they were asked."
+    )
 
 
 AUTHORITY_FIELDS = ("server", "address", "transport", "question", "result")
@@ -255,6 +271,7 @@ DOMAINS = PublishedTable(
             "Outcome at the second resolver (QNAME minimisation); null: not asked.",
             words=LookupOutcome,
         ),
+        *_failure(DOMAIN_MX, DOMAIN_VERDICT),
         _AUTHORITY,
     ),
 )
@@ -338,6 +355,22 @@ MX_HOSTS = PublishedTable(
         *_asked(MX_HOST),
         *_rrsig(MX_HOST, "the TLSA RRset, else over the addresses"),
         column_of(MX_HOST, "nsec3_iterations", "NSEC3 iterations of the denial of TLSA."),
+        *_failure(MX_HOST, HOST_VERDICT),
+        column_of(
+            HOST_VERDICT,
+            "sha1_only",
+            "Only SHA-1 secures a link of the chain from the root, to addresses or TLSA RRset.",
+        ),
+        column_of(
+            HOST_VERDICT,
+            "failing_servers",
+            "Servers of the TLSA RRset's zone that failed twice while another was good.",
+        ),
+        column_of(
+            HOST_VERDICT,
+            "disagreeing_servers",
+            "Servers of that zone that twice said what the others did not.",
+        ),
         _AUTHORITY,
     ),
 )
@@ -558,6 +591,15 @@ BREAKAGES = PublishedTable(
         ),
         Column("addresses", NAMES, "Addresses at fault, sorted."),
         Column("causes", WORDS, "Why records do not match.", words=tuple(MismatchCause)),
+        Column(
+            "dns_cause",
+            pa.string(),
+            "Why the lookup fails; null: it does not, or its servers were not asked.",
+            False,
+            words=tuple(DnsCause),
+        ),
+        Column("zone", pa.string(), "The zone at fault, whose servers were asked.", False),
+        Column("failed_name", pa.string(), "The name that fails in that zone.", False),
         Column("defects", WORDS, "Defects of the host or lookup.", words=tuple(Defect)),
         Column("evidence", WORDS, "What was seen: records, certificates, replies, servers."),
     ),

@@ -28,6 +28,14 @@ def _sql_columns(schema: pa.Schema, alias: str) -> str:
     return ", ".join(f'{alias}."{name}"' for name in schema.names)
 
 
+_EVIDENCE = pa.field("evidence", pa.string())
+"""Rows of `authority` about the questions that failed, as JSON; null if there are none."""
+
+_ROUNDS = pa.field("server_rounds", pa.string())
+"""Rows of `tlsa_server` about the host, by round, as JSON; null if there are none."""
+
+HOST = MX_HOST.schema.append(_EVIDENCE).append(_ROUNDS)
+
 DOMAIN = pa.schema(
     [
         *_fields(
@@ -47,21 +55,41 @@ DOMAIN = pa.schema(
             "nsec3_iterations",
             "nsec3param_iterations",
             "last_asked",
+            "first_look_outcome",
+            "sha1_only",
         ),
         pa.field("ns", NAMES, nullable=False),
         pa.field("zone", pa.string()),
         pa.field("ds", NAMES, nullable=False),
         pa.field("sampled_one_of", pa.int32()),
+        _EVIDENCE,
     ]
 )
 """Of a domain: its MX row, and its delegation: NS set, zone (null: unknown), DS set, and, if it
 stands for so many unsigned ones, their number."""
-_DELEGATION = ("ns", "zone", "ds", "sampled_one_of")
+_BESIDE = ("ns", "zone", "ds", "sampled_one_of", "evidence")
+
+_ABOUT = """
+  (SELECT json_agg(json_build_object('name', a.name, 'rrtype', a.rrtype, 'zone', a.zone,
+      'failed_name', a.failed_name, 'dns_cause', a.dns_cause, 'all_good', a.all_good,
+      'server', a.server) ORDER BY a.name, a.rrtype)::text
+   FROM authority a
+   WHERE a.run_id = $1 AND a.bucket BETWEEN $2 AND $3"""
 
 # Each table is bounded by the buckets: the planner does not carry a range through a join, and
 # without statistics it would read a whole table instead.
 _HOSTS = f"""
-SELECT {_sql_columns(MX_HOST.schema, "h")}
+SELECT {_sql_columns(MX_HOST.schema, "h")}, {_ABOUT}
+     AND a.bucket = h.bucket AND a.rrtype <> 'MX' AND a.name = ANY (h.failed_names)
+     AND h.failed_names <> '{{}}') AS evidence,
+  (SELECT json_agg(json_build_object('server', t.server, 'address', t.address,
+      'result', t.result, 'answer', t.answer, 'sound', t.sound) ORDER BY t.round)::text
+   FROM tlsa_server t
+   WHERE t.run_id = $1 AND t.bucket BETWEEN $2 AND $3 AND t.bucket = h.bucket
+     AND t.host = h.host AND EXISTS (
+       SELECT FROM tlsa_server again
+       WHERE again.run_id = $1 AND again.bucket = h.bucket AND again.host = h.host
+         AND again.round = 2 AND again.bucket BETWEEN $2 AND $3)) AS server_rounds
 FROM mx_host h
 WHERE h.run_id = $1 AND h.bucket BETWEEN $2 AND $3
   AND NOT EXISTS (
@@ -112,9 +140,11 @@ ORDER BY p.bucket, p.address, p.tlsa_digest, p.operator, p.sni, p.attempt
 """
 
 _DOMAINS = f"""
-SELECT {", ".join(f"d.{name}" for name in DOMAIN.names if name not in _DELEGATION)},
+SELECT {", ".join(f"d.{name}" for name in DOMAIN.names if name not in _BESIDE)},
        coalesce(g.ns, '{{}}') AS ns, g.zone, coalesce(g.ds, '{{}}') AS ds,
-       g.sampled_one_of
+       g.sampled_one_of, {_ABOUT}
+     AND a.bucket = d.bucket AND a.rrtype = 'MX' AND a.name = d.domain
+     AND (d.outcome IN ('bogus', 'servfail') OR d.first_look_outcome IS NOT NULL)) AS evidence
 FROM domain_mx d
 LEFT JOIN delegation g ON g.bucket = d.bucket AND g.domain = d.domain
   AND g.bucket BETWEEN $2 AND $3
@@ -144,10 +174,8 @@ ORDER BY v.bucket, v.host
 async def hosts(
     connection: Connection, run: Run, buckets: range
 ) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-    """MX hosts of `buckets` without verdict (MX_HOST), and their probes (RELATED_PROBE)."""
-    rows = await query(
-        connection, _HOSTS, run.run_id, buckets[0], buckets[-1], schema=MX_HOST.schema
-    )
+    """MX hosts of `buckets` without verdict (HOST), and their probes (RELATED_PROBE)."""
+    rows = await query(connection, _HOSTS, run.run_id, buckets[0], buckets[-1], schema=HOST)
     return rows, await _probes(connection, run, rows)
 
 

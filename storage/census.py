@@ -12,6 +12,7 @@ _COUNTED = {
     "hosts": ("mx_host", "coalesce(status, 'probe')"),
     "probe": ("smtp_probe", "status"),
     "authority": ("authority", "rrtype"),
+    "servers": ("tlsa_server", "CASE WHEN settled THEN 'settled' ELSE 'unsettled' END"),
     "assess hosts": ("host_verdict", "status"),
     "assess domains": ("domain_verdict", "status"),
     "policies": ("domain_policy", "mta_sts_outcome"),
@@ -69,3 +70,30 @@ async def quarantined(connection: Connection, run: Run) -> int:
     return int(
         await connection.fetchval("SELECT count(*) FROM quarantine WHERE run_id = $1", run.run_id)
     )
+
+
+_LOCAL_DISAGREEMENT = """
+SELECT (
+    SELECT count(*) FROM domain_mx m
+    JOIN authority a ON a.run_id = m.run_id AND a.bucket = m.bucket
+        AND a.name = m.domain AND a.rrtype = 'MX'
+    WHERE m.run_id = $1 AND m.first_look_outcome IS NOT NULL AND a.all_good
+) + (
+    SELECT count(*) FROM mx_host h,
+        LATERAL (
+            SELECT bool_and(a.all_good) AS all_good
+            FROM authority a
+            WHERE a.run_id = h.run_id AND a.bucket = h.bucket AND a.name = ANY (h.failed_names)
+                AND a.rrtype <> 'MX'
+        ) AS servers
+    WHERE h.run_id = $1 AND h.first_look_outcome IS NOT NULL AND servers.all_good
+)
+"""
+
+
+async def local_disagreement(connection: Connection, run: Run) -> int:
+    """Domains and hosts of which a lookup fails at our first resolver alone: the second one
+
+    validates an answer, and so do all authoritative servers (measurement, section 2).
+    """
+    return int(await connection.fetchval(_LOCAL_DISAGREEMENT, run.run_id))

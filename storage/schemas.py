@@ -97,7 +97,11 @@ DOMAIN_MX = Table(
             _optional("nsec3param_iterations", pa.int32()),
             _optional("nsec3param_salt_length", pa.int16()),
             # the second Unbound (qname minimisation on), for failures; null where not asked
+            # and what the first one said, where the second's answer is the one that counts
+            _optional("first_look_outcome", pa.string()),
             _optional("second_look_outcome", pa.string()),
+            # only SHA-1 secures a link of its chain of trust (RFC 9905 section 2)
+            _required("sha1_only", pa.bool_()),
         ]
     ),
     ("run_id", "bucket", "domain"),
@@ -141,7 +145,13 @@ MX_HOST = Table(
             _required("tlsa", WORDS),  # "3 1 1 <hex>", lower case, sorted; as published
             _optional("tlsa_digest", pa.string()),  # dane.tlsa.rrset_digest: the probe's key
             _required("tlsa_usable", pa.int32()),  # how many records are usable
+            # as in domain_mx; of a TLSA RRset that was found, too
+            _optional("first_look_outcome", pa.string()),
             _optional("second_look_outcome", pa.string()),
+            # parallel lists: the questions that one of the resolvers fails
+            _required("failed_names", NAMES),
+            _required("failed_types", WORDS),  # A, AAAA, CNAME, TLSA
+            _required("sha1_only", pa.bool_()),  # as in domain_mx, of addresses and TLSA RRset
             _required("defects", WORDS),
             *_RRSIG,  # of the TLSA RRset, else of the address RRset
             _optional("nsec3_iterations", pa.int32()),
@@ -218,11 +228,18 @@ AUTHORITY = Table(
             *_RUN,
             _required("name", pa.string()),
             _required("rrtype", pa.string()),
+            # the zone at fault and the name that fails there: of an alias, those that it leads
+            # to; null where no zone of the name can be found
+            _optional("zone", pa.string()),
+            _required("failed_name", pa.string()),
+            _optional("dns_cause", pa.string()),  # DnsCause
+            _required("all_good", pa.bool_()),  # every server gave a good answer, twice
             # parallel lists, one entry a (server, address, transport, question)
             _required("server", NAMES),
             _required("address", WORDS),
             _required("transport", WORDS),  # udp | tcp
-            _required("question", WORDS),  # MX, TLSA, A, SOA, or `invented`
+            # MX, TLSA, A, SOA, DNSKEY, `invented`, `_tcp` (A there), `no-edns` (SOA)
+            _required("question", WORDS),
             _required("result", WORDS),  # AuthorityResult
             _optional("note", pa.string()),  # such as "signed before the serial was raised"
             _required("asked", TIME),
@@ -248,6 +265,28 @@ DOMAIN_POLICY = Table(
     ("run_id", "bucket", "domain"),
 )
 
+TLSA_SERVER = Table(
+    "tlsa_server",
+    pa.schema(
+        [
+            *_RUN,
+            _required("host", pa.string()),
+            _required("round", pa.int16()),  # 1, and 2 half an hour later of what is not settled
+            _required("name", pa.string()),  # of the TLSA RRset
+            _optional("zone", pa.string()),  # whose servers were asked
+            _required("settled", pa.bool_()),  # all are good and alike
+            # parallel lists, one entry a server address
+            _required("server", NAMES),
+            _required("address", WORDS),
+            _required("result", WORDS),  # AuthorityResult
+            _required("answer", WORDS),  # digest of the records; empty for a denial
+            _required("sound", pa.list_(pa.field("item", pa.bool_(), nullable=False))),
+            _required("asked", TIME),
+        ]
+    ),
+    ("run_id", "bucket", "host", "round"),
+)
+
 HOST_VERDICT = Table(
     "host_verdict",
     pa.schema(
@@ -270,6 +309,17 @@ HOST_VERDICT = Table(
             _required("causes", WORDS),  # MismatchCause of the records that do not match
             _optional("undecided", pa.string()),  # Undecided, of a host that is local_error_smtp
             _optional("scheme", pa.string()),  # RolloverScheme, of a host that passes
+            # why a lookup fails: the zone at fault, the name that fails there, the operators of
+            # the servers that were asked; null or empty where none fails, or it is not known
+            _optional("dns_cause", pa.string()),  # DnsCause
+            _optional("failed_zone", pa.string()),
+            _optional("failed_name", pa.string()),
+            _required("failed_operator", NAMES),
+            _required("sha1_only", pa.bool_()),  # of the host
+            # servers of the TLSA RRset's zone, "SERVER ADDRESS": behind the defects
+            # some_servers_fail and servers_disagree
+            _required("failing_servers", WORDS),
+            _required("disagreeing_servers", WORDS),
         ]
     ),
     ("run_id", "bucket", "host"),
@@ -300,6 +350,12 @@ DOMAIN_VERDICT = Table(
             _optional("sampled_one_of", pa.int32()),
             _optional("if_signed", pa.string()),  # its DomainStatus if only it were signed
             _required("defects", WORDS),
+            # as in host_verdict, of the MX question
+            _optional("dns_cause", pa.string()),  # DnsCause
+            _optional("failed_zone", pa.string()),
+            _optional("failed_name", pa.string()),
+            _required("failed_operator", NAMES),
+            _required("sha1_only", pa.bool_()),  # of the MX answer, or of one of its hosts
         ]
     ),
     ("run_id", "bucket", "domain"),
@@ -311,6 +367,7 @@ OBSERVATIONS = (
     MX_HOST,
     SMTP_PROBE,
     AUTHORITY,
+    TLSA_SERVER,
     HOST_VERDICT,
     DOMAIN_VERDICT,
     DOMAIN_POLICY,

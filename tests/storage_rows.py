@@ -15,13 +15,13 @@ ASKED = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 def batch_of(table: Table, run_id: int, *rows: Mapping[str, Any]) -> pa.RecordBatch:
     """A batch of `table`: what a row does not name is null, empty, zero or false.
 
-    The bucket is that of the first key column after it.
+    The bucket is that of the first key column after it, unless the row has one.
     """
     full = []
     for row in rows:
         one = {field.name: _nothing(field) for field in table.schema} | dict(row)
         if "bucket" in one:
-            one |= {"run_id": run_id, "bucket": bucket(one[table.key[2]])}
+            one |= {"run_id": run_id, "bucket": row.get("bucket", bucket(one[table.key[2]]))}
         full.append(one)
     return pa.RecordBatch.from_pylist(full, schema=table.schema)
 

@@ -43,6 +43,7 @@ SLOTS: dict[str, float] = dict.fromkeys(
         "hosts again",
         "probe",
         "authority",
+        "servers",
         "assess hosts",
         "assess domains",
         "policies",

@@ -8,7 +8,7 @@ from crawler.coordinator import policies
 from crawler.coordinator.dispatcher import Dispatcher
 from crawler.coordinator.engine import Engine
 from crawler.coordinator.flushes import Flushes
-from crawler.coordinator.stages import AUTHORITIES, POLICIES, PROBE, STAGES, lines
+from crawler.coordinator.stages import AUTHORITIES, POLICIES, PROBE, SERVERS, STAGES, lines
 
 _ASSESS = "assess"
 
@@ -26,7 +26,7 @@ async def crawl(
         stage
         for stage in STAGES
         if stage.name in names
-        or (stage is AUTHORITIES and PROBE.name in names)
+        or (stage in (AUTHORITIES, SERVERS) and PROBE.name in names)
         or (stage.name.startswith(_ASSESS) and _ASSESS in names)
         or (stage is POLICIES and _ASSESS in names and policies.are_asked(engine))
     ]

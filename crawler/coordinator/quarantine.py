@@ -21,6 +21,7 @@ from storage.schemas import (
     HOST_VERDICT,
     MX_HOST,
     SMTP_PROBE,
+    TLSA_SERVER,
     Table,
 )
 
@@ -31,6 +32,7 @@ _OURS: dict[str, dict[str, Any]] = {
     MX_HOST.name: {"status": HostStatus.LOCAL_ERROR.value, "passes": NEVER_AGAIN},
     SMTP_PROBE.name: {"status": HostStatus.LOCAL_ERROR_SMTP.value},
     AUTHORITY.name: {"note": "not asked: our own fault"},
+    TLSA_SERVER.name: {"settled": True},
     HOST_VERDICT.name: {
         "status": HostStatus.LOCAL_ERROR.value,
         "class": HOST_CLASS[HostStatus.LOCAL_ERROR].value,

@@ -2,6 +2,7 @@
 
     resolve ──▶ hosts ──▶ probe          as rows come; what fails rests and is asked again
        └──────────┴─────▶ authority      what the last lookups leave failing
+                  └─────▶ servers        all servers of a host with TLSA, in full runs
     ── end of the run ──▶ assess hosts ──▶ assess domains ──▶ policies
 
 `lines` binds them to a run.
@@ -11,7 +12,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from functools import partial
 
-from crawler.coordinator import failures, lookups, policies, targets
+from crawler.coordinator import failures, lookups, policies, servers, targets
 from crawler.coordinator.budget import Budget
 from crawler.coordinator.dispatcher import Line, Time
 from crawler.coordinator.engine import Engine
@@ -26,6 +27,7 @@ from crawler.scan import hosts as hosts_scan
 from crawler.scan import policies as policies_scan
 from crawler.scan import probe as probe_scan
 from crawler.scan import resolve as resolve_scan
+from crawler.scan import servers as servers_scan
 from storage import assessment, due
 from storage.schemas import (
     AUTHORITY,
@@ -36,6 +38,7 @@ from storage.schemas import (
     HOST_VERDICT,
     MX_HOST,
     SMTP_PROBE,
+    TLSA_SERVER,
 )
 
 RESOLVE = Stage(  # every signed domain of the run gets its row of MX and DNSSEC facts
@@ -80,6 +83,17 @@ AUTHORITIES = Stage(  # every server of a name that fails is asked itself
     share=0.05,
     longest_s=failures.longest_s,
 )
+SERVERS = Stage(  # every server of a DANE host's zone is asked for its TLSA RRset
+    name="servers",
+    tables=(TLSA_SERVER,),
+    due=servers,
+    scan=servers_scan.scan,
+    counted="round",
+    reads=("hosts",),
+    time=Time.FAILED,
+    share=0.05,
+    longest_s=failures.longest_s,
+)
 ASSESS_HOSTS = Stage(
     name="assess hosts",
     tables=(HOST_VERDICT,),
@@ -111,7 +125,7 @@ POLICIES = Stage(  # MTA-STS and TLSRPT of each domain with a TLSA host
     share=0.5,
     longest_s=policies.longest_s,
 )
-STAGES = (RESOLVE, HOSTS, PROBE, AUTHORITIES, ASSESS_HOSTS, ASSESS_DOMAINS, POLICIES)
+STAGES = (RESOLVE, HOSTS, PROBE, AUTHORITIES, SERVERS, ASSESS_HOSTS, ASSESS_DOMAINS, POLICIES)
 
 
 def lines(
@@ -139,6 +153,8 @@ def lines(
             made.append(targets.ProbeLine(engine, stage, state, before, visited_until, budget))
         elif stage is AUTHORITIES:
             made.append(failures.AuthorityLine(engine, stage, state))
+        elif stage is SERVERS:
+            made.append(servers.ServersLine(engine, stage, state))
         elif stage is POLICIES:
             made.append(policies.PolicyLine(engine, stage, state))
         else:

@@ -1,20 +1,22 @@
-"""Direct questions to every authoritative address of a name whose lookup fails (trio).
+"""Direct questions to every authoritative address of the zone at fault (trio).
 
 The resolver hides the cause: REFUSED, NOTIMP, FORMERR, garbage and CNAME loops at the
-authority all reach us as SERVFAIL. Each address is asked, with RD=0, by UDP and then by TCP,
-the failing type, an address and the SOA beside it, and a name that was made up
-(measurement, section 2). dnspython carries the questions; they are few.
+authority all reach us as SERVFAIL. So every address is asked (`crawler.dns.server`), and what
+the replies prove is the cause (`crawler.dns.evidence`; measurement, section 2). Where the
+question is for an alias, the chain is followed from zone to zone, for it is the zone at its
+end that fails, or one on the way. Where all servers are right, the zones above are looked at:
+one that does not delegate rightly is the zone at fault.
 
-Bounds: at most 16 servers and 32 addresses a name (crawler.dns.delegation), two tries by
-UDP and one by TCP, and so many questions a second to one address (`Pace`). After two
-questions in a row without a reply the rest is not asked of that address by that transport.
+Bounds: at most 16 servers and 32 addresses a zone (crawler.dns.delegation), 16 zones, two
+tries by UDP and one by TCP, and so many questions a second to one address (`Pace`).
 What is not public is not asked, nor is who is on the opt-out list, nor a family that this
 machine lacks: those have no entry, and a note.
 """
 
-import errno
+import random
 import secrets
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -24,41 +26,37 @@ import dns.message
 import dns.name
 import dns.query
 import dns.rcode
-import dns.rdatatype
-import dns.rrset
 import trio
 from dns.rdatatype import RdataType
 
 from crawler.addresses import Addresses
-from crawler.dns import delegation, direct, signatures
-from crawler.dns.delegation import Delegation, rrset_of
+from crawler.dns import delegation, direct
+from crawler.dns.delegation import Delegation, key_of
+from crawler.dns.evidence import (
+    KEYS,
+    WITHOUT_EDNS,
+    Entry,
+    all_good,
+    cause_of,
+    denies_empty_non_terminal,
+    follows_too_many,
+    good_addresses,
+)
 from crawler.dns.opaque import read_reply
-from crawler.dns.reply import Judged, Zone, chain_end, is_final, judge
+from crawler.dns.server import Question, Server, ZoneFindings, questions
 from crawler.dns.settings import ClientSettings
 from dane import clock
-from dane.outcomes import AuthorityResult
+from dane.outcomes import AuthorityResult, DnsCause
+from dane.servers import ServerAnswer
 
 _PAYLOAD = 1232
 _TRIES = 2  # by UDP
-_MOST_ALIASES = 8
-_MOST_SILENT = 2  # questions in a row without a reply
+_MOST_ZONES = 16  # that aliases lead through
+_ANCESTORS_ASKED = 2  # servers of a zone above
+_LARGE_REPLY = 8192  # bytes
+_SILENT_NAMES = 3  # that an address was silent for until it is taken to be so
 _NOTE_BYTES = 1000
 _MOST_TOLD = 1000  # of the resolver's answers, some kilobytes each
-_TELLING = (dns.rcode.NOERROR, dns.rcode.NXDOMAIN)  # with data, or a denial
-# Of our own side: no route or address in this family, no more sockets, a local firewall.
-_OURS = frozenset(
-    {
-        errno.ENETUNREACH,
-        errno.ENETDOWN,
-        errno.EADDRNOTAVAIL,
-        errno.EAFNOSUPPORT,
-        errno.EMFILE,
-        errno.ENFILE,
-        errno.ENOBUFS,
-        errno.EPERM,
-        errno.EACCES,
-    }
-)
 
 
 class Pace:
@@ -74,24 +72,21 @@ class Pace:
         await trio.sleep_until(at)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One question to one address."""
-
-    server: str  # a key of dane.names
-    address: str
-    transport: str  # udp, tcp
-    question: str  # a type, or "invented"
-    result: AuthorityResult
-
-
 @dataclass(slots=True)
 class Findings:
-    """What the authorities of one name do."""
+    """What the servers of the zone at fault do with the question that fails.
+
+    `zone` is that zone, and `name` the one that fails there: where the question is for an
+    alias, they are of the end of its chain, or of the zone on the way that fails first.
+    """
 
     asked: datetime
-    entries: list[Entry] = field(default_factory=list)
-    remarks: dict[str, list[str]] = field(default_factory=dict)  # phrase -> who; [] for the zone
+    name: str  # a key of dane.names
+    zone: str | None = None  # None: no zone of the name can be found
+    entries: Sequence[Entry] = ()
+    remarks: Mapping[str, Sequence[str]] = field(default_factory=dict)  # phrase -> servers
+    cause: DnsCause | None = None
+    all_good: bool = False  # every server gave a good answer, twice
 
     @property
     def note(self) -> str | None:
@@ -112,13 +107,6 @@ class _Told:
 
     done: trio.Event = field(default_factory=trio.Event)
     reply: dns.message.Message | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    label: str
-    name: dns.name.Name
-    rdtype: RdataType
 
 
 class Authorities:
@@ -146,28 +134,172 @@ class Authorities:
         self._resolver_s = 5 * settings.direct_try_s
         self._port = port
         self._told: dict[tuple[dns.name.Name, RdataType], _Told] = {}
+        self._silent: Counter[str] = Counter()  # names in a row, by address
+        self._delegated: dict[tuple[dns.name.Name, RdataType], _Step] = {}
 
     async def examine(self, name: str, rrtype: str) -> Findings:
         """Ask about a key of `dane.names` and a type such as "TLSA"."""
-        wanted = dns.name.from_text(name)
-        findings = Findings(clock.now())
-        found = await delegation.find(wanted, self._resolve, self._parent)
-        if found is None:
-            findings.remarks["no zone of this name can be found"] = []
-            return findings
-        for server in found.without_address:
-            findings.remarks.setdefault("no address", []).append(server)
+        asked = clock.now()
         rdtype = RdataType.make(rrtype)
-        questions = _questions(wanted, rdtype, found.zone)
+        steps = await self._follow(dns.name.from_text(name), rdtype)
+        if not steps:
+            nowhere = {"no zone of this name can be found": ()}
+            return Findings(asked, name, remarks=nowhere, cause=DnsCause.UNKNOWN)
+        fault = next((one for one in reversed(steps) if one.cause is not None), None)
+        if fault is None and all_good(steps[-1].found.entries, rrtype):
+            fault = await self._ancestor_at_fault([one.found.zone for one in steps])
+        if fault is not None:
+            return _findings(asked, fault)
+        last = steps[-1]
+        again = await self._step(last.name, rdtype)
+        if again is not None and again.cause is not None:
+            return _findings(asked, again)
+        found = _findings(asked, last)
+        found.all_good = all_good(last.found.entries, rrtype)
+        beyond = follows_too_many(one.found.entries for one in steps)
+        found.cause = DnsCause.VALIDATOR_LIMIT if beyond else DnsCause.UNKNOWN
+        return found
+
+    async def compare(self, name: str) -> tuple[str | None, list[ServerAnswer]]:
+        """The zone of a TLSA RRset (a key of `dane.names`), and what each server says of it.
+
+        Of an alias, those of the zone that it leads to. A server that was silent for several
+        names in a row is not waited for again.
+        """
+        current, seen = dns.name.from_text(name), set[dns.name.Name]()
+        while True:
+            found = await delegation.find(current, self._resolve, self._parent)
+            if found is None:
+                return None, []
+            findings = ZoneFindings(found.zone)
+            question = Question("TLSA", current, RdataType.TLSA)
+            async with trio.open_nursery() as nursery:
+                for server, address in found.servers:
+                    one = Server(self.exchange, self.refusal, server, address, found, findings)
+                    nursery.start_soon(self._ask_one, one, address, server, question, findings)
+            seen.add(current)
+            target = findings.leads_to
+            if target is None or target in seen or len(seen) >= _MOST_ZONES:
+                break
+            current = target
+        answers = [
+            ServerAnswer(
+                entry.server, entry.address, entry.result, entry.answer, sound=entry.cause is None
+            )
+            for entry in findings.entries
+            if entry.question == question.label
+        ]
+        return key_of(found.zone), sorted(answers, key=lambda one: one.name)
+
+    async def _ask_one(
+        self,
+        asked: Server,
+        address: str,
+        server: str,
+        question: Question,
+        findings: ZoneFindings,
+    ) -> None:
+        if self._silent[address] >= _SILENT_NAMES:
+            timeout = Entry(server, address, "udp", question.label, AuthorityResult.TIMEOUT)
+            findings.entries.append(timeout)
+            return
+        await asked.ask_one(question)
+        last = next((one for one in findings.entries if one.address == address), None)
+        silent = last is not None and last.result is AuthorityResult.TIMEOUT
+        self._silent[address] = self._silent[address] + 1 if silent else 0
+
+    async def _follow(self, name: dns.name.Name, rdtype: RdataType) -> list["_Step"]:
+        """The zones that the question leads through, alias by alias; one of them may fail."""
+        steps: list[_Step] = []
+        seen = {name}
+        while len(steps) < _MOST_ZONES:
+            step = await self._step(name, rdtype)
+            if step is None:
+                break
+            steps.append(step)
+            target = step.found.leads_to
+            if target is None:
+                break
+            if target in seen:
+                step.cause = DnsCause.CNAME_LOOP
+                break
+            seen.add(target)
+            name = target
+        return steps
+
+    async def _step(self, name: dns.name.Name, rdtype: RdataType) -> "_Step | None":
+        """Ask every server of the name's zone."""
+        found = await delegation.find(name, self._resolve, self._parent)
+        if found is None:
+            return None
+        return await self._ask_servers(name, rdtype, found)
+
+    async def _ask_servers(
+        self, name: dns.name.Name, rdtype: RdataType, found: Delegation
+    ) -> "_Step":
+        findings = ZoneFindings(found.zone)
+        if found.without_address:
+            findings.remarks["no address"] = list(found.without_address)
+        asked = questions(name, rdtype, found.zone)
         async with trio.open_nursery() as nursery:
             for server, address in found.servers:
-                one = _Server(self, server, address, found, findings)
-                nursery.start_soon(one.ask, questions)
-        order = {label: i for i, label in enumerate(q.label for q in questions)}
+                one = Server(self.exchange, self.refusal, server, address, found, findings)
+                nursery.start_soon(one.ask, asked)
+        labels = [rdtype.name, KEYS, *(question.label for question in asked), WITHOUT_EDNS]
+        order = {label: place for place, label in reversed(list(enumerate(labels)))}
         findings.entries.sort(
             key=lambda e: (e.server, e.address, e.transport != "udp", order[e.question])
         )
-        return findings
+        if _all_silent_by_ipv6(findings.entries) and not await self._hears_ipv6():
+            findings.entries.clear()
+            findings.remarks["IPv6 is silent to us everywhere"] = []
+        cause = cause_of(findings.entries, rdtype.name)
+        if cause is None and denies_empty_non_terminal(findings.entries):
+            cause = DnsCause.BAD_DENIAL
+        if not findings.entries and not any(map(self._may_be_asked, found.servers)):
+            cause = DnsCause.LAME  # there is no server that anyone could ask
+        return _Step(name, findings, cause)
+
+    async def _hears_ipv6(self) -> bool:
+        """Whether an IPv6 address of the root answers; also if it has none.
+
+        An address family that is lost in the middle of a run looks like silent servers.
+        """
+        root = await delegation.find(dns.name.root, self._resolve, self._parent)
+        known = [one for one in (root.servers if root else ()) if ":" in one[1]]
+        for server, address in random.sample(known, min(len(known), _ANCESTORS_ASKED)):
+            if await self._parent(server, address, dns.name.root, RdataType.SOA) is not None:
+                return True
+        return not known
+
+    def _may_be_asked(self, server: tuple[str, str]) -> bool:
+        """Whether the address is a public one; what has opted out is, too."""
+        return self._addresses.refusal(server[1]) is None
+
+    async def _ancestor_at_fault(self, zones: Sequence[dns.name.Name]) -> "_Step | None":
+        """The zone above that fails to delegate to one of these, if one does."""
+        for zone in zones:
+            while zone != dns.name.root:
+                step = await self._delegates(zone)
+                if step is None:
+                    return None
+                if step.cause is not None and not good_addresses(step.found.entries, "DS"):
+                    return step
+                zone = step.found.zone
+        return None
+
+    async def _delegates(self, zone: dns.name.Name) -> "_Step | None":
+        """What some servers of the zone above say of its DS; asked for once, for many names."""
+        key = zone, RdataType.DS
+        if key not in self._delegated:
+            if len(self._delegated) >= _MOST_TOLD:
+                self._delegated.clear()
+            found = await delegation.find(zone.parent(), self._resolve, self._parent)
+            if found is None:
+                return None
+            found.servers = random.sample(found.servers, min(len(found.servers), _ANCESTORS_ASKED))
+            self._delegated[key] = await self._ask_servers(zone, RdataType.DS, found)
+        return self._delegated[key]
 
     def refusal(self, server: str, address: str) -> str | None:
         """Why this server must not be asked, in a few words; None if it may be."""
@@ -217,10 +349,20 @@ class Authorities:
             return None
 
     async def exchange(
-        self, address: str, name: dns.name.Name, rdtype: RdataType, *, tcp: bool
+        self,
+        address: str,
+        name: dns.name.Name,
+        rdtype: RdataType,
+        /,
+        *,
+        tcp: bool,
+        edns: bool = True,
     ) -> dns.message.Message:
         """One question at the server's pace. Raises DNSException, OSError, EOFError."""
-        query = dns.message.make_query(name, rdtype, want_dnssec=True, payload=_PAYLOAD)
+        if edns:
+            query = dns.message.make_query(name, rdtype, want_dnssec=True, payload=_PAYLOAD)
+        else:
+            query = dns.message.make_query(name, rdtype, use_edns=False)
         query.flags &= ~dns.flags.RD
         for remaining in reversed(range(1 if tcp else _TRIES)):
             await self._pace.turn(address)
@@ -240,159 +382,37 @@ async def _ask(
     query.id = 0  # as that of what `read_reply` gives
     asked = secrets.token_bytes(2) + query.to_wire()[2:]
     wire = await direct.exchange(asked, address, port, tcp=tcp, timeout_s=timeout_s)
-    reply = read_reply(wire)
+    # dnspython takes some 40 µs a record: a stranger's 64 KiB must not hold up the others.
+    if len(wire) > _LARGE_REPLY:
+        reply = await trio.to_thread.run_sync(read_reply, wire, abandon_on_cancel=True)
+    else:
+        reply = read_reply(wire)
     if wire[:2] != asked[:2] or not query.is_response(reply):
         raise dns.query.BadResponse
     return reply
 
 
-def _questions(
-    name: dns.name.Name, rdtype: RdataType, zone: dns.name.Name
-) -> tuple[_Question, ...]:
-    """The failing type, its neighbours, and a name that nobody asked for before."""
-    host = name
-    while host.labels[0].startswith(b"_") and host != zone:
-        host = host.parent()
-    try:
-        invented = dns.name.Name((secrets.token_hex(6).encode(),)).concatenate(zone)
-    except dns.name.NameTooLong:
-        invented = None
-    asked = [
-        _Question(rdtype.name, name, rdtype),
-        _Question("SOA", zone, RdataType.SOA),
-        _Question("A", host, RdataType.A),
-    ]
-    if invented is not None:
-        asked.append(_Question("invented", invented, rdtype))
-    return tuple({question.label: question for question in asked}.values())
+def _all_silent_by_ipv6(entries: Sequence[Entry]) -> bool:
+    return bool(entries) and all(
+        ":" in entry.address and entry.result is AuthorityResult.TIMEOUT for entry in entries
+    )
 
 
-class _Server:
-    """One address of one server, asked question after question."""
+@dataclass(slots=True)
+class _Step:
+    """One zone that the question leads through."""
 
-    def __init__(
-        self,
-        authorities: Authorities,
-        server: str,
-        address: str,
-        found: Delegation,
-        findings: Findings,
-    ) -> None:
-        self._authorities = authorities
-        self._server = server
-        self._address = address
-        self._found = found
-        self._findings = findings
-        self._zone: Zone | None = None
-
-    async def ask(self, questions: tuple[_Question, ...]) -> None:
-        if refusal := self._authorities.refusal(self._server, self._address):
-            self._remark(f"not asked at {self._address}: {refusal}")
-            return
-        try:
-            for transport in ("udp", "tcp"):
-                silent = 0
-                for question in questions:
-                    result, note = await self._result(question, tcp=transport == "tcp")
-                    self._findings.entries.append(
-                        Entry(self._server, self._address, transport, question.label, result)
-                    )
-                    if note:
-                        self._remark(note)
-                    silent = silent + 1 if result is AuthorityResult.TIMEOUT else 0
-                    if silent == _MOST_SILENT:
-                        break
-        except OSError as error:  # one of _OURS: says nothing about them
-            self._remark(f"not asked at {self._address}: {error.strerror or error}")
-
-    def _remark(self, phrase: str) -> None:
-        self._findings.remarks.setdefault(phrase, []).append(self._server)
-
-    async def _result(self, question: _Question, *, tcp: bool) -> Judged:
-        try:
-            name, reply = await self._reply(question, tcp=tcp)
-            if reply is None:
-                return AuthorityResult.CNAME_LOOP, None
-            if reply.rcode() in _TELLING and self._zone is None:
-                self._zone = await self._judged_by()
-        except dns.exception.Timeout:
-            return AuthorityResult.TIMEOUT, None
-        except EOFError:
-            return AuthorityResult.TIMEOUT, "closes TCP connections without an answer"
-        except dns.exception.DNSException:
-            return AuthorityResult.FORMERR, "malformed answer"
-        except OSError as error:
-            _raise_if_ours(error)
-            how = "TCP" if tcp else "UDP"
-            return AuthorityResult.TIMEOUT, f"{how}: {error.strerror or error}"
-        zone = self._zone or Zone(
-            self._found.zone, self._found.ds is not None, None, clock.seconds()
-        )
-        return judge(reply, name, question.rdtype, zone)
-
-    async def _reply(
-        self, question: _Question, *, tcp: bool
-    ) -> tuple[dns.name.Name, dns.message.Message | None]:
-        """The last reply and what it replies to; no reply but a circle of aliases: None.
-
-        A server may give one alias of the zone a reply: then the next is asked for.
-        """
-        name = question.name
-        seen = {name}
-        while True:
-            reply = await self._authorities.exchange(self._address, name, question.rdtype, tcp=tcp)
-            end = chain_end(reply, name)
-            if (
-                end is None
-                or end == name
-                or not end.is_subdomain(self._found.zone)
-                or is_final(reply, end, question.rdtype)
-                or len(seen) > _MOST_ALIASES
-            ):
-                return name, reply
-            if end in seen:
-                return name, None
-            seen.add(end)
-            name = end
-
-    async def _judged_by(self) -> Zone:
-        """This server's own keys, which its data is judged by; asked once."""
-        ds, name, at = self._found.ds, self._found.zone, clock.seconds()
-        if ds is None:
-            return Zone(name, False, None, at)
-        try:
-            reply = await self._authorities.exchange(
-                self._address, name, RdataType.DNSKEY, tcp=False
-            )
-            if reply.flags & dns.flags.TC:
-                reply = await self._authorities.exchange(
-                    self._address, name, RdataType.DNSKEY, tcp=True
-                )
-        except (dns.exception.DNSException, EOFError):
-            return Zone(name, True, None, at)
-        except OSError as error:
-            _raise_if_ours(error)
-            return Zone(name, True, None, at)
-        keys = rrset_of(reply.answer, name, RdataType.DNSKEY)
-        if keys is not None:
-            made_from = signatures.signatures_of(reply.answer, keys)
-            if note := signatures.keys_defect(keys, made_from, ds, at):
-                self._remark(note)
-        elif reply.rcode() == dns.rcode.NOERROR:
-            self._remark("no DNSKEY, though the parent has a DS")
-        return Zone(name, True, keys, at)
+    name: dns.name.Name
+    found: ZoneFindings
+    cause: DnsCause | None
 
 
-def _raise_if_ours(error: OSError) -> None:
-    for one in _causes(error):
-        if one.errno in _OURS:
-            raise one
-
-
-def _causes(error: BaseException) -> Iterator[OSError]:
-    """The OS errors in an error: trio joins those of several addresses."""
-    if isinstance(error, OSError) and error.errno is not None:
-        yield error
-    for one in (error.__cause__, *getattr(error.__cause__, "exceptions", ())):
-        if isinstance(one, OSError):
-            yield one
+def _findings(asked: datetime, step: _Step) -> Findings:
+    return Findings(
+        asked,
+        key_of(step.name),
+        key_of(step.found.zone),
+        step.found.entries,
+        step.found.remarks,
+        step.cause,
+    )

@@ -67,6 +67,7 @@ _AFTER_ID = {
 _CLASS_IN = {kind: struct.Struct(">HH").pack(kind, _IN) for kind in range(256)}
 _LABEL_LENGTH = {length: bytes((length,)) for length in range(1, 64)}
 _DENYING = frozenset({SOA, NSEC, NSEC3})
+_SHA1 = frozenset({5, 7})  # RSASHA1, RSASHA1-NSEC3-SHA1
 _MAX_CHAIN = 16  # as dnspython; Unbound itself stops at 11
 
 
@@ -284,7 +285,10 @@ def _options(wire: bytes, position: int, end: int, response: Response) -> None:
 def _signature(
     wire: bytes, signatures: list[tuple[str, int, int]], name: str, question: Question
 ) -> Signature | None:
-    """Of the RRSIGs over the records the one that expires last: any valid one suffices."""
+    """Of the RRSIGs over the records the one that expires last: any valid one suffices.
+
+    One of SHA-1 only if there is no other (RFC 9905 section 2).
+    """
     best: Signature | None = None
     covered = question.rdtype
     qname = question.wire[:-4]
@@ -301,13 +305,13 @@ def _signature(
             raise Malformed(Flaw.BAD_RDATA)
         bits = (end - after) * 8
         one = Signature(signer, algorithm, tag, labels, ttl, inception, expiration, bits)
-        if best is None or (expiration, algorithm, tag) > (
-            best.expiration,
-            best.algorithm,
-            best.key_tag,
-        ):
+        if best is None or _rank(one) > _rank(best):
             best = one
     return best
+
+
+def _rank(one: Signature) -> tuple[bool, int, int, int]:
+    return one.algorithm not in _SHA1, one.expiration, one.algorithm, one.key_tag
 
 
 def _denial(wire: bytes, records: list[tuple[int, int, int, int]], asked: str) -> Denial:

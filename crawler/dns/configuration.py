@@ -22,6 +22,7 @@ import dns.exception
 import dns.rdatatype
 import dns.zonefile
 
+from crawler.addresses import refused_networks
 from crawler.dns.control import override_date
 from crawler.dns.settings import ResolverSettings
 from dane import clock
@@ -32,6 +33,7 @@ IANA_ANCHORS = (
     ". IN DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D",
     ". IN DS 38696 8 2 683D2D0ACB8C9B712A1948B27F741219298D0A450D612C483AF444A4C0FB2B16",
 )
+_LOOPBACK = ("127.0.0.0/8", "::1/128")
 HINTS = "root.hints"
 CONTROL = "run/control"
 ADDRESS = "127.0.0.1"
@@ -146,6 +148,9 @@ def _options(
     yield "qname-minimisation", _word(second_look)
     if settings.query_localhost:
         yield "do-not-query-localhost", "no"
+    # Glue is a stranger's word: nothing is asked at 10.0.0.1 or 169.254.169.254 for it.
+    for network in refused_networks(_LOOPBACK if settings.query_localhost else ()):
+        yield "do-not-query-address", network
     yield "num-threads", threads
     yield "num-queries-per-thread", min(QUERIES_PER_THREAD, outgoing // 2)
     yield "outgoing-range", outgoing
@@ -177,10 +182,22 @@ _FIXED: tuple[tuple[str, str | int], ...] = (
     ("prefetch", "no"),
     ("serve-expired", "no"),
     ("infra-keep-probing", "yes"),
-    # A server is down after five time-outs in a row (12 s). With the default of 120 s Unbound
+    # A server is down after some time-outs in a row (17 s). With the default of 120 s Unbound
     # tries on: where two name servers are silent it takes over seven minutes to say SERVFAIL
-    # (1.17.1, measured; NLnetLabs/unbound issue 620), which is later than the last pass waits.
-    ("infra-cache-max-rtt", 10_000),
+    # (1.17.1, measured; NLnetLabs/unbound issue 620), which is later than the last lookup waits.
+    # With 10 000 a server that drops one type only was down for all others, too, for minutes.
+    ("infra-cache-max-rtt", 13_000),
+    # Limits of ours must not become their SERVFAIL: as many aliases as our client follows, and
+    # more than the longest honest delegation, chain and signature set.
+    # For validation an RRset is written out with its owner's name before each record: one of
+    # 64 KiB, which has it once, would not fit into the default of 65 552 bytes, and be bogus.
+    ("msg-buffer-size", 524_288),
+    ("max-query-restarts", 16),
+    ("max-sent-count", 128),
+    ("max-global-quota", 1_000),
+    ("iter-scrub-ns", 64),
+    ("iter-scrub-cname", 32),
+    ("iter-scrub-rrsig", 32),
     ("root-key-sentinel", "yes"),
     ("minimal-responses", "yes"),
     ("ratelimit", 0),

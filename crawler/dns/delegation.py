@@ -81,7 +81,7 @@ async def find(name: dns.name.Name, resolve: Resolve, ask: AskServer) -> Delegat
     servers = await _addresses(cut, resolve)
     for server in sorted(cut.names)[:MOST_SERVERS]:
         addresses = sorted(servers[server])[:MOST_ADDRESSES_EACH]
-        key = _key(server)
+        key = key_of(server)
         found.servers += ((key, address) for address in addresses)
         if not addresses:
             found.without_address.append(key)
@@ -113,7 +113,7 @@ async def _referral(
     if cut.zone == name:
         return None
     known = await _addresses(cut, resolve)
-    servers = [(_key(server), address) for server, some in known.items() for address in some]
+    servers = [(key_of(server), address) for server, some in known.items() for address in some]
     random.shuffle(servers)  # a parent is asked for many names: spread them
     for server, address in servers[:_MOST_ASKED]:
         reply = await ask(server, address, name, RdataType.NS)
@@ -151,7 +151,8 @@ def rrset_of(
     return next((r for r in section if r.name == name and r.rdtype == rdtype), None)
 
 
-def _key(name: dns.name.Name) -> str:
+def key_of(name: dns.name.Name) -> str:
+    """The key of `dane.names`."""
     return from_labels(list(name.labels[:-1]))
 
 

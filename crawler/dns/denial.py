@@ -19,6 +19,9 @@ from dns.rdtypes.ANY.NSEC3 import NSEC3
 MOST_ITERATIONS = 150
 """Beyond, validators call the zone insecure and look no further (RFC 9276 section 3.2)."""
 
+NO_PROOF = "no NSEC or NSEC3 with the denial"
+NO_WILDCARD_PROOF = "no NSEC or NSEC3 with the wildcard's answer"
+
 _SHA1 = 1  # the only hash of RFC 5155
 _WILDCARD = dns.name.Name((b"*",))
 
@@ -37,7 +40,7 @@ def defect(
     """
     spans = _Spans.of(authority, zone)
     if spans is None:
-        return "no NSEC or NSEC3 with the denial"
+        return NO_PROOF
     if spans.too_many_iterations:
         return None
     if exists:
@@ -58,7 +61,7 @@ def expansion_defect(
     """Why an answer expanded from a wildcard of `labels` labels lacks its proof; None if not."""
     spans = _Spans.of(authority, zone)
     if spans is None:
-        return "no NSEC or NSEC3 with the wildcard's answer"
+        return NO_WILDCARD_PROOF
     encloser = dns.name.Name(name.labels[-(labels + 1) :])
     if spans.too_many_iterations or spans.covers(_next_closer(name, encloser)):
         return None
@@ -68,7 +71,8 @@ def expansion_defect(
 def _nodata_defect(
     spans: "_Spans", name: dns.name.Name, rdtype: dns.rdatatype.RdataType
 ) -> str | None:
-    if types := spans.types_at(name):
+    # Of all types only DS is the parent's at a zone cut (RFC 4035 section 3.1.4.1).
+    if types := spans.types_at(name, at_parent=rdtype == dns.rdatatype.DS):
         if rdtype in types:
             return f"the denial says that the name has {rdtype.name}"
         if dns.rdatatype.CNAME in types:
@@ -107,8 +111,11 @@ class _Spans:
         ]
         return _Nsec3Spans(nsec3, zone) if nsec3 else None
 
-    def types_at(self, name: dns.name.Name) -> frozenset[int]:
-        """The types at `name`; empty if no record is of just this name."""
+    def types_at(self, name: dns.name.Name, *, at_parent: bool = False) -> frozenset[int]:
+        """The types at `name`; empty if no record is of just this name.
+
+        at_parent    the parent's record at a zone cut counts, and not the child's
+        """
         raise NotImplementedError
 
     def covers(self, name: dns.name.Name) -> bool:
@@ -131,10 +138,10 @@ class _NsecSpans(_Spans):
     def __init__(self, records: Sequence[tuple[dns.name.Name, NSEC]]) -> None:
         self._records = records
 
-    def types_at(self, name: dns.name.Name) -> frozenset[int]:
+    def types_at(self, name: dns.name.Name, *, at_parent: bool = False) -> frozenset[int]:
         for owner, record in self._records:
             types = _types(record.windows)
-            if owner == name and not _is_parent_side(types):
+            if owner == name and _has_say(types, at_parent):
                 return types
         return frozenset()
 
@@ -185,12 +192,12 @@ class _Nsec3Spans(_Spans):
             self._hashes[name] = dns.dnssec.nsec3_hash(name, *self._parameters).encode()
         return self._hashes[name]
 
-    def types_at(self, name: dns.name.Name) -> frozenset[int]:
+    def types_at(self, name: dns.name.Name, *, at_parent: bool = False) -> frozenset[int]:
         for owner, record in self._records:
             if owner == self._hash(name):
                 types = _types(record.windows)
                 # an empty non-terminal has no types, but is there all the same
-                return frozenset() if _is_parent_side(types) else types | {0}
+                return types | {0} if _has_say(types, at_parent) else frozenset()
         return frozenset()
 
     def _covering(self, name: dns.name.Name) -> NSEC3 | None:
@@ -236,6 +243,10 @@ def _types(windows: Iterable[tuple[int, bytes]]) -> frozenset[int]:
 def _is_parent_side(types: frozenset[int]) -> bool:
     """A record of the parent at a zone cut: it has no say about the child's types."""
     return dns.rdatatype.NS in types and dns.rdatatype.SOA not in types
+
+
+def _has_say(types: frozenset[int], at_parent: bool) -> bool:
+    return dns.rdatatype.SOA not in types if at_parent else not _is_parent_side(types)
 
 
 def _cuts(types: frozenset[int]) -> bool:

@@ -20,7 +20,8 @@ from dns.rdtypes.ANY.CNAME import CNAME
 
 from crawler.dns import denial, signatures
 from crawler.dns.delegation import rrset_of
-from dane.outcomes import AuthorityResult
+from crawler.dns.signatures import Reason
+from dane.outcomes import AuthorityResult, DnsCause
 
 _BY_RCODE = {
     dns.rcode.FORMERR: AuthorityResult.FORMERR,
@@ -34,7 +35,8 @@ _PLAIN = frozenset({dns.rcode.FORMERR, dns.rcode.SERVFAIL, dns.rcode.NOTIMP, dns
 
 _MOST_RRSETS = 16  # of a section: a denial needs 4, the longest honest chain of aliases 9
 
-Judged = tuple[AuthorityResult, str | None]
+Judged = tuple[AuthorityResult, Reason | None]
+"""The result, and what is wrong beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +72,21 @@ def judge(reply: dns.message.Message, name: dns.name.Name, rdtype: RdataType, zo
     """The result of one reply to the question `name`, `rdtype`."""
     rcode = reply.rcode()
     if rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-        note = None if rcode in _PLAIN else dns.rcode.to_text(rcode)
-        return _BY_RCODE.get(rcode, AuthorityResult.SERVFAIL), note
+        unusual = None if rcode in _PLAIN else Reason(dns.rcode.to_text(rcode), DnsCause.UNKNOWN)
+        return _BY_RCODE.get(rcode, AuthorityResult.SERVFAIL), unusual
     end = chain_end(reply, name)
     if end is None:
         return AuthorityResult.CNAME_LOOP, None
     if reply.flags & dns.flags.TC:
         return AuthorityResult.ANSWER, None  # the same question by TCP tells more
-    if flaw := _answer_flaw(reply, zone):
+    if flaw := answer_flaw(reply, zone):
         return flaw
     if not end.is_subdomain(zone.name) or rrset_of(reply.answer, end, rdtype):
         return AuthorityResult.ANSWER, None
     return _judge_denial(reply, end, rdtype, zone)
 
 
-def _answer_flaw(reply: dns.message.Message, zone: Zone) -> Judged | None:
+def answer_flaw(reply: dns.message.Message, zone: Zone) -> Judged | None:
     """What is wrong with the records of the answer section that are of this zone."""
     if not zone.signed:
         return None
@@ -93,15 +95,18 @@ def _answer_flaw(reply: dns.message.Message, zone: Zone) -> Judged | None:
         if not made_from:
             if _follows_from_dname(reply.answer, rrset):
                 continue
-            return AuthorityResult.NO_RRSIG, f"no RRSIG with {rrset.rdtype.name}"
-        if note := signatures.defect(rrset, made_from, zone.name, zone.keys, zone.at):
-            return AuthorityResult.ANSWER, note
+            missing = Reason(f"no RRSIG with {rrset.rdtype.name}", DnsCause.NO_RRSIG)
+            return AuthorityResult.NO_RRSIG, missing
+        if reason := signatures.defect(rrset, made_from, zone.name, zone.keys, zone.at):
+            return AuthorityResult.ANSWER, reason
         labels = made_from[0].labels
         if labels < len(rrset.name.labels) - 1 - (rrset.name.labels[0] == b"*"):
-            proof, note = _proof(reply, zone)
-            note = note or denial.expansion_defect(proof, rrset.name, labels, zone.name)
-            if note:
-                return AuthorityResult.BAD_DENIAL, note
+            proof, reason = _proof(reply, zone)
+            reason = reason or _denial_reason(
+                denial.expansion_defect(proof, rrset.name, labels, zone.name)
+            )
+            if reason:
+                return AuthorityResult.BAD_DENIAL, reason
     return None
 
 
@@ -129,23 +134,34 @@ def _judge_denial(
     if not reply.flags & dns.flags.AA:
         referral = next((r.name for r in reply.authority if r.rdtype == RdataType.NS), None)
         if referral is not None and referral.is_subdomain(zone.name) and referral != zone.name:
-            return AuthorityResult.ANSWER, f"refers to {referral.to_text()}"
-        return AuthorityResult.REFUSED, "not authoritative for the zone (lame)"
+            return AuthorityResult.ANSWER, Reason(
+                f"refers to {referral.to_text()}", DnsCause.UNKNOWN
+            )
+        return AuthorityResult.REFUSED, Reason(
+            "not authoritative for the zone (lame)", DnsCause.LAME
+        )
     result = AuthorityResult.ANSWER if exists else AuthorityResult.NXDOMAIN
     if not zone.signed:
         return result, None
     if not any(rrset.rdtype == RdataType.RRSIG for rrset in reply.authority):
-        return AuthorityResult.NO_RRSIG, "no RRSIG with the denial"
-    proof, note = _proof(reply, zone)
-    note = note or denial.defect(proof, name, rdtype, zone.name, exists=exists)
-    return (AuthorityResult.BAD_DENIAL, note) if note else (result, None)
+        return AuthorityResult.NO_RRSIG, Reason("no RRSIG with the denial", DnsCause.NO_RRSIG)
+    proof, reason = _proof(reply, zone)
+    reason = reason or _denial_reason(denial.defect(proof, name, rdtype, zone.name, exists=exists))
+    return (AuthorityResult.BAD_DENIAL, reason) if reason else (result, None)
 
 
-def _proof(reply: dns.message.Message, zone: Zone) -> tuple[list[dns.rrset.RRset], str | None]:
+def _denial_reason(phrase: str | None) -> Reason | None:
+    if phrase is None:
+        return None
+    missing = phrase in (denial.NO_PROOF, denial.NO_WILDCARD_PROOF)
+    return Reason(phrase, DnsCause.DENIAL_MISSING if missing else DnsCause.BAD_DENIAL)
+
+
+def _proof(reply: dns.message.Message, zone: Zone) -> tuple[list[dns.rrset.RRset], Reason | None]:
     """What the authority section proves with, and what is wrong with its signatures."""
     found = _of_zone(reply.authority, zone)
     for rrset in found:
         made_from = signatures.signatures_of(reply.authority, rrset)
-        if note := signatures.defect(rrset, made_from, zone.name, zone.keys, zone.at):
-            return found, note
+        if reason := signatures.defect(rrset, made_from, zone.name, zone.keys, zone.at):
+            return found, reason
     return found, None

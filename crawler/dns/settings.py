@@ -48,6 +48,8 @@ class ClientSettings:
     direct_try_s: float = 3.0
     # Two TXT questions more of each domain with a TLSA host, in full runs: MTA-STS and TLSRPT.
     policies: bool = True
+    # Between the two rounds in which all servers of a DANE host are asked for its TLSA RRset.
+    servers_again_s: float = 1800.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ A hostile server can have every signature tried with every key of one key tag
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import islice
+from typing import NamedTuple
 
 import dns.dnssec
 import dns.exception
@@ -22,12 +23,24 @@ from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.ANY.DS import DS
 from dns.rdtypes.ANY.RRSIG import RRSIG
 
+from dane.outcomes import DnsCause
+
 _MOST_SIGNATURES = 4  # of one RRset; more than one algorithm is rare, three are unheard of
 _MOST_KEYS = 2  # with one key tag
 _MOST_DS = 8
 _MOST_DNSKEYS = 32
 
-SERIAL_RAISED = "SOA signed before the serial was raised"
+
+class Reason(NamedTuple):
+    """Why something does not validate: for the zone's operator, and for statistics."""
+
+    phrase: str
+    cause: DnsCause
+
+
+SERIAL_RAISED = Reason(
+    "SOA signed before the serial was raised", DnsCause.SERIAL_RAISED_AFTER_SIGNING
+)
 
 
 def signatures_of(section: Iterable[dns.rrset.RRset], rrset: dns.rrset.RRset) -> list[RRSIG]:
@@ -47,22 +60,27 @@ def defect(
     zone: dns.name.Name,
     keys: dns.rrset.RRset | None,
     at: float,
-) -> str | None:
+) -> Reason | None:
     """Why no signature over `rrset` is good; None if one is. `at`: seconds since 1970.
 
     keys    the zone's DNSKEY RRset as this server gives it; without one only dates are judged
+
+    Where there are more signatures or keys than are tried, it is our limit that is told.
     """
-    signatures = signatures[:_MOST_SIGNATURES]
-    reasons = [_signature_defect(rrset, one, zone, keys, at) for one in signatures]
+    tried = signatures[:_MOST_SIGNATURES]
+    reasons = [_signature_defect(rrset, one, zone, keys, at) for one in tried]
     if not reasons:
-        return f"no RRSIG with {rrset.rdtype.name}"
+        return Reason(f"no RRSIG with {rrset.rdtype.name}", DnsCause.NO_RRSIG)
     if None in reasons:
         return None
     if rrset.rdtype == dns.rdatatype.SOA and keys is not None:
         before = _with_serial_before(rrset)
-        if any(_signature_defect(before, one, zone, keys, at) is None for one in signatures):
+        if any(_signature_defect(before, one, zone, keys, at) is None for one in tried):
             return SERIAL_RAISED
-    return reasons[0]
+    first = reasons[0]
+    if first is not None and len(signatures) > len(tried):
+        return first._replace(cause=DnsCause.VALIDATOR_LIMIT)
+    return first
 
 
 def _signature_defect(
@@ -71,31 +89,37 @@ def _signature_defect(
     zone: dns.name.Name,
     keys: dns.rrset.RRset | None,
     at: float,
-) -> str | None:
+) -> Reason | None:
     kind = rrset.rdtype.name
     if signature.signer != zone:
-        return f"RRSIG of {kind} by {signature.signer.to_text()}"
+        phrase = f"RRSIG of {kind} by {signature.signer.to_text()}"
+        return Reason(phrase, DnsCause.SIGNATURE_INVALID)
     if signature.expiration < at:
-        return f"RRSIG of {kind} expired {_day(signature.expiration)}"
+        phrase = f"RRSIG of {kind} expired {_day(signature.expiration)}"
+        return Reason(phrase, DnsCause.SIGNATURE_EXPIRED)
     if signature.inception > at:
-        return f"RRSIG of {kind} not valid before {_day(signature.inception)}"
+        phrase = f"RRSIG of {kind} not valid before {_day(signature.inception)}"
+        return Reason(phrase, DnsCause.SIGNATURE_NOT_YET_VALID)
     if keys is None:
         return None
     makers = [
         key
         for key in keys
         if isinstance(key, DNSKEY) and dns.dnssec.key_id(key) == signature.key_tag
-    ][:_MOST_KEYS]
+    ]
     if not makers:
-        return f"RRSIG of {kind} by key {signature.key_tag}, which is not in the DNSKEY RRset"
-    candidates = dns.rrset.from_rdata_list(zone, keys.ttl, makers)
+        phrase = f"RRSIG of {kind} by key {signature.key_tag}, which is not in the DNSKEY RRset"
+        return Reason(phrase, DnsCause.SIGNATURE_INVALID)
+    candidates = dns.rrset.from_rdata_list(zone, keys.ttl, makers[:_MOST_KEYS])
     try:
         dns.dnssec.validate_rrsig(rrset, signature, {zone: candidates}, now=at)
     except dns.exception.UnsupportedAlgorithm:
         return None  # validators call it insecure, not bogus
     except (dns.exception.DNSException, ValueError):
         # ValueError: key material that is none, such as a point that is not on the curve
-        return f"RRSIG of {kind} does not verify"
+        more = len(makers) > _MOST_KEYS
+        cause = DnsCause.VALIDATOR_LIMIT if more else DnsCause.SIGNATURE_INVALID
+        return Reason(f"RRSIG of {kind} does not verify", cause)
     return None
 
 
@@ -107,7 +131,7 @@ def _with_serial_before(rrset: dns.rrset.RRset) -> dns.rrset.RRset:
 
 def keys_defect(
     keys: dns.rrset.RRset, signatures: Sequence[RRSIG], ds: dns.rrset.RRset, at: float
-) -> str | None:
+) -> Reason | None:
     """Why the DNSKEY RRset does not follow from the parent's DS RRset; None if it does."""
     trusted = [
         key
@@ -115,11 +139,12 @@ def keys_defect(
         if any(_fits(keys.name, key, one) for one in islice(ds, _MOST_DS))
     ]
     if not trusted:
-        return "no DNSKEY fits the DS at the parent"
+        return Reason("no DNSKEY fits the DS at the parent", DnsCause.DS_WITHOUT_KEY)
     anchor = dns.rrset.from_rdata_list(keys.name, keys.ttl, trusted)
     by_anchor = [s for s in signatures if any(dns.dnssec.key_id(k) == s.key_tag for k in trusted)]
     if not by_anchor:
-        return "DNSKEY RRset not signed by a key that the DS names"
+        cause = DnsCause.SIGNATURE_INVALID if signatures else DnsCause.NO_RRSIG
+        return Reason("DNSKEY RRset not signed by a key that the DS names", cause)
     return defect(keys, by_anchor, keys.name, anchor, at)
 
 

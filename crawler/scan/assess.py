@@ -4,8 +4,9 @@ Pure computing, done in the workers because there is much of it. Each row's word
 of `dane.outcomes`; a row that the roll-up cannot take is a bug and fails the shard.
 """
 
+import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from typing import Any
@@ -25,11 +26,13 @@ from dane.assess import (
 )
 from dane.attempts import AddressVerdict, Probe
 from dane.names import operator
-from dane.outcomes import HostStatus, LookupOutcome
+from dane.outcomes import AuthorityResult, DnsCause, HostStatus, LookupOutcome
+from dane.servers import ServerAnswer
+from dane.witnesses import Evidence
 
-_HOST = [field.name for field in fields(HostLookup)]
+_HOST = [one.name for one in fields(HostLookup) if one.name not in ("evidence", "server_rounds")]
 _PROBE = [field.name for field in fields(Probe)]
-_DOMAIN = [field.name for field in fields(DomainLookup)]
+_DOMAIN = [field.name for field in fields(DomainLookup) if field.name != "evidence"]
 
 
 def hosts(shard: pa.RecordBatch, context: ScanContext, related: pa.RecordBatch) -> pa.RecordBatch:
@@ -60,7 +63,11 @@ def hosts(shard: pa.RecordBatch, context: ScanContext, related: pa.RecordBatch) 
             known = HostStatus.OPTED_OUT  # maybe only since it was looked up
             row |= {"tlsa_usable": 0, "addresses": [], "address_total": 0}
         verdict = assess_host(
-            HostLookup(**{**_only(row, _HOST), "status": known}),
+            HostLookup(
+                **_only(row, _HOST) | {"status": known},
+                evidence=_evidence(row),
+                server_rounds=_rounds(row),
+            ),
             [
                 probe
                 for address in row["addresses"]
@@ -88,6 +95,10 @@ def hosts(shard: pa.RecordBatch, context: ScanContext, related: pa.RecordBatch) 
                 "causes": sorted(verdict.causes),
                 "undecided": verdict.undecided,
                 "scheme": verdict.scheme,
+                **_failure(verdict.evidence, operator_of),
+                "sha1_only": verdict.sha1_only,
+                "failing_servers": verdict.failing_servers,
+                "disagreeing_servers": verdict.disagreeing_servers,
             }
         )
     return pa.RecordBatch.from_pylist(found, schema=schema)
@@ -117,7 +128,10 @@ def domains(shard: pa.RecordBatch, context: ScanContext, related: pa.RecordBatch
     verdicts = {row["host"]: _host_verdict(row) for row in related.to_pylist()}
     found = []
     for row in shard.to_pylist():
-        lookup = DomainLookup(**{**_only(row, _DOMAIN), "outcome": LookupOutcome(row["outcome"])})
+        outcome = LookupOutcome(row["outcome"])
+        lookup = DomainLookup(
+            **{**_only(row, _DOMAIN), "outcome": outcome, "evidence": _evidence(row)}
+        )
         verdict = assess_domain(lookup, verdicts)
         found.append(
             {
@@ -134,9 +148,64 @@ def domains(shard: pa.RecordBatch, context: ScanContext, related: pa.RecordBatch
                     if row["sampled_one_of"] is not None
                     else None
                 ),
+                **_failure(verdict.evidence, operator_of),
+                "sha1_only": verdict.sha1_only,
             }
         )
     return pa.RecordBatch.from_pylist(found, schema=schema)
+
+
+def _evidence(row: dict[str, Any]) -> list[Evidence]:
+    """What the authorities did with the questions that failed: the column `evidence`, rows of
+
+    `authority` as JSON; null where none failed.
+    """
+    return [
+        Evidence(
+            name=one["name"],
+            rrtype=one["rrtype"],
+            zone=one["zone"],
+            failed_name=one["failed_name"],
+            dns_cause=DnsCause(one["dns_cause"] or DnsCause.UNKNOWN),
+            all_good=one["all_good"],
+            servers=one["server"],
+        )
+        for one in json.loads(row.get("evidence") or "[]")
+    ]
+
+
+def _rounds(row: dict[str, Any]) -> list[list[ServerAnswer]]:
+    """What each server said of the TLSA RRset: the column `server_rounds`, rows of
+
+    `tlsa_server` as JSON; null where one round says all.
+    """
+    columns = ("server", "address", "result", "answer", "sound")
+    return [
+        [
+            ServerAnswer(server, address, AuthorityResult(result), answer, sound)
+            for server, address, result, answer, sound in zip(
+                *(one[column] for column in columns), strict=True
+            )
+        ]
+        for one in json.loads(row.get("server_rounds") or "[]")
+    ]
+
+
+def _failure(evidence: Evidence | None, operator_of: Callable[[str], str]) -> dict[str, Any]:
+    """The columns of a verdict that say why a lookup fails."""
+    if evidence is None:
+        return {
+            "dns_cause": None,
+            "failed_zone": None,
+            "failed_name": None,
+            "failed_operator": [],
+        }
+    return {
+        "dns_cause": evidence.dns_cause,
+        "failed_zone": evidence.zone,
+        "failed_name": evidence.failed_name,
+        "failed_operator": sorted(set(map(operator_of, evidence.servers))),
+    }
 
 
 def _only(row: dict[str, Any], names: list[str]) -> dict[str, Any]:
@@ -158,6 +227,7 @@ def _host_verdict(row: dict[str, Any]) -> HostVerdict:
         defects=frozenset(row["defects"]),
         causes=frozenset(row["causes"]),
         accepted_by_lenient=row["accepted_by_lenient"],
+        sha1_only=row["sha1_only"],
     )
 
 

@@ -4,7 +4,7 @@ Measurement, section 2, last paragraph. One row a name and type; its lists are p
 entry a (server, address, transport, question).
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -30,6 +30,7 @@ _LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 _COLUMNS = (
     *("run_id", "bucket", "name", "rrtype"),
+    *("zone", "failed_name", "dns_cause", "all_good"),
     *("server", "address", "transport", "question", "result", "note", "asked"),
 )
 
@@ -55,6 +56,22 @@ def scan(shard: pa.RecordBatch, context: ScanContext) -> pa.RecordBatch:
     names: list[tuple[int, str, str]] = list(
         zip(*(shard.column(c).to_pylist() for c in ("bucket", "name", "rrtype")), strict=True)
     )
+
+    async def examine(authorities: Authorities, index: int) -> tuple[Any, ...]:
+        bucket, name, rrtype = names[index]
+        findings = await authorities.examine(name, rrtype)
+        return context.run_id, bucket, name, rrtype, *_lists(findings)
+
+    rows, rounds = ask_directly(len(names), examine, context)
+    return attach(batch(_COLUMNS, rows, schema), rounds)
+
+
+def ask_directly(
+    count: int,
+    examine: Callable[[Authorities, int], Awaitable[tuple[Any, ...]]],
+    context: ScanContext,
+) -> tuple[list[tuple[Any, ...]], Sequence[Round]]:
+    """The row that `examine` makes of each of `count` names, and the rounds of canaries."""
     listed, table = OptOut(context.probe.opt_out), context.operator_merges
     authorities = Authorities(
         context.resolvers.first[0],
@@ -73,34 +90,35 @@ def scan(shard: pa.RecordBatch, context: ScanContext) -> pa.RecordBatch:
         async with client.serving(), direct.shared_sockets(), trio.open_nursery() as nursery:
             checks = canary_rounds(client, context)
             rounds = checks.rounds if checks else ()
-            tasks: Tasks[int] = Tasks(range(len(names)))
+            tasks: Tasks[int] = Tasks(range(count))
             confirmation: Confirmation[int, tuple[Any, ...]] = Confirmation(
-                len(names),
+                count,
                 tasks,
                 lambda _, row: rows.append(row),
                 checks,
                 shortest_limit_s=context.client.direct_try_s,
             )
 
-            async def examine(index: int) -> None:
+            async def ask(index: int) -> None:
                 confirmation.began(index)
-                bucket, name, rrtype = names[index]
-                findings = await authorities.examine(name, rrtype)
-                row = context.run_id, bucket, name, rrtype, *_lists(findings)
-                confirmation.done(index, row)
+                confirmation.done(index, await examine(authorities, index))
 
-            for _ in range(min(AT_ONCE, len(names))):
-                nursery.start_soon(tasks.take_in_turn, examine)
+            for _ in range(min(AT_ONCE, count)):
+                nursery.start_soon(tasks.take_in_turn, ask)
             await confirmation.run()
             nursery.cancel_scope.cancel()
 
     run(main)
-    return attach(batch(_COLUMNS, rows, schema), rounds)
+    return rows, rounds
 
 
 def _lists(findings: Findings) -> tuple[Any, ...]:
     entries = findings.entries
     return (
+        findings.zone,
+        findings.name,
+        findings.cause,
+        findings.all_good,
         [entry.server for entry in entries],
         [entry.address for entry in entries],
         [entry.transport for entry in entries],

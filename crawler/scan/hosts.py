@@ -26,11 +26,13 @@ from crawler.scan import run
 from crawler.scan.confirmed_lookups import ConfirmedLookups
 from crawler.scan.context import ScanContext
 from crawler.scan.previous_answer import ASKED, PreviousAnswers
+from crawler.scan.sha1 import DelegationSets, signed_by_sha1, zones_above
 from crawler.scan.signature import SIGNATURE, signature
+from crawler.scan.witness import Witness
 from dane import tlsa
 from dane.mailbox import mailbox
 from dane.names import NameFault, operator, to_labels
-from dane.outcomes import DENIAL, FAILED, Defect, HostStatus, LookupOutcome
+from dane.outcomes import DENIAL, Defect, HostStatus, LookupOutcome
 from dane.special_use import is_special_use
 
 MOST_ADDRESSES = 32
@@ -42,7 +44,8 @@ _COLUMNS = (
     *("a_outcome", "a_secure", "aaaa_outcome", "aaaa_secure", "addresses", "address_total"),
     *("cname_chain", "cname_secure", "first_cname_secure"),
     *("tlsa_base", "tlsa_outcome", "tlsa", "tlsa_digest", "tlsa_usable"),
-    *("second_look_outcome", "defects"),
+    *("first_look_outcome", "second_look_outcome", "failed_names", "failed_types", "sha1_only"),
+    "defects",
     *SIGNATURE,
     "nsec3_iterations",
     "contact",
@@ -54,15 +57,16 @@ class _Host:
     """What is found out about one host, question by question."""
 
     name: str
+    witness: Witness
     status: HostStatus | None = None
     a: Answer | None = None
     aaaa: Answer | None = None
     first_cname: Answer | None = None
     tlsa: Answer | None = None  # of the question that decided
-    candidate: str = ""  # the base domain of that question
     base: str | None = None
     second_look: LookupOutcome | None = None
     contact: str | None = None
+    sha1_only: bool = False
     answers: list[Answer] = field(default_factory=list)
     defects: set[Defect] = field(default_factory=set)
 
@@ -80,13 +84,14 @@ def scan(shard: pa.RecordBatch, context: ScanContext) -> pa.RecordBatch:
     hosts: list[Any] = shard.column("host").to_pylist()
     buckets = shard.column("bucket").to_pylist()
     previous_answers = PreviousAnswers(shard)
+    delegation_sets = DelegationSets(last_lookup=context.last_lookup)
     listed, table = OptOut(context.probe.opt_out), context.operator_merges
     lookups = ConfirmedLookups(
         len(hosts),
         lambda index: _look_up(
             hosts[index],
-            context.last_lookup,
-            second_look=bool(context.resolvers.second),
+            context,
+            delegation_sets,
             opted_out=lambda name: listed.covers(names=(name,), operator=operator(name, table)),
         ),
         lambda index, host, times: (
@@ -108,9 +113,13 @@ def scan(shard: pa.RecordBatch, context: ScanContext) -> pa.RecordBatch:
 
 
 def _look_up(
-    name: str, last_lookup: bool, *, second_look: bool, opted_out: Callable[[str], bool]
+    name: str, context: ScanContext, sets: DelegationSets, *, opted_out: Callable[[str], bool]
 ) -> Lookup[_Host]:
-    host = _Host(name)
+    last_lookup, second = context.last_lookup, bool(context.resolvers.second)
+    host = _Host(
+        name,
+        Witness(last_lookup=last_lookup, second=second, control=context.resolvers.control),
+    )
     if opted_out(name):
         host.status = HostStatus.OPTED_OUT
         return host
@@ -118,23 +127,26 @@ def _look_up(
     if name == "." or is_special_use(name):
         host.status = HostStatus.NO_ADDRESS
         return host
-    host.a = yield from lookup(name, A, last_lookup)
+    host.a = yield from host.witness.ask(name, A)
     host.answers.append(host.a)
     if host.a.local and not last_lookup:
         host.status = HostStatus.LOCAL_ERROR  # the next lookup asks for everything
         return host
-    host.aaaa = yield from lookup(name, AAAA, last_lookup)
+    host.aaaa = yield from host.witness.ask(name, AAAA)
     host.answers.append(host.aaaa)
     aliases = {*host.a.response.chain, *host.aaaa.response.chain}
     if any(map(opted_out, aliases)):
         host.a = host.aaaa = None  # nothing is kept of an address that must not be visited
         host.status = HostStatus.OPTED_OUT
         return host
-    host.status = yield from _status(host, last_lookup, second_look)
+    host.status = yield from _status(host, last_lookup, second)
+    if host.base is not None:
+        by_sha1 = yield from _sha1_only(host, sets)
+        if by_sha1 is None:
+            host.status = HostStatus.LOCAL_ERROR  # the next lookup asks for everything
+        host.sha1_only = bool(by_sha1)
     if host.status is None:
         host.contact = yield from _contact(host, last_lookup)
-    if last_lookup and second_look and host.second_look is None:
-        yield from _second_look_at_failure(host)
     return host
 
 
@@ -147,7 +159,23 @@ def _contact(host: _Host, last_lookup: bool) -> Lookup[str | None]:
     return next((mailbox(one) for one in answer.records if isinstance(one, str)), None)
 
 
-def _status(host: _Host, last_lookup: bool, second_look: bool) -> Lookup[HostStatus | None]:
+def _sha1_only(host: _Host, sets: DelegationSets) -> Lookup[bool | None]:
+    """Whether only SHA-1 secures a link of the addresses or the TLSA RRset; None: not answered
+
+    in time.
+    """
+    answers = [one for one in (host.a, host.aaaa, host.tlsa) if one is not None and one.secure]
+    names, zones = {host.name, f"_25._tcp.{host.base}"}, set[str]()
+    for answer in answers:
+        names.update(answer.response.chain)
+        if answer.response.signature is not None:
+            zones.add(answer.response.signature.signer)
+    zones |= {one for one in zones_above(names) if not one.startswith("_")}
+    by_ds = yield from sets.any_by_sha1(zones)
+    return None if by_ds is None else by_ds or any(map(signed_by_sha1, answers))
+
+
+def _status(host: _Host, last_lookup: bool, second: bool) -> Lookup[HostStatus | None]:
     """The first line of measurement, section 6, that DNS decides; None if the probe does."""
     assert host.a is not None
     assert host.aaaa is not None
@@ -170,7 +198,7 @@ def _status(host: _Host, last_lookup: bool, second_look: bool) -> Lookup[HostSta
         if not chain:
             return HostStatus.INSECURE
         # Is the alias itself secure, and only its target not (RFC 7672 section 2.2.2)?
-        host.first_cname = yield from lookup(host.name, CNAME, last_lookup)
+        host.first_cname = yield from host.witness.ask(host.name, CNAME)
         host.answers.append(host.first_cname)
         if host.first_cname.local:
             return HostStatus.LOCAL_ERROR
@@ -179,19 +207,20 @@ def _status(host: _Host, last_lookup: bool, second_look: bool) -> Lookup[HostSta
         if host.first_cname.outcome is not LookupOutcome.SECURE:
             return HostStatus.INSECURE
     candidates = [chain[-1], host.name] if chain and secure else [host.name]
-    return (yield from _tlsa(host, candidates, last_lookup, second_look))
+    return (yield from _tlsa(host, candidates, last_lookup, second))
 
 
 def _tlsa(
-    host: _Host, candidates: list[str], last_lookup: bool, second_look: bool
+    host: _Host, candidates: list[str], last_lookup: bool, second: bool
 ) -> Lookup[HostStatus | None]:
     """Ask each candidate base domain until one has a secure TLSA RRset or fails."""
     for base in candidates:
+        name = f"_25._tcp.{base}"
         try:
-            answer = yield from lookup(f"_25._tcp.{base}", TLSA, last_lookup)
+            answer = yield from host.witness.ask(name, TLSA)
         except NameFault:
             continue  # no room for the prefix in 255 bytes: there can be no such name
-        host.tlsa, host.candidate = answer, base
+        host.tlsa = answer
         host.answers.append(answer)
         if answer.local:
             return HostStatus.LOCAL_ERROR
@@ -201,16 +230,20 @@ def _tlsa(
             host.defects.add(Defect.TLSA_INSECURE)
         if answer.outcome is LookupOutcome.SECURE:
             host.base = base
-            if not second_look:
-                return None
-            other = yield from lookup(f"_25._tcp.{base}", TLSA, last_lookup, SECOND_LOOK)
+            if not second or (name, "TLSA") in host.witness.failed:
+                return None  # in the latter case this is the second resolver's answer
+            other = yield from lookup(name, TLSA, last_lookup, SECOND_LOOK)
             host.second_look = other.outcome
             host.answers.append(other)
             if other.local:
                 return None if last_lookup else HostStatus.LOCAL_ERROR
+            if other.failed:
+                # Theirs only if their servers deny `_tcp` (`dane.assess`): asked directly.
+                host.witness.failed.append((name, "TLSA"))
+                return None if last_lookup else HostStatus.TLSA_FAILED
             if other.outcome is not LookupOutcome.SECURE:
                 host.defects.add(Defect.ENT_DENIED)
-            return HostStatus.TLSA_FAILED if other.failed else None
+            return None
         if answer.outcome in DENIAL and answer.response.chain:
             dangling = yield from _is_dangling(host, base, answer.response.chain, last_lookup)
             if dangling is None:
@@ -237,21 +270,6 @@ def _is_dangling(
         return False
     made = alias.response.signature  # none of a CNAME that a DNAME makes (RFC 6672 section 3.1)
     return made is None or made.labels == len(to_labels(name))
-
-
-def _second_look_at_failure(host: _Host) -> Lookup[None]:
-    """Ask the second resolver what failed; the first one's outcome stands."""
-    questions = (
-        (host.tlsa, f"_25._tcp.{host.candidate}", TLSA),
-        (host.first_cname, host.name, CNAME),
-        (host.a, host.name, A),
-        (host.aaaa, host.name, AAAA),
-    )
-    for answer, name, rdtype in questions:
-        if answer is not None and answer.outcome in FAILED:
-            other = yield from lookup(name, rdtype, True, SECOND_LOOK)
-            host.second_look = other.outcome
-            return
 
 
 def _chain(host: _Host) -> tuple[str, ...]:
@@ -342,7 +360,11 @@ def _facts(host: _Host, times: Times) -> tuple[Any, ...]:
         tuple(sorted(record.text() for record in records)),
         tlsa.rrset_digest(records) if records else None,
         sum(map(tlsa.usable, records)),
-        host.second_look,
+        host.witness.first_look,
+        host.second_look or host.witness.second_look,
+        tuple(name for name, _ in host.witness.failed),
+        tuple(rrtype for _, rrtype in host.witness.failed),
+        host.sha1_only,
         tuple(sorted(host.defects)),
         *signature(_signature(host)),
         max(iterations, default=None),

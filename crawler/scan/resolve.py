@@ -10,14 +10,16 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from crawler.dns.lookup import SECOND_LOOK, Answer, Lookup, lookup
+from crawler.dns.lookup import Answer, Lookup, lookup
 from crawler.dns.rdata import DNSKEY, MX, NSEC3PARAM, Key, MailExchange, Nsec3Parameters
 from crawler.dns.window import Times
 from crawler.scan import run
 from crawler.scan.confirmed_lookups import ConfirmedLookups
 from crawler.scan.context import ScanContext
 from crawler.scan.previous_answer import ASKED, PreviousAnswers
+from crawler.scan.sha1 import SHA1_ALGORITHMS, DelegationSets, signed_by_sha1, zones_above
 from crawler.scan.signature import SIGNATURE, signature
+from crawler.scan.witness import Witness
 from dane.outcomes import DENIAL, LookupOutcome
 
 MOST_HOSTS = 32
@@ -32,7 +34,8 @@ _COLUMNS = (
     *SIGNATURE,
     *("nsec3_iterations", "nsec3_salt_length", "nsec3_opt_out"),
     *("dnskey_outcome", "dnskey_algorithm", "dnskey_bits", "dnskey_flags"),
-    *("nsec3param_iterations", "nsec3param_salt_length", "second_look_outcome"),
+    *("nsec3param_iterations", "nsec3param_salt_length"),
+    *("first_look_outcome", "second_look_outcome", "sha1_only"),
 )
 
 
@@ -40,7 +43,9 @@ class _Answers(NamedTuple):
     mx: Answer
     dnskey: Answer | None = None
     nsec3param: Answer | None = None
+    first_look: LookupOutcome | None = None
     second_look: LookupOutcome | None = None
+    sha1_only: bool = False
 
 
 def scan(shard: pa.RecordBatch, context: ScanContext) -> pa.RecordBatch:
@@ -62,7 +67,7 @@ def scan(shard: pa.RecordBatch, context: ScanContext) -> pa.RecordBatch:
 
     buckets = shard.column("bucket").to_pylist()
     previous_answers = PreviousAnswers(shard)
-    last_lookup = context.last_lookup
+    delegation_sets = DelegationSets(last_lookup=context.last_lookup)
 
     def row(index: int, answers: _Answers, times: Times) -> tuple[Any, ...]:
         return (
@@ -76,12 +81,14 @@ def scan(shard: pa.RecordBatch, context: ScanContext) -> pa.RecordBatch:
             *signature(answers.mx.response.signature),
             *_denial(answers.mx),
             *_zone(answers),
+            answers.first_look,
             answers.second_look,
+            answers.sha1_only,
         )
 
     lookups = ConfirmedLookups(
         len(domains),
-        lambda index: _resolve(domains[index], last_lookup, bool(context.resolvers.second)),
+        lambda index: _resolve(domains[index], context, delegation_sets),
         row,
         context,
         failed=lambda answers: answers.mx.failed,
@@ -91,21 +98,47 @@ def scan(shard: pa.RecordBatch, context: ScanContext) -> pa.RecordBatch:
     return lookups.batch(_COLUMNS, schema)
 
 
-def _resolve(domain: str, last_lookup: bool, second_look: bool) -> Lookup[_Answers]:
-    mx = yield from lookup(domain, MX, last_lookup)
-    if mx.failed and last_lookup and second_look:
-        other = yield from lookup(domain, MX, last_lookup, SECOND_LOOK)
-        return _Answers(mx, second_look=other.outcome)
+def _resolve(domain: str, context: ScanContext, sets: DelegationSets) -> Lookup[_Answers]:
+    last_lookup, second = context.last_lookup, bool(context.resolvers.second)
+    witness = Witness(last_lookup=last_lookup, second=second, control=context.resolvers.control)
+    mx = yield from witness.ask(domain, MX)
+    found = _Answers(mx, first_look=witness.first_look, second_look=witness.second_look)
     signed = mx.secure or mx.response.signature is not None
-    if not signed or mx.outcome is LookupOutcome.NXDOMAIN:
-        return _Answers(mx)
+    if not signed or mx.failed or mx.outcome is LookupOutcome.NXDOMAIN:
+        return found
     dnskey = yield from lookup(domain, DNSKEY, last_lookup)
     nsec3param = yield from lookup(domain, NSEC3PARAM, last_lookup)
     if not last_lookup:
         for answer in (dnskey, nsec3param):
             if answer.local:
                 return _Answers(answer)  # the next lookup asks for everything
-    return _Answers(mx, dnskey, nsec3param)
+    sha1_only = yield from _sha1_only(domain, mx, dnskey, sets)
+    if sha1_only is None:
+        return _Answers(Answer(LookupOutcome.UNANSWERED, mx.response))
+    return found._replace(dnskey=dnskey, nsec3param=nsec3param, sha1_only=sha1_only)
+
+
+def _sha1_only(
+    domain: str, mx: Answer, dnskey: Answer, sets: DelegationSets
+) -> Lookup[bool | None]:
+    """Whether only SHA-1 secures a link of the MX answer; None: not answered in time.
+
+    The zone's own DS set is asked for only where the zone has a key of these algorithms: a DS
+    set of them alone needs one.
+    """
+    if not mx.secure:
+        return False
+    zones = zones_above((domain, *mx.response.chain))
+    algorithms = {key.algorithm for key in dnskey.records if isinstance(key, Key)}
+    if algorithms & SHA1_ALGORITHMS:
+        zones |= {domain}
+    if mx.response.chain:
+        zones |= {domain, mx.response.chain[-1]}
+    by_ds = yield from sets.any_by_sha1(zones)
+    if by_ds is None:
+        return None
+    by_keys = bool(algorithms) and algorithms <= SHA1_ALGORITHMS
+    return by_ds or by_keys or signed_by_sha1(mx)
 
 
 def _mail(domain: str, mx: Answer) -> tuple[Any, ...]:

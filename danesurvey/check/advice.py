@@ -214,6 +214,8 @@ DEFECT: dict[Defect, str] = {
     Defect.MX_ALIAS: "the MX host is an alias (CNAME), which RFC 5321 forbids",
     Defect.NULL_MX_MIXED: "`MX 0 .` beside other MX records: Postfix returns the mail",
     Defect.RRSIG_NEAR_EXPIRY: "a signature runs out in less than 72 hours",
+    Defect.SOME_SERVERS_FAIL: "some of the zone's name servers fail where the others answer",
+    Defect.SERVERS_DISAGREE: "the zone's name servers do not give the same answer",
     Defect.NSEC3_ITERATIONS: "NSEC3 with extra iterations (RFC 9276 asks for 0)",
 }
 

@@ -170,6 +170,7 @@ def _authority(row: Row) -> Document:
     return {
         "name": row["name"],
         "rrtype": row["rrtype"],
+        **{key: row[key] for key in ("zone", "failed_name", "dns_cause", "all_good")},
         "servers": [dict(zip(columns, entry, strict=True)) for entry in entries],
         "note": row["note"] and printable(row["note"]),
     }
@@ -190,7 +191,7 @@ def _host(
         "class": HOST_CLASS[status],
         "usable": bool(verdict and verdict["usable"]),
         "tlsa_base": row and row["tlsa_base"],
-        "tlsa_name": row and tlsa_name(row, measured.authority),
+        "tlsa_name": row and tlsa_name(row),
         "alias_of": row["cname_chain"] if row else [],
         "dns": row and _host_dns(row),
         "tlsa": [_record(text) for text in row["tlsa"]] if row else [],

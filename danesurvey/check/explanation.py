@@ -44,7 +44,7 @@ def lookup_causes(measured: Measured) -> list[str]:
     asked = [(measured.domain, "MX", measured.domain_mx["outcome"], measured.domain_mx)]
     for name, row in measured.hosts.items():
         asked += [(name, "A", row["a_outcome"], row), (name, "AAAA", row["aaaa_outcome"], row)]
-        asked += [(tlsa_name(row, measured.authority), "TLSA", row["tlsa_outcome"], row)]
+        asked += [(tlsa_name(row), "TLSA", row["tlsa_outcome"], row)]
     told: set[str | None] = set()  # a row has the error of its first failing question
     for name, rrtype, outcome, row in asked:
         if outcome in FAILED:

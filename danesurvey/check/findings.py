@@ -4,6 +4,7 @@ The rows are those of the survey's scans, as the survey stores them; the verdict
 the survey's roll-ups. Nothing is asked here.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,21 +16,21 @@ from crawler.scan.misplaced import Misplaced
 from dane.attempts import attempts_needed
 from dane.certificate import read_certificate
 from dane.names import bucket, operator
-from dane.outcomes import FAILED, LOCAL, AuthorityResult, HostStatus
+from dane.outcomes import FAILED, LOCAL, HostStatus
 from danesurvey.check.lookups import Lookups, Row
-from storage.assessment import DOMAIN, RELATED_PROBE, RELATED_VERDICT
-from storage.schemas import DOMAIN_VERDICT, HOST_VERDICT, MX_HOST, SMTP_PROBE
+from storage import assessment
+from storage.schemas import DOMAIN_VERDICT, HOST_VERDICT, SMTP_PROBE
 
 RUN_ID = 0  # nothing is stored
 Target = tuple[str, str, str, str]
 """Address, digest of the TLSA RRset, operator, SNI: the key of a probe."""
 
 _TARGET = ("address", "tlsa_digest", "operator", "sni")
-_ANSWERED = frozenset({AuthorityResult.ANSWER, AuthorityResult.NXDOMAIN})
 _LONGEST_NAME = 253  # beyond, there is no room for `_25._tcp.`: such a name is not asked
 _FAILED_HOST = frozenset(
     {HostStatus.LOCAL_ERROR, HostStatus.ADDRESS_FAILED, HostStatus.TLSA_FAILED}
 )
+_EVIDENCE = ("name", "rrtype", "zone", "failed_name", "dns_cause", "all_good", "server")
 _HOST_OUTCOMES = ("a_outcome", "aaaa_outcome", "tlsa_outcome")
 
 
@@ -160,12 +161,8 @@ class Findings:
                 yield domain, domain, "MX"
         for host in filter(self.hosts.settled, self.wanted_hosts()):
             row = self.hosts.rows[host]
-            for rrtype, column in (("A", "a_outcome"), ("AAAA", "aaaa_outcome")):
-                if row[column] in FAILED:
-                    yield host, host, rrtype
-            if row["tlsa_outcome"] in FAILED:
-                for name in tlsa_names(row):
-                    yield host, name, "TLSA"
+            for name, rrtype in zip(row["failed_names"], row["failed_types"], strict=True):
+                yield host, name, rrtype
 
     def _measured(self, domain: str) -> Measured:
         row = self.domains.rows[domain]
@@ -188,15 +185,18 @@ class Findings:
         )
 
     def _host_verdicts(self, rows: Sequence[Row], probes: Mapping[str, Sequence[Row]]) -> list[Row]:
+        told = [
+            {**row, "evidence": self._evidence(row["host"]), "server_rounds": None} for row in rows
+        ]
         attempts = [
             {**one, **self._shown(one), "unmatched_since": []}
             for some in probes.values()
             for one in some
         ]
         verdicts = assess.hosts(
-            pa.RecordBatch.from_pylist(rows, schema=MX_HOST.schema),
+            pa.RecordBatch.from_pylist(told, schema=assessment.HOST),
             replace(self._context, schemas=(HOST_VERDICT.schema,)),
-            pa.RecordBatch.from_pylist(attempts, schema=RELATED_PROBE),
+            pa.RecordBatch.from_pylist(attempts, schema=assessment.RELATED_PROBE),
         )
         found: list[Row] = verdicts.to_pylist()
         return found
@@ -214,13 +214,23 @@ class Findings:
         names = leaf_names(self.certificates, probe["chain"][0]) if probe["chain"] else ()
         return {"covering_names": names, "certificates": certificates, "served_before": []}
 
+    def _evidence(self, whose: str) -> str:
+        """What the authorities did with the questions about a domain or a host that failed."""
+        about = [
+            {column: row[column] for column in _EVIDENCE}
+            for row in self.authority
+            if whose in row["asked_for"]
+        ]
+        return json.dumps(about)
+
     def _verdict(self, row: Row, host_verdicts: Sequence[Row]) -> Row:
+        whole = {**row, "ns": [], "ds": [], "evidence": self._evidence(row["domain"])}
         verdicts = assess.domains(
-            pa.RecordBatch.from_pylist([{**row, "ns": [], "ds": []}], schema=DOMAIN),
+            pa.RecordBatch.from_pylist([whole], schema=assessment.DOMAIN),
             replace(self._context, schemas=(DOMAIN_VERDICT.schema,)),
             pa.RecordBatch.from_pylist(
                 [{**one, "covering_names": self._covering(one)} for one in host_verdicts],
-                schema=RELATED_VERDICT,
+                schema=assessment.RELATED_VERDICT,
             ),
         )
         found: Row = verdicts.to_pylist()[0]
@@ -233,26 +243,17 @@ def leaf_names(certificates: Mapping[str, bytes], leaf: str) -> tuple[str, ...]:
     return read_certificate(der).names if der is not None else ()
 
 
-def tlsa_names(host: Row) -> list[str]:
-    """Where TLSA is asked, in this order (RFC 7672 section 2.2.2). Which failed is in no row."""
-    bases = [host["host"]]
-    if host["cname_chain"] and (host["a_secure"] or host["aaaa_secure"]):
-        bases.insert(0, host["cname_chain"][-1])
-    names = [f"_25._tcp.{base}" for base in bases]
-    return [name for name in names if len(name) <= _LONGEST_NAME] or names[:1]
+def tlsa_name(host: Row) -> str:
+    """Where the records are or, of a failed lookup, the name that it failed at; else where TLSA
 
-
-def tlsa_name(host: Row, authority: Iterable[Row]) -> str:
-    """Where the records are or, of a failed lookup, the first name that its servers fail at."""
+    is asked first (RFC 7672 section 2.2.2).
+    """
     if host["tlsa_base"]:
         return f"_25._tcp.{host['tlsa_base']}"
-    failing = {
-        row["name"]
-        for row in authority
-        if any(
-            question == "TLSA" and result not in _ANSWERED
-            for question, result in zip(row["question"], row["result"], strict=True)
-        )
-    }
-    names = tlsa_names(host)
-    return next((name for name in names if name in failing), names[0])
+    failed = zip(host["failed_names"], host["failed_types"], strict=True)
+    at: list[str] = [name for name, rrtype in failed if rrtype == "TLSA"]
+    if at:
+        return at[-1]
+    expanded = host["cname_chain"] and (host["a_secure"] or host["aaaa_secure"])
+    name = f"_25._tcp.{host['cname_chain'][-1] if expanded else host['host']}"
+    return name if len(name) <= _LONGEST_NAME else f"_25._tcp.{host['host']}"

@@ -2,6 +2,7 @@
 
 from lab.scenarios.scenario import (
     EE,
+    GOOD,
     RIGHT,
     UNSIGNED,
     WRONG,
@@ -18,11 +19,61 @@ from lab.scenarios.verdicts import (
     ADDRESS_FAILED,
     BROKEN,
     DANE,
+    INDETERMINATE,
     NO_TLSA,
     TLSA_FAILED,
 )
+from lab.signer import DAY_S
 
 _TLSA_SERVFAIL = Signing(servers=(Behaviour(action="servfail"),))
+
+_TLSA_NOTIMP = Signing(servers=(Behaviour(action="notimp"),))
+_ADDRESS_NOTIMP = Signing(servers=(Behaviour(action="notimp", types=("A", "AAAA")),))
+
+
+def _at_fault(zone: str, name: str) -> dict[str, object]:
+    """Columns of a verdict: TLSA is blocked at a name of a zone."""
+    return {
+        "status": "tlsa_failed",
+        "class": "L",
+        "dns_cause": "type_blocked",
+        "failed_zone": zone,
+        "failed_name": f"{name}.{zone}",
+    }
+
+
+def _into_a_zone_at_fault(name: str, what: str, records: tuple[str, ...]) -> Scenario:
+    """TLSA leads into a zone that answers NOTIMP to it."""
+    return Scenario(
+        name=name,
+        what=what,
+        why="measurement 2: the zone at fault is where the chain fails; 6: tlsa_failed",
+        records=("@ MX 10 mx", *records),
+        zones={"@": RIGHT, "{name}-keys.plain.": _TLSA_NOTIMP},
+        hosts=(Host(tlsa=EE, tlsa_at="_25.{name}-keys.plain."),),
+        verdict=TLSA_FAILED,
+        mx_host={"mx": {"status": "tlsa_failed", "tlsa_outcome": "servfail"}},
+        host_verdict={"mx": _at_fault(f"{name}-keys.plain", "_25")},
+    )
+
+
+_INTO = (
+    (
+        "tlsa-alias-into-notimp",
+        "_25._tcp is a CNAME into a zone that answers NOTIMP to TLSA",
+        ("_25._tcp.mx CNAME _25.{name}-keys.plain.",),
+    ),
+    (
+        "tlsa-dname-into-notimp",
+        "_tcp is a DNAME into a zone that answers NOTIMP to TLSA",
+        ("_tcp.mx DNAME {name}-keys.plain.",),
+    ),
+    (
+        "tlsa-wildcard-into-notimp",
+        "_25._tcp is a wildcard's CNAME into a zone that answers NOTIMP to TLSA",
+        ("\\042._tcp.mx CNAME _25.{name}-keys.plain.",),
+    ),
+)
 
 SCENARIOS = (
     Scenario(
@@ -152,6 +203,57 @@ SCENARIOS = (
         ),
         verdict=TLSA_FAILED,
         mx_host={"mx": {"status": "tlsa_failed", "tlsa_outcome": "servfail"}},
+        host_verdict={"mx": _at_fault("alias-error-at-target-host.plain", "_25._tcp.real")},
+    ),
+    *(_into_a_zone_at_fault(name, what, records) for name, what, records in _INTO),
+    Scenario(
+        name="alias-host-into-notimp",
+        what="the MX name is a wildcard's alias, and so is its TLSA name, into a zone that "
+        "answers NOTIMP to TLSA",
+        why="measurement 2: the zone at fault is where the chain fails",
+        records=("@ MX 10 mx", "\\042 CNAME real.{name}-host.plain."),
+        zones={"@": RIGHT, "{name}-host.plain.": _TLSA_NOTIMP},
+        hosts=(Host(name="real.{name}-host.plain.", tlsa=EE),),
+        verdict=TLSA_FAILED,
+        mx_host={"mx": {"status": "tlsa_failed", "tlsa_outcome": "servfail"}},
+        host_verdict={"mx": _at_fault("alias-host-into-notimp-host.plain", "_25._tcp.real")},
+    ),
+    Scenario(
+        name="alias-address-fails",
+        what="the MX name is a CNAME into a zone that answers NOTIMP to A and AAAA",
+        why="measurement 2: the zone at fault is where the chain fails; 6: address_failed",
+        records=("@ MX 10 mx", "mx CNAME real.{name}-host.plain."),
+        zones={"@": RIGHT, "{name}-host.plain.": _ADDRESS_NOTIMP},
+        hosts=(Host(name="real.{name}-host.plain.", tlsa=EE),),
+        verdict=ADDRESS_FAILED,
+        mx_host={"mx": {"status": "address_failed"}},
+        host_verdict={
+            "mx": {
+                "dns_cause": "type_blocked",
+                "failed_zone": "alias-address-fails-host.plain",
+                "failed_name": "real.alias-address-fails-host.plain",
+            }
+        },
+    ),
+    Scenario(
+        name="parent-at-fault",
+        what="the host's own zone is right, and the zone above it has expired",
+        why="measurement 2: a zone above that does not delegate rightly is the zone at fault",
+        records=("@ MX 10 mx.low.{name}-high.plain.",),
+        zones={
+            "@": RIGHT,
+            "{name}-high.plain.": Signing(valid_s=(-30 * DAY_S, -3 * DAY_S)),
+            "low.{name}-high.plain.": RIGHT,
+        },
+        hosts=(Host(name="mx.low.{name}-high.plain.", tlsa=EE),),
+        verdict=ADDRESS_FAILED,
+        mx_host={"mx.low.{name}-high.plain.": {"status": "address_failed"}},
+        host_verdict={
+            "mx.low.{name}-high.plain.": {
+                "dns_cause": "signature_expired",
+                "failed_zone": "parent-at-fault-high.plain",
+            }
+        },
     ),
     Scenario(
         name="alias-loop",
@@ -161,6 +263,44 @@ SCENARIOS = (
         hosts=(),
         verdict=ADDRESS_FAILED,
         mx_host={"mx": {"status": "address_failed"}},
+        host_verdict={"mx": {"dns_cause": "cname_loop"}},
+    ),
+    Scenario(
+        name="alias-loop-across",
+        what="two CNAMEs in two zones that point at each other",
+        why="measurement 2: cname_loop, within a zone or across zones",
+        records=("@ MX 10 mx", "mx CNAME other.{name}-b.plain.", "other.{name}-b.plain. CNAME mx"),
+        zones={
+            "@": Signing(servers=(GOOD,)),
+            "{name}-b.plain.": Signing(servers=(GOOD,)),
+        },
+        hosts=(),
+        verdict=ADDRESS_FAILED,
+        mx_host={"mx": {"status": "address_failed"}},
+        host_verdict={"mx": {"dns_cause": "cname_loop"}},
+    ),
+    Scenario(
+        name="alias-chain-long",
+        what="a chain of 30 CNAMEs across two zones",
+        why="measurement 2: all servers are right, and no resolver follows it: validator_limit, "
+        "which is X",
+        records=(
+            "@ MX 10 mx",
+            "mx CNAME c1.{name}-other.plain.",
+            *(
+                f"c{n}{'' if n % 2 == 0 else '.{name}-other.plain.'} CNAME "
+                f"c{n + 1}{'' if n % 2 == 1 else '.{name}-other.plain.'}"
+                for n in range(1, 29)
+            ),
+            "c29.{name}-other.plain. CNAME real",
+        ),
+        zones={"@": RIGHT, "{name}-other.plain.": RIGHT},
+        hosts=(Host(name="real", tlsa=EE),),
+        verdict=INDETERMINATE,
+        mx_host={"mx": {"status": "address_failed"}},
+        host_verdict={
+            "mx": {"status": "local_error", "class": "X", "dns_cause": "validator_limit"}
+        },
     ),
     Scenario(
         name="alias-chain",

@@ -39,13 +39,14 @@ _KINDS = (("nsec", None), ("nsec3", Nsec3()))
 _ABSENT = {"status": "absent", "class": "N"}
 _FAILED_TLSA = {"status": "tlsa_failed", "class": "L"}
 
+_SHA1 = "measurement 2: RFC 9905 2 has resolvers take it for unsupported; ours does not"
 _SIGNATURES = (
     zone(
         "expired",
         "every signature expired three days ago",
         "measurement 2: bogus at the MX question; expired RRSIG are accepted up to 24 h",
         Signing(valid_s=(-30 * DAY_S, -3 * DAY_S)),
-        MX_FAILED,
+        {**MX_FAILED, "dns_cause": "signature_expired"},
         domain_mx=_bogus_mx(7, 6),
     ),
     zone(
@@ -69,7 +70,7 @@ _SIGNATURES = (
         "every signature starts in three days",
         "measurement 2: bogus",
         Signing(valid_s=(3 * DAY_S, 30 * DAY_S)),
-        MX_FAILED,
+        {**MX_FAILED, "dns_cause": "signature_not_yet_valid"},
         domain_mx=_bogus_mx(8, 6),
     ),
     zone(
@@ -77,7 +78,7 @@ _SIGNATURES = (
         "the DS is of another key",
         "measurement 2: bogus (RFC 4035 5.2)",
         Signing(ds="wrong"),
-        MX_FAILED,
+        {**MX_FAILED, "dns_cause": "ds_without_key"},
         domain_mx=_bogus_mx(9, 6),
     ),
     zone(
@@ -85,7 +86,7 @@ _SIGNATURES = (
         "a DS, and no DNSKEY",
         "measurement 2: bogus",
         Signing(faults=("no-dnskey",)),
-        MX_FAILED,
+        {**MX_FAILED, "dns_cause": "dnskey_missing"},
         domain_mx=_bogus_mx(9, 6, 10),
     ),
     zone(
@@ -93,7 +94,7 @@ _SIGNATURES = (
         "DNSKEY, and no RRSIG but its own",
         "measurement 2: bogus",
         Signing(faults=("no-signatures",)),
-        MX_FAILED,
+        {**MX_FAILED, "dns_cause": "no_rrsig"},
         domain_mx=_bogus_mx(10, 6, 9),
     ),
     zone(
@@ -101,7 +102,7 @@ _SIGNATURES = (
         "a DS above a zone that is not signed",
         "measurement 2: bogus",
         Signing(signed=False),
-        MX_FAILED,
+        {**MX_FAILED, "dns_cause": "dnskey_missing"},
         domain_mx=_bogus_mx(9, 6, 10),
     ),
     zone(
@@ -109,7 +110,7 @@ _SIGNATURES = (
         "signatures that do not verify",
         "measurement 2: bogus",
         Signing(faults=("bad-signatures",)),
-        MX_FAILED,
+        {**MX_FAILED, "dns_cause": "signature_invalid"},
         domain_mx=_bogus_mx(6),
     ),
     zone(
@@ -117,7 +118,7 @@ _SIGNATURES = (
         "the signature over MX does not verify",
         "measurement 2 and 7 row 2",
         Signing(faults=("bad-mx-signature",)),
-        MX_FAILED,
+        {**MX_FAILED, "dns_cause": "signature_invalid"},
         domain_mx=_bogus_mx(6),
     ),
     zone(
@@ -127,7 +128,7 @@ _SIGNATURES = (
         Signing(faults=("bad-tlsa-signature",)),
         TLSA_FAILED,
         mx={"status": "tlsa_failed", "tlsa_outcome": "bogus"},
-        host=_FAILED_TLSA,
+        host={**_FAILED_TLSA, "dns_cause": "signature_invalid"},
     ),
     zone(
         "no-tlsa-signature",
@@ -136,6 +137,7 @@ _SIGNATURES = (
         Signing(faults=("no-tlsa-signature",)),
         TLSA_FAILED,
         mx={"status": "tlsa_failed", "tlsa_outcome": "bogus"},
+        host={**_FAILED_TLSA, "dns_cause": "no_rrsig"},
     ),
     zone(
         "no-address-signature",
@@ -144,7 +146,7 @@ _SIGNATURES = (
         Signing(faults=("no-address-signature",)),
         ADDRESS_FAILED,
         mx={"status": "address_failed", "a_outcome": "bogus"},
-        host={"status": "address_failed", "class": "A"},
+        host={"status": "address_failed", "class": "A", "dns_cause": "no_rrsig"},
     ),
     zone(
         "unknown-algorithm",
@@ -167,8 +169,63 @@ _SIGNATURES = (
         "algorithm 8",
         "measurement 7 row 11",
         Signing(algorithm=8),
-        DANE,
+        {**DANE, "sha1_only": False},
         domain_mx={"rrsig_algorithm": 8},
+    ),
+    zone(
+        "sha1",
+        "algorithm 5 (RSASHA1) alone",
+        _SHA1,
+        Signing(algorithm=5),
+        {**DANE, "sha1_only": True},
+        domain_mx={"rrsig_algorithm": 5, "sha1_only": True},
+        mx={"sha1_only": True},
+        host={"status": "pass", "sha1_only": True},
+    ),
+    zone(
+        "sha1-nsec3",
+        "algorithm 7 (RSASHA1-NSEC3-SHA1) with NSEC3, and no MX but the domain itself",
+        _SHA1,
+        Signing(algorithm=7, nsec3=Nsec3()),
+        {**DANE, "sha1_only": True},
+        domain_mx={"sha1_only": True},
+        host={"status": "pass", "sha1_only": True},
+    ),
+    Scenario(
+        name="sha1-host",
+        what="algorithm 13, and a zone of algorithm 5 that its MX host is in",
+        why=_SHA1,
+        records=("@ MX 10 mx.{name}-mail.plain.",),
+        zones={"@": Signing(), "{name}-mail.plain.": Signing(algorithm=5)},
+        hosts=(Host(name="mx.{name}-mail.plain.", tlsa=EE),),
+        verdict={**DANE, "sha1_only": True},
+        domain_mx={"sha1_only": False},
+        host_verdict={"mx.{name}-mail.plain.": {"status": "pass", "sha1_only": True}},
+    ),
+    Scenario(
+        name="sha1-above",
+        what="the MX host's zone is of algorithm 13, and below one of algorithm 5",
+        why=_SHA1,
+        records=("@ MX 10 mx.low.{name}-high.plain.",),
+        zones={
+            "@": Signing(),
+            "{name}-high.plain.": Signing(algorithm=5),
+            "low.{name}-high.plain.": Signing(),
+        },
+        hosts=(Host(name="mx.low.{name}-high.plain.", tlsa=EE),),
+        verdict={**DANE, "sha1_only": True},
+        domain_mx={"sha1_only": False},
+        host_verdict={"mx.low.{name}-high.plain.": {"status": "pass", "sha1_only": True}},
+    ),
+    Scenario(
+        name="sha1-alias",
+        what="the MX name is a CNAME, in a zone of algorithm 5, to a host in one of 13",
+        why=_SHA1,
+        records=("@ MX 10 mx.{name}-alias.plain.", "mx.{name}-alias.plain. CNAME real"),
+        zones={"@": Signing(), "{name}-alias.plain.": Signing(algorithm=5)},
+        hosts=(Host(name="real", tlsa=EE),),
+        verdict={**DANE, "sha1_only": True},
+        host_verdict={"mx.{name}-alias.plain.": {"status": "pass", "sha1_only": True}},
     ),
 )
 
@@ -180,7 +237,7 @@ _DENIAL = (
         Signing(faults=("serial-raised",)),
         DANE,
         mx={"aaaa_outcome": "bogus", "defects": has("address_family_failed")},
-        host={"status": "pass"},
+        host={"status": "pass", "dns_cause": "serial_raised_after_signing"},
     ),
     zone(
         "serial-raised-no-tlsa",
@@ -190,6 +247,7 @@ _DENIAL = (
         TLSA_FAILED,
         hosts=_WITHOUT,
         mx={"status": "tlsa_failed", "tlsa_outcome": "bogus"},
+        host={**_FAILED_TLSA, "dns_cause": "serial_raised_after_signing"},
     ),
     Scenario(
         name="serial-raised-no-mx",
@@ -198,7 +256,7 @@ _DENIAL = (
         records=(),
         zones={"@": Signing(faults=("serial-raised",))},
         hosts=(Host(name="@", tlsa=EE),),
-        verdict=MX_FAILED,
+        verdict={**MX_FAILED, "dns_cause": "serial_raised_after_signing"},
         domain_mx={"outcome": "bogus", "secure": False},
     ),
     zone(
@@ -209,6 +267,7 @@ _DENIAL = (
         TLSA_FAILED,
         hosts=_WITHOUT,
         mx={"status": "tlsa_failed", "tlsa_outcome": "bogus"},
+        host={**_FAILED_TLSA, "dns_cause": "denial_missing"},
     ),
     zone(
         "no-nsec3",
@@ -218,6 +277,7 @@ _DENIAL = (
         TLSA_FAILED,
         hosts=_WITHOUT,
         mx={"status": "tlsa_failed", "tlsa_outcome": one_of("bogus", "servfail")},
+        host={**_FAILED_TLSA, "dns_cause": "denial_missing"},
     ),
     zone(
         "nsec3",

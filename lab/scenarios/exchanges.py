@@ -11,7 +11,6 @@ from lab.scenarios.scenario import (
 )
 from lab.scenarios.verdicts import (
     DANE,
-    INSECURE_MX_HOST,
     NO_ADDRESS,
     NULL_MX,
 )
@@ -72,7 +71,7 @@ SCENARIOS = (
         verdict={**DANE, "defects": has("null_mx_mixed")},
     ),
     Scenario(
-        name="localhost-mx",
+        name="mx-localhost",
         what="MX 0 localhost",
         why="measurement 3.1: no public DNS holds the name, whatever a built-in zone of a resolver "
         "answers (RFC 6761 6.3): no_address",
@@ -82,9 +81,9 @@ SCENARIOS = (
         mx_host={"localhost.": {"status": "no_address", "addresses": []}},
     ),
     Scenario(
-        name="localhost-alias",
+        name="mx-localhost-alias",
         what="the MX name is a CNAME to localhost",
-        why="measurement 3.1: as localhost-mx",
+        why="measurement 3.1: as mx-localhost",
         records=("@ MX 0 mx", "mx CNAME localhost."),
         hosts=(),
         verdict=NO_ADDRESS,
@@ -123,15 +122,6 @@ SCENARIOS = (
         hosts=(),
         verdict=NO_ADDRESS,
         mx_host={"plain.": {"status": "no_address", "a_outcome": "nodata"}},
-    ),
-    Scenario(
-        name="mx-localhost",
-        what="localhost as MX host",
-        why="measurement 3.2: the resolver's own unsigned answer (RFC 6761 6.3), so not secure",
-        records=("@ MX 10 localhost.",),
-        hosts=(),
-        verdict=INSECURE_MX_HOST,
-        mx_host={"localhost.": {"status": "insecure"}},
     ),
     Scenario(
         name="mx-missing",

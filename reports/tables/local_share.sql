@@ -6,7 +6,8 @@ WITH outcome AS (
     FROM domain_mx m LEFT JOIN domain_verdict v USING (run_id, bucket, domain)
     WHERE m.run_id = $1
     UNION ALL
-    SELECT 'hosts', status = 'local_error', operator
+    -- What the DNS shows as good, or beyond a validator's limits, a stranger can cause.
+    SELECT 'hosts', status = 'local_error' AND dns_cause IS NULL, operator
     FROM host_verdict WHERE run_id = $1
     UNION ALL
     SELECT 'probe',

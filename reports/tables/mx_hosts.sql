@@ -14,23 +14,20 @@ WITH pointing AS (
     GROUP BY one.host
 ),
 asked AS (
-    -- one a host: of its addresses, its TLSA records, and those of its expanded name
+    -- one a host: of its questions that fail
     SELECT h.bucket, h.host,
-        array_agg(one.server ORDER BY place, a.rrtype, one.position) AS server,
-        array_agg(one.address ORDER BY place, a.rrtype, one.position) AS address,
-        array_agg(one.transport ORDER BY place, a.rrtype, one.position) AS transport,
-        array_agg(one.question ORDER BY place, a.rrtype, one.position) AS question,
-        array_agg(one.result ORDER BY place, a.rrtype, one.position) AS result
+        array_agg(one.server ORDER BY a.name, a.rrtype, one.position) AS server,
+        array_agg(one.address ORDER BY a.name, a.rrtype, one.position) AS address,
+        array_agg(one.transport ORDER BY a.name, a.rrtype, one.position) AS transport,
+        array_agg(one.question ORDER BY a.name, a.rrtype, one.position) AS question,
+        array_agg(one.result ORDER BY a.name, a.rrtype, one.position) AS result
     FROM mx_host h
-    CROSS JOIN LATERAL (
-        VALUES (1, h.host), (2, '_25._tcp.' || h.host),
-            (3, '_25._tcp.' || h.cname_chain[array_upper(h.cname_chain, 1)])
-    ) AS name (place, name)
     JOIN authority a
-        ON a.run_id = $1 AND a.bucket = h.bucket AND a.name = name.name AND a.rrtype <> 'MX'
+        ON a.run_id = $1 AND a.bucket = h.bucket AND a.name = ANY (h.failed_names)
+        AND a.rrtype <> 'MX'
     CROSS JOIN LATERAL unnest(a.server, a.address, a.transport, a.question, a.result)
         WITH ORDINALITY AS one (server, address, transport, question, result, position)
-    WHERE h.run_id = $1
+    WHERE h.run_id = $1 AND h.failed_names <> '{}'
     GROUP BY h.bucket, h.host
 )
 SELECT v.bucket, v.host, v.operator, v.status, v.class, v.usable, v.undecided, v.inferred,
@@ -43,6 +40,9 @@ SELECT v.bucket, v.host, v.operator, v.status, v.class, v.usable, v.undecided, v
     h.passes, h.questions, h.first_asked, h.last_asked, h.ede_code, h.ede_text,
     h.rrsig_signer, h.rrsig_algorithm, h.rrsig_key_tag, h.rrsig_labels,
     h.rrsig_original_ttl, h.rrsig_inception, h.rrsig_expiration, h.nsec3_iterations,
+    h.first_look_outcome,
+    v.dns_cause, v.failed_zone, v.failed_name, v.failed_operator, v.sha1_only,
+    v.failing_servers, v.disagreeing_servers,
     v.scheme,
     coalesce(asked.server, '{}') AS authority_server,
     coalesce(asked.address, '{}') AS authority_address,

@@ -19,7 +19,16 @@ from dane.outcomes import DomainStatus, HostStatus
 from storage.database import Connection
 from storage.read import query, to_batch
 from storage.run import Run, RunKind, runs_before
-from storage.schemas import AUTHORITY, DOMAIN_MX, MX_HOST, NAMES, SMTP_PROBE, TIME, WANTED_HOST
+from storage.schemas import (
+    AUTHORITY,
+    DOMAIN_MX,
+    MX_HOST,
+    NAMES,
+    SMTP_PROBE,
+    TIME,
+    TLSA_SERVER,
+    WANTED_HOST,
+)
 
 _cursors = itertools.count(1)
 _EARLIER = ("passes", "first_asked", "ede_code", "ede_text", "last_asked")
@@ -84,6 +93,10 @@ ASK_AUTHORITY = pa.schema(
         AUTHORITY.schema.field("rrtype"),
         pa.field("ns", NAMES, nullable=False),  # empty where it is not known
     ]
+)
+
+ASK_SERVERS = pa.schema(
+    [TLSA_SERVER.schema.field(name) for name in ("bucket", "host", "name", "round")]
 )
 
 # Which verdicts of the base run choose a domain for a run that is not full.
@@ -295,6 +308,27 @@ async def policies(connection: Connection, run: Run, buckets: range) -> tuple[pa
 async def _moment(connection: Connection, name: str, *arguments: Any) -> datetime | None:
     moment: datetime | None = await connection.fetchval(_sql(name), *arguments)
     return moment
+
+
+async def servers(connection: Connection, run: Run, first: int, rows: int) -> pa.RecordBatch:
+    """Hosts with a TLSA RRset whose servers were not asked for it yet, from bucket `first` on
+
+    (ASK_SERVERS).
+    """
+    return await query(connection, _sql("servers"), run.run_id, first, rows, schema=ASK_SERVERS)
+
+
+async def servers_again(
+    connection: Connection, run: Run, until: datetime, rows: int
+) -> pa.RecordBatch:
+    """Hosts of which the first round, asked by `until`, is not settled (ASK_SERVERS)."""
+    arguments = (run.run_id, until, rows)
+    return await query(connection, _sql("servers_again"), *arguments, schema=ASK_SERVERS)
+
+
+async def next_servers(connection: Connection, run: Run) -> datetime | None:
+    """When the first of these was asked."""
+    return await _moment(connection, "next_servers", run.run_id)
 
 
 async def _held(

@@ -14,6 +14,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from dane.outcomes import DnsCause
 from danesurvey.embedded import running
 from lab.internet import Lab
 from lab.scenarios.scenario import Expected
@@ -71,6 +72,20 @@ def test_every_declared_cell(lab: Lab, tables: dict[str, dict[str, dict[str, Any
             differences.append(f"{name:60} {cell.value!s:40} {found}")
     assert not differences, "\n".join([f"{'cell':60} {'expected':40} found", *sorted(differences)])
     assert not mended, f"right by now, take them out of {KNOWN.name}: {mended}"
+
+
+def test_every_cause_is_told_as_it_was_built(
+    lab: Lab, tables: dict[str, dict[str, dict[str, Any]]]
+) -> None:
+    """Why a lookup fails: every word of the vocabulary has a scenario, and is told of it."""
+    declared = [cell for cell in cells(lab) if cell.column == "dns_cause"]
+    assert {cell.value for cell in declared} == set(DnsCause)
+    others = [
+        f"{cell.key}: {tables[cell.table][cell.key]['dns_cause']}, not {cell.value}"
+        for cell in declared
+        if tables[cell.table][cell.key]["dns_cause"] != cell.value
+    ]
+    assert not others
 
 
 def test_unsurveyed_scenarios_have_no_row(

@@ -8,7 +8,7 @@ import os
 import secrets
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,8 @@ from crawler.dns.client import Resolvers
 from crawler.dns.settings import CanarySettings, ClientSettings, ResolverSettings
 from crawler.dns.unbound import Unbound
 from lab import keys, nsd, records
-from lab.signer import DAY_S, Nsec3, Validity, Zone, sign, unsigned
+from lab.records import Rdata
+from lab.signer import DAY_S, Line, Nsec3, Validity, Zone, sign, unsigned
 
 TLD = "world"
 _DNAME = 39
@@ -55,11 +56,12 @@ class World:
         os.killpg(self.server.pid, number)
 
 
-def _zone(origin: str, server: str = SERVER) -> Zone:
+def zone_of(origin: str, server: str = SERVER) -> Zone:
+    """A zone with SOA, NS and the address of its server."""
     zone = Zone(origin)
     host = "ns" if origin == "." else f"ns.{origin}"
     zone.add(origin, records.soa(host, host, 1, 300), records.ns(host))
-    zone.add(host, records.a(server))
+    zone.add(host, records.address(server))
     return zone
 
 
@@ -67,7 +69,7 @@ def _domains() -> Iterator[tuple[Zone, Nsec3 | None, Validity | None, str]]:
     """Zone, its denial, its validity (None: unsigned), the address of its server."""
     now = time()
     fresh = Validity.around(now)
-    good = _zone(f"good.{TLD}")
+    good = zone_of(f"good.{TLD}")
     good.add(good.origin, *(records.mx(p, f"mx{p}.{good.origin}") for p in (20, 10)))
     for host in (f"mx10.{good.origin}", f"mx20.{good.origin}"):
         good.add(host, records.a("127.30.0.1"), records.aaaa("fd00:30::1"))
@@ -83,38 +85,61 @@ def _domains() -> Iterator[tuple[Zone, Nsec3 | None, Validity | None, str]]:
         f"_25._tcp.big.{good.origin}", *(records.tlsa(3, 1, 1, bytes([n]) * 32) for n in range(80))
     )
     good.add(f"big.{good.origin}", records.a("127.30.0.4"))
+    # as many as a message of 64 KiB holds
+    most = (records.tlsa(3, 1, 1, n.to_bytes(32, "big")) for n in range(1380))
+    good.add(f"_25._tcp.most.{good.origin}", *most)
+    good.add(f"most.{good.origin}", records.a("127.30.0.4"))
     good.add(f"aliased.{good.origin}", records.cname(f"implicit.{TLD}"))
     for target in ("implicit", "unsigned"):
         dname = records.cname(f"{target}.{TLD}")._replace(type=_DNAME)
         good.add(f"to-{target}.{good.origin}", dname)
     yield good, None, fresh, SERVER
-    implicit = _zone(f"implicit.{TLD}")
+    implicit = zone_of(f"implicit.{TLD}")
     implicit.add(implicit.origin, records.a("127.30.0.5"))
     yield implicit, Nsec3(5, b"salt"), fresh, SERVER
-    null = _zone(f"null.{TLD}")
+    null = zone_of(f"null.{TLD}")
     null.add(null.origin, records.mx(0, "."))
     yield null, None, Validity.around(now, after_s=DAY_S), SERVER
-    plain = _zone(f"unsigned.{TLD}")
+    plain = zone_of(f"unsigned.{TLD}")
     for owner in (plain.origin, f"mail.{plain.origin}"):
         plain.add(owner, records.mx(10, f"mx.{plain.origin}"))
     plain.add(f"mx.{plain.origin}", records.a("127.30.0.6"))
     plain.add(f"_25._tcp.mx.{plain.origin}", records.tlsa(3, 1, 1, TLSA_DATA))
     yield plain, None, None, SERVER
-    bogus = _zone(f"bogus.{TLD}")
+    bogus = zone_of(f"bogus.{TLD}")
     bogus.add(bogus.origin, records.mx(10, f"mx.{bogus.origin}"))
     yield bogus, None, Validity(int(now) - 20 * DAY_S, int(now) - 5 * DAY_S), SERVER
-    many = _zone(f"many.{TLD}")
+    many = zone_of(f"many.{TLD}")
     many.add(many.origin, *(records.mx(n, f"mx{n}.{many.origin}") for n in range(300)))
     yield many, None, fresh, SERVER
     for origin, server in ((f"dead.{TLD}", SILENT), (f"refused.{TLD}", SERVFAILING)):
-        yield _zone(origin, server), None, fresh, server
+        yield zone_of(origin, server), None, fresh, server
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """A zone beside the usual ones, with finished lines, the DS that the parent has, and the
+
+    address of its server.
+    """
+
+    lines: Iterable[Line]
+    ds: Rdata
+    server: str = SERVER
 
 
 @contextmanager
-def world(directory: Path) -> Iterator[World]:
-    """Everything up, and down again at the end."""
-    root, tld = _zone("."), _zone(TLD)
-    zones = {}
+def world(
+    directory: Path, extra: Mapping[str, Extra] | None = None, *, root: str | None = None
+) -> Iterator[World]:
+    """Everything up, and down again at the end.
+
+    `extra`: zones by their origin. `root`: another address of the root's server.
+    """
+    top, tld = zone_of("."), zone_of(TLD)
+    if root is not None:
+        top.add("ns", records.address(root))
+    zones: dict[str, Iterable[Line]] = {}
     for zone, denial, validity, server in _domains():
         key = keys.zone_key(1, zone.origin)
         if server == SERVER:
@@ -123,12 +148,16 @@ def world(directory: Path) -> Iterator[World]:
         tld.add(f"ns.{zone.origin}", records.a(server))
         if validity:
             tld.add(zone.origin, key.ds(zone.origin))
+    for origin, more in (extra or {}).items():
+        zones[origin] = more.lines
+        tld.add(origin, records.ns(f"ns.{origin}"), more.ds)
+        tld.add(f"ns.{origin}", records.address(more.server))
     now = Validity.around(time())
     tld_key, root_key = keys.zone_key(1, TLD), keys.zone_key(1, ".")
     zones[TLD] = sign(tld, tld_key, None, now)
-    root.add(TLD, records.ns(f"ns.{TLD}"), tld_key.ds(TLD))
-    root.add(f"ns.{TLD}", records.a(SERVER))
-    zones["."] = sign(root, root_key, None, now)
+    top.add(TLD, records.ns(f"ns.{TLD}"), tld_key.ds(TLD))
+    top.add(f"ns.{TLD}", records.a(SERVER))
+    zones["."] = sign(top, root_key, None, now)
     hints, anchor = directory / "root.hints", directory / "root.key"
     hints.write_text(f". 3600 NS ns.\nns. 3600 A {SERVER}\n")
     anchor.write_text(f". IN DS {root_key.ds('.').text}\n")

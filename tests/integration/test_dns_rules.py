@@ -200,15 +200,39 @@ def test_outcomes(
     signed = {("d.example", "DNSKEY"): NODATA, ("d.example", "NSEC3PARAM"): NODATA}
     row = domain({("d.example", "MX"): reply, **signed}, last_pass=last_pass)
     assert (row["outcome"], row["secure"]) == (outcome, is_secure)
-    assert row["questions"] == questions + (2 if row["dnskey_outcome"] else 0)
+    beside = 2 if row["dnskey_outcome"] else 0  # DNSKEY and NSEC3PARAM
+    beside += is_secure and outcome in ("secure", "nodata")  # the DS set of the zone above
+    assert row["questions"] == questions + beside
     assert row["passes"] == (4 if last_pass else 1)
 
 
 def test_failures_get_a_second_look_in_the_last_pass_only() -> None:
     answers, second = {("d.example", "MX"): BOGUS}, {("d.example", "MX"): NODATA}
     row = domain(answers, second)
-    assert (row["outcome"], row["second_look_outcome"]) == ("bogus", "nodata")
+    assert (row["first_look_outcome"], row["second_look_outcome"]) == ("bogus", "nodata")
     assert domain(answers, second, last_pass=False)["second_look_outcome"] is None
+
+
+@pytest.mark.parametrize(
+    ("second", "outcome", "overruled"),
+    [
+        (secure("d.example MX 1 mx.example."), "secure", "bogus"),
+        (insecure("d.example MX 1 mx.example."), "insecure", "bogus"),
+        (NODATA, "nodata", "bogus"),
+        (NXDOMAIN, "nxdomain", "bogus"),
+        (BOGUS, "bogus", None),
+        (SERVFAIL, "bogus", None),
+        (SILENCE, "bogus", None),
+        (REFUSED, "bogus", None),
+    ],
+)
+def test_the_answer_of_the_second_resolver_counts_where_it_has_one(
+    second: Reply, outcome: str, overruled: str | None
+) -> None:
+    """Measurement, section 1: a failing lookup counts only when a second witness agrees."""
+    row = domain({("d.example", "MX"): BOGUS}, {("d.example", "MX"): second})
+    assert (row["outcome"], row["first_look_outcome"]) == (outcome, overruled)
+    assert row["mx_host"] == (["mx.example"] if second.answer else row["mx_host"])
 
 
 def test_the_first_extended_error_and_the_first_time_are_kept() -> None:
@@ -328,6 +352,44 @@ def test_keys_that_are_not_told_in_time_are_asked_for_again(silent: str) -> None
     assert (row["dnskey_outcome"] == "unanswered") is (silent == "DNSKEY")
 
 
+def _ds(zone: str, *algorithms: int) -> Reply:
+    return secure(*(f"{zone} DS 7 {one} 2 {one:064x}" for one in algorithms))
+
+
+_SHA1_RRSIG = "d.example RRSIG " + _SIGNATURE.format("MX", 2, "d.example.").replace(" 13 ", " 5 ")
+_MX = "d.example MX 1 mx.example."
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected", "asked"),
+    [
+        ({("d.example", "MX"): secure(_MX)}, False, ["example"]),
+        # a DS set of the domain is asked for where it has a key of SHA-1
+        ({("d.example", "MX"): secure(_MX, _SHA1_RRSIG)}, True, ["example"]),
+        ({("example", "DS"): _ds("example", 5, 7)}, True, ["example"]),
+        ({("example", "DS"): _ds("example", 5, 8)}, False, ["example"]),
+        ({("example", "DS"): _ds("example", 5, 200)}, True, ["example"]),
+        ({("example", "DS"): _ds("example", 13)}, False, ["example"]),
+        ({("example", "DS"): dataclasses.replace(_ds("example", 5), ad=False)}, False, ["example"]),
+        ({("example", "DS"): BOGUS}, False, ["example"]),
+    ],
+)
+def test_sha1_of_a_link_of_the_chain(answers: Answers, expected: bool, asked: list[str]) -> None:
+    """RFC 9905 section 2: every DS set on the way, and the RRSIGs over the answer."""
+    row = domain({("d.example", "MX"): secure(_MX), **answers})
+    assert row["sha1_only"] is expected
+    failing = 1 if answers.get(("example", "DS")) is BOGUS else 0
+    assert row["questions"] == 3 + len(asked) + failing
+
+
+def test_a_zone_with_keys_of_sha1_alone_signs_its_denials_by_it() -> None:
+    key = "d.example DNSKEY 257 3 {} " + "AwEAAQ" + "Abcd" * 42 + "Ag=="
+    for algorithm, expected in ((7, True), (8, False)):
+        keys = secure(key.format(algorithm))
+        row = domain({("d.example", "MX"): NODATA, ("d.example", "DNSKEY"): keys})
+        assert row["sha1_only"] is expected
+
+
 # --- sections 3.2, 3.3 and 6: hosts ------------------------------------------------------------
 
 ADDRESS, ADDRESS6 = "mx.example A 192.0.2.1", "mx.example AAAA 2001:db8::1"
@@ -373,7 +435,7 @@ def test_an_alias_of_a_special_use_name_is_no_mail_host() -> None:
 @pytest.mark.parametrize(
     ("answers", "expected"),
     [
-        ({**PLAIN, **HOST_TLSA}, {"status": None, "tlsa_base": "mx.example", "questions": 3}),
+        ({**PLAIN, **HOST_TLSA}, {"status": None, "tlsa_base": "mx.example", "questions": 5}),
         # one secure family suffices
         ({A_: insecure(ADDRESS), AAAA_: secure(ADDRESS6), **HOST_TLSA}, {"status": None}),
         ({A_: SERVFAIL, AAAA_: secure(ADDRESS6), **HOST_TLSA}, {"status": None}),
@@ -490,8 +552,9 @@ def test_more_addresses_than_the_cap() -> None:
         (NXDOMAIN, None, "nxdomain", True),
         (NODATA, None, "nodata", True),
         (insecure(f"_25._tcp.mx.example TLSA {TLSA}"), None, "insecure", True),
-        (SERVFAIL, "tlsa_failed", "servfail", True),
-        (BOGUS, "tlsa_failed", "bogus", True),
+        # `tlsa_failed` only if a direct question shows that `_tcp` is denied (section 3.4)
+        (SERVFAIL, None, "servfail", False),
+        (BOGUS, None, "bogus", False),
         (SILENCE, None, "unanswered", False),
     ],
 )
@@ -502,12 +565,26 @@ def test_the_second_look_at_a_tlsa_rrset(
     assert (row["status"], row["second_look_outcome"]) == (status, outcome)
     assert ("ent_denied" in row["defects"]) == denied
     assert row["tlsa_base"] == "mx.example"
+    fails = outcome in ("servfail", "bogus")
+    assert row["failed_names"] == (["_25._tcp.mx.example"] if fails else [])
 
 
-def test_denials_get_no_second_look_and_failures_keep_the_first() -> None:
+def test_denials_get_no_second_look() -> None:
     assert host({**PLAIN, AT_HOST: NODATA}, HOST_TLSA)["second_look_outcome"] is None
+
+
+def test_what_fails_and_at_which_name_is_kept() -> None:
     row = host({**PLAIN, AT_HOST: SERVFAIL}, HOST_TLSA)
-    assert (row["status"], row["second_look_outcome"]) == ("tlsa_failed", "secure")
+    assert (row["status"], row["first_look_outcome"]) == (None, "servfail")
+    assert (row["second_look_outcome"], row["tlsa_outcome"]) == ("secure", "secure")
+    assert (row["failed_names"], row["failed_types"]) == (["_25._tcp.mx.example"], ["TLSA"])
+    failing = {**SECURE_ALIAS, AT_TARGET: SERVFAIL, **HOST_TLSA}
+    row = host(failing, failing)
+    assert (row["status"], row["first_look_outcome"]) == ("tlsa_failed", None)
+    assert (row["failed_names"], row["failed_types"]) == (["_25._tcp.real.example"], ["TLSA"])
+    row = host({A_: secure(ADDRESS), AAAA_: BOGUS, **HOST_TLSA}, {AAAA_: BOGUS, **HOST_TLSA})
+    assert (row["failed_names"], row["failed_types"]) == (["mx.example"], ["AAAA"])
+    assert (row["status"], row["tlsa_outcome"]) == (None, "secure")
 
 
 def test_signatures_near_their_end_and_wildcards() -> None:

@@ -1,5 +1,6 @@
 """What the roll-ups read: rows without a verdict, with what they look up, of this run only."""
 
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
@@ -7,11 +8,12 @@ import pytest
 import pytest_asyncio
 
 from dane.names import BUCKETS, bucket
-from storage import assessment, run
+from storage import assessment, census, run
 from storage.copy import Writer, writer
 from storage.database import Connection
 from storage.run import Run, RunKind
 from storage.schemas import (
+    AUTHORITY,
     CERTIFICATE,
     DOMAIN_MX,
     DOMAIN_VERDICT,
@@ -69,7 +71,7 @@ async def test_hosts_come_with_the_probes_of_their_addresses(
         ]
     )
     hosts, probes = await assessment.hosts(connection, current, ALL)
-    assert hosts.schema == MX_HOST.schema
+    assert hosts.schema == assessment.HOST
     assert sorted(map(str, hosts.column("host").to_pylist())) == ["mx.net", "nowhere.net"]
     assert probes.schema == assessment.RELATED_PROBE
     assert probes.select(["address", "attempt"]).to_pylist() == [
@@ -119,6 +121,42 @@ async def test_records_that_matched_before_come_with_when_they_were_first_seen_n
     )
     _, probes = await assessment.hosts(connection, last, ALL)
     assert probes.column("unmatched_since").to_pylist() == [[day[1], None, None], [], []]
+
+
+async def test_what_the_servers_did_comes_with_what_failed(
+    connection: Connection, store: Writer, current: Run
+) -> None:
+    """And where only our first resolver fails, that is counted for the run's record."""
+    failed = {"failed_names": ["mx.net", "_25._tcp.mx.net"], "failed_types": ["A", "TLSA"]}
+    overruled = {"outcome": "secure", "first_look_outcome": "servfail"}
+    cause = {"zone": "net", "failed_name": "mx.net", "dns_cause": "lame", "server": ["ns.net"]}
+    authority = [
+        {"name": "mx.net", "rrtype": "A", "all_good": True},
+        {"name": "_25._tcp.mx.net", "rrtype": "TLSA", "all_good": False, **cause},
+        {"name": "ours.example", "rrtype": "MX", "all_good": True},
+        {"name": "theirs.example", "rrtype": "MX", "all_good": False},
+    ]
+    # a host's questions are in the host's bucket
+    parts = [{**row, "bucket": bucket("mx.net")} for row in authority[:2]] + authority[2:]
+    domains = [{"domain": name, **overruled} for name in ("ours.example", "theirs.example")]
+    await store.store(
+        [
+            (MX_HOST, batch_of(MX_HOST, current.run_id, {"host": "mx.net", **failed})),
+            (DOMAIN_MX, batch_of(DOMAIN_MX, current.run_id, *domains)),
+            (AUTHORITY, batch_of(AUTHORITY, current.run_id, *parts)),
+        ]
+    )
+    hosts, _ = await assessment.hosts(connection, current, ALL)
+    (row,) = hosts.to_pylist()
+    evidence = json.loads(row["evidence"])
+    assert [(one["name"], one["dns_cause"], one["server"]) for one in evidence] == [
+        ("_25._tcp.mx.net", "lame", ["ns.net"]),
+        ("mx.net", None, []),
+    ]
+    rows, _ = await assessment.domains(connection, current, ALL)
+    told = {one["domain"]: json.loads(one["evidence"])[0]["all_good"] for one in rows.to_pylist()}
+    assert told == {"ours.example": True, "theirs.example": False}
+    assert await census.local_disagreement(connection, current) == 1
 
 
 async def test_domains_come_with_their_name_servers_and_the_verdicts_of_their_hosts(

@@ -436,7 +436,12 @@ async def test_failures_whose_authorities_were_not_asked(
     connection: Connection, store: Writer, current: Run
 ) -> None:
     await delegate(connection, "bogus.example")
-    alias = {"cname_chain": ["middle.net", "target.net"], "tlsa_outcome": "servfail", "passes": 5}
+    two = {
+        "failed_names": ["mx.net", "_25._tcp.mx.net"],
+        "failed_types": ["A", "TLSA"],
+        "passes": 5,
+    }
+    alias = {"failed_names": ["_25._tcp.target.net"], "failed_types": ["TLSA"], "passes": 5}
     await store.store(
         [
             (
@@ -447,6 +452,12 @@ async def test_failures_whose_authorities_were_not_asked(
                     {"domain": "bogus.example", "outcome": "bogus", "passes": 5},
                     {"domain": "not-yet.example", "outcome": "bogus", "passes": 4},
                     {"domain": "ours.example", "outcome": "unanswered", "passes": 5},
+                    {
+                        "domain": "disputed.example",
+                        "outcome": "secure",
+                        "first_look_outcome": "servfail",
+                        "passes": 5,
+                    },
                 ),
             ),
             (
@@ -454,16 +465,9 @@ async def test_failures_whose_authorities_were_not_asked(
                 batch_of(
                     MX_HOST,
                     current.run_id,
-                    {
-                        "host": "mx.net",
-                        "a_outcome": "servfail",
-                        "tlsa_outcome": "bogus",
-                        "passes": 5,
-                    },
+                    two | {"host": "mx.net", "a_outcome": "servfail"},
                     {"host": "fine.net", "a_outcome": "secure", "passes": 5},
-                    alias | {"host": "alias.net", "a_secure": True},
-                    alias | {"host": "insecure.net", "a_secure": False},
-                    alias | {"host": f"{'x' * 60}.{'y' * 60}.{'z' * 60}.{'t' * 62}.net"},
+                    alias | {"host": "alias.net", "tlsa_outcome": "servfail"},
                 ),
             ),
         ]
@@ -472,13 +476,16 @@ async def test_failures_whose_authorities_were_not_asked(
     assert asked.schema == due.ASK_AUTHORITY
     assert {(row["name"], row["rrtype"], *row["ns"]) for row in asked.to_pylist()} == {
         ("bogus.example", "MX", "ns1.example", "ns2.example"),
+        ("disputed.example", "MX"),
         ("mx.net", "A"),
         ("_25._tcp.mx.net", "TLSA"),
         ("_25._tcp.target.net", "TLSA"),
-        ("_25._tcp.alias.net", "TLSA"),
-        ("_25._tcp.insecure.net", "TLSA"),
     }
-    done = [{"name": "bogus.example", "rrtype": "MX"}, {"name": "mx.net", "rrtype": "A"}]
+    done = [
+        {"name": "bogus.example", "rrtype": "MX"},
+        {"name": "disputed.example", "rrtype": "MX"},
+        {"name": "mx.net", "rrtype": "A"},
+    ]
     await store.store([(AUTHORITY, batch_of(AUTHORITY, current.run_id, *done))])
     left = await due.failures(connection, current, 5, 100)
     assert set(left["rrtype"].to_pylist()) == {"TLSA"}

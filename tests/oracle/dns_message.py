@@ -106,7 +106,10 @@ def _signature(message: dns.message.Message, owner: dns.name.Name, rdtype: int) 
     )
     if rrset is None:
         return None
-    best = max(rrset, key=lambda one: (one.expiration, one.algorithm, one.key_tag))
+    best = max(
+        rrset,
+        key=lambda one: (one.algorithm not in (5, 7), one.expiration, one.algorithm, one.key_tag),
+    )
     return Signature(
         key(best.signer),
         best.algorithm,

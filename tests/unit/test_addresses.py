@@ -1,9 +1,14 @@
 """The rule that keeps the survey off addresses that are not public."""
 
 import ipaddress
+import random
+from collections.abc import Iterator
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
 
+from crawler import addresses
 from crawler.addresses import Addresses
 from dane.faults import UsageFault
 
@@ -209,3 +214,37 @@ def test_a_lab_lets_its_own_networks_through_and_no_more() -> None:
 def test_a_lab_network_that_is_none(network: str) -> None:
     with pytest.raises(UsageFault, match="lab_addresses"):
         Addresses([network])
+
+
+def _edges() -> Iterator[IPv4Address | IPv6Address]:
+    """Both ends of every network of the tables, what is beside them, and many others."""
+    dice = random.Random(1)
+    for network, _ in (*addresses._IPV4, *addresses._IPV6):
+        first, last = int(network[0]), int(network[-1])
+        for number in (first - 1, first, last, last + 1):
+            with suppress(ValueError):
+                yield type(network[0])(number)
+    for _ in range(3000):
+        yield IPv4Address(dice.getrandbits(32))
+        for prefix, bits in ((0x2002, 112), (0x2001, 112), (0x64FF9B << 64, 32), (0, 128)):
+            yield IPv6Address(prefix << bits | dice.getrandbits(bits))
+
+
+def test_the_refused_networks_hold_what_is_refused_and_nothing_else() -> None:
+    refused = [ip_network(one) for one in addresses.refused_networks()]
+    rule = Addresses()
+    for address in _edges():
+        found = any(address in one for one in refused)
+        assert found is (rule.refusal(str(address)) is not None), address
+
+
+def test_a_lab_lets_its_own_through() -> None:
+    loopback = ("127.0.0.0/8", "::1/128")
+    refused = [ip_network(one) for one in addresses.refused_networks(loopback)]
+    for text, expected in (
+        ("127.20.0.1", False),
+        ("::1", False),
+        ("10.0.0.1", True),
+        ("::2", True),
+    ):
+        assert any(ip_address(text) in one for one in refused) is expected

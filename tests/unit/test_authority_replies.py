@@ -16,7 +16,7 @@ from dns.rdatatype import RdataType
 from crawler.dns import signatures
 from crawler.dns.authority import Pace
 from crawler.dns.reply import Zone, judge
-from dane.outcomes import AuthorityResult
+from dane.outcomes import AuthorityResult, DnsCause
 from lab import records
 from lab.keys import zone_key
 from lab.signer import Nsec3, Validity, sign
@@ -84,7 +84,7 @@ def test_a_denial_of_what_the_nsec_says_is_there() -> None:
     message, name = GOOD["nodata"]
     result, note = judge(message, dns.name.from_text(name), RdataType.MX, JUDGED_BY)
     assert result is AuthorityResult.BAD_DENIAL
-    assert note == "the denial says that the name has MX"
+    assert note == ("the denial says that the name has MX", DnsCause.BAD_DENIAL)
     assert judge(message, dns.name.from_text(name), RdataType.TLSA, JUDGED_BY) == (
         AuthorityResult.ANSWER,
         None,
@@ -92,13 +92,18 @@ def test_a_denial_of_what_the_nsec_says_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("at", "phrase"), [(NOW + 7200, "expired 2001-09-09"), (NOW - 7200, "not valid before")]
+    ("at", "phrase", "cause"),
+    [
+        (NOW + 7200, "expired 2001-09-09", DnsCause.SIGNATURE_EXPIRED),
+        (NOW - 7200, "not valid before", DnsCause.SIGNATURE_NOT_YET_VALID),
+    ],
 )
-def test_dates_are_those_of_the_observation(at: float, phrase: str) -> None:
+def test_dates_are_those_of_the_observation(at: float, phrase: str, cause: DnsCause) -> None:
     message, name = GOOD["data"]
     _, note = judge(message, dns.name.from_text(name), RdataType.MX, Zone(ORIGIN, True, KEYS, at))
     assert note
-    assert phrase in note
+    assert phrase in note.phrase
+    assert note.cause is cause
 
 
 def test_an_soa_signed_before_the_serial_was_raised() -> None:
@@ -107,7 +112,8 @@ def test_an_soa_signed_before_the_serial_was_raised() -> None:
         for kind in (RdataType.SOA, RdataType.RRSIG)
     )
     for ahead, expected in ((0, None), (1, signatures.SERIAL_RAISED),
-                            (2, "RRSIG of SOA does not verify")):  # fmt: skip
+                            (2, ("RRSIG of SOA does not verify",
+                                 DnsCause.SIGNATURE_INVALID))):  # fmt: skip
         raised = dns.rrset.from_rdata(
             soa.name, soa.ttl, soa[0].replace(serial=soa[0].serial + ahead)
         )
@@ -125,7 +131,10 @@ def test_hundreds_of_keys_and_signatures_are_not_all_tried() -> None:
     mx = next(r for r in ZONE if r.rdtype == RdataType.MX and r.name == ORIGIN)
     good = signatures.signatures_of(ZONE, mx)[0]
     forged = [good.replace(signature=bytes((i % 256, i // 256)) * 32) for i in range(2000)]
-    assert signatures.defect(mx, forged, ORIGIN, keys, NOW) == "RRSIG of MX does not verify"
+    assert signatures.defect(mx, forged, ORIGIN, keys, NOW) == (
+        "RRSIG of MX does not verify",
+        DnsCause.VALIDATOR_LIMIT,  # a good one may be among those that were not tried
+    )
     assert signatures.defect(mx, [good], ORIGIN, KEYS, NOW) is None
 
 

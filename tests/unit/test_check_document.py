@@ -121,6 +121,10 @@ def hostile() -> Measured:
     authority = {
         "name": "bad.example",
         "rrtype": "MX",
+        "zone": "bad.example",
+        "failed_name": "bad.example",
+        "dns_cause": "signature_invalid",
+        "all_good": False,
         "server": ["ns1.bad.example", "ns1.bad.example", "ns2.bad.example"],
         "address": ["192.0.2.1", "192.0.2.1", "192.0.2.2"],
         "transport": ["udp", "tcp", "udp"],
@@ -166,24 +170,21 @@ def test_the_cause_of_a_failing_lookup() -> None:
 
 
 @pytest.mark.parametrize(
-    ("results", "name"),
+    ("failed", "name"),
     [
-        ({"target.net": "answer", "mx.net": "refused"}, "_25._tcp.mx.net"),
-        ({"target.net": "refused", "mx.net": "answer"}, "_25._tcp.target.net"),
-        ({"target.net": "refused", "mx.net": "refused"}, "_25._tcp.target.net"),
-        ({}, "_25._tcp.target.net"),
+        ([("_25._tcp.target.net", "TLSA")], "_25._tcp.target.net"),
+        ([("_25._tcp.mx.net", "TLSA")], "_25._tcp.mx.net"),
+        ([("mx.net", "AAAA")], "_25._tcp.target.net"),
+        ([], "_25._tcp.target.net"),
     ],
 )
 def test_of_an_alias_the_name_whose_lookup_fails_is_told(
-    results: dict[str, str], name: str
+    failed: list[tuple[str, str]], name: str
 ) -> None:
     """RFC 7672 section 2.2.2: the expanded name is asked first, then the MX host's own."""
     host = {"host": "mx.net", "cname_chain": ["middle.net", "target.net"], "tlsa_base": None}
-    authority = [
-        {"name": f"_25._tcp.{base}", "question": ["TLSA", "SOA"], "result": [result, "answer"]}
-        for base, result in results.items()
-    ]
-    assert tlsa_name({**host, "a_secure": True, "aaaa_secure": False}, authority) == name
-    assert tlsa_name({**host, "a_secure": False, "aaaa_secure": False}, authority) == (
-        "_25._tcp.mx.net"
-    )
+    host |= {"failed_names": [one for one, _ in failed], "failed_types": [one for _, one in failed]}
+    assert tlsa_name({**host, "a_secure": True, "aaaa_secure": False}) == name
+    if not failed:
+        insecure = {**host, "a_secure": False, "aaaa_secure": False}
+        assert tlsa_name(insecure) == "_25._tcp.mx.net"

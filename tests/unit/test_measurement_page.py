@@ -26,6 +26,7 @@ def test_every_test_that_the_page_names_exists() -> None:
     [
         outcomes.LookupOutcome,
         outcomes.AuthorityResult,
+        outcomes.DnsCause,
         outcomes.HostStatus,
         outcomes.DomainStatus,
         outcomes.Defect,

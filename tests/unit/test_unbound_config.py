@@ -1,5 +1,6 @@
 """The resolver's configuration: what stands in it for which machine and settings."""
 
+import ipaddress
 import re
 from pathlib import Path
 
@@ -23,7 +24,7 @@ CONTRACT = {
     "serve-expired": "no",
     "qname-minimisation": "no",
     "infra-keep-probing": "yes",
-    "infra-cache-max-rtt": "10000",
+    "infra-cache-max-rtt": "13000",
     "root-key-sentinel": "yes",
     "minimal-responses": "yes",
     "ratelimit": "0",
@@ -124,6 +125,20 @@ def test_settings_win_over_the_machine() -> None:
     assert found["msg-cache-size"] == ["20m"]
     assert found["do-ip6"] == ["no"]
     assert found["do-not-query-localhost"] == ["no"]
+    refused = set(found["do-not-query-address"])
+    assert {"10.0.0.0/8", "169.254.0.0/16", "100.64.0.0/10"} <= refused
+    assert not {"127.0.0.0/8", "::1/128"} & refused
+
+
+def test_no_address_that_is_not_public_is_asked() -> None:
+    """Glue is a stranger's word: it may lead into our own network."""
+    found = options(configuration(ResolverSettings(), MACHINE))
+    asked_never = [ipaddress.ip_network(one) for one in found["do-not-query-address"]]
+    for text in ("10.0.0.1", "169.254.169.254", "192.168.1.1", "100.64.0.1", "127.0.0.1",
+                 "fd00::1", "fe80::1", "::ffff:10.0.0.1", "2002:a00:1::1"):  # fmt: skip
+        assert any(ipaddress.ip_address(text) in one for one in asked_never), text
+    for text in ("193.0.14.129", "2001:7fd::1"):
+        assert not any(ipaddress.ip_address(text) in one for one in asked_never), text
 
 
 def test_trust_anchors_from_a_file(tmp_path: Path) -> None:
