@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from crawler.coordinator.quarantine import blank
 from dane.names import BUCKETS, bucket
 from danesurvey.embedded import running
 from storage import run
@@ -68,7 +69,8 @@ def shards(run_id: int, rows: int, shard: int) -> Iterator[pa.RecordBatch]:
         by_bucket[bucket(name)].append(name)
     names = [name for names in by_bucket for name in names]
     alike = pa.RecordBatch.from_pylist(
-        [{**_ROW, "run_id": run_id}] * min(shard, rows), schema=DOMAIN_MX.schema
+        [{**blank(DOMAIN_MX.schema), **_ROW, "run_id": run_id}] * min(shard, rows),
+        schema=DOMAIN_MX.schema,
     )
     for start in range(0, rows, shard):
         part = names[start : start + shard]

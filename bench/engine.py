@@ -28,6 +28,7 @@ from bench.due import delegate
 from crawler.coordinator import crawl as crawling
 from crawler.coordinator.cluster import memory, workers
 from crawler.coordinator.engine import CrawlSettings, Engine
+from crawler.coordinator.quarantine import blank
 from crawler.coordinator.settings import SurveySettings
 from crawler.coordinator.stages import HOSTS, RESOLVE, STAGES
 from crawler.coordinator.state import Doing
@@ -91,7 +92,8 @@ def found(shard: pa.RecordBatch, context: ScanContext) -> pa.RecordBatch:
     """Every MX host of the shard: an address, no TLSA."""
     keys = shard.select(["bucket", "host"]).to_pylist()
     return pa.RecordBatch.from_pylist(
-        [{**_HOST, **key, "run_id": context.run_id} for key in keys], schema=MX_HOST.schema
+        [{**blank(MX_HOST.schema), **_HOST, **key, "run_id": context.run_id} for key in keys],
+        schema=MX_HOST.schema,
     )
 
 

@@ -28,9 +28,13 @@ class AuthorityLine(StageLine):
     def __init__(self, engine: Engine, stage: Stage, state: StageState) -> None:
         super().__init__(engine, stage, state)
         self._taken: set[tuple[str, str]] = set()
+        # Came back since the latest question began, which may not have seen their rows.
+        self._back: set[tuple[str, str]] = set()
 
     async def take(self, *, last: bool) -> Shard | None:
         engine = self.engine
+        self._back.clear()  # the database has the rows of all that came back until now
+        self.look_at = math.inf  # unless something wakes it meanwhile
         after = len(engine.settings.client.passes_s) + 2  # lookups, the last one too
         most = MOST_ROWS + len(self._taken)
         rows = await patiently(
@@ -38,18 +42,20 @@ class AuthorityLine(StageLine):
         )
         listed = engine.opt_out.current()
         free = [
-            key not in self._taken and not listed.covers(names=(key[0],)) for key in _keys(rows)
+            key not in self._taken and key not in self._back and not listed.covers(names=(key[0],))
+            for key in _keys(rows)
         ]
         rows = rows.filter(pa.array(free, pa.bool_())).slice(0, MOST_ROWS)
         if not rows.num_rows:
-            self.look_at = math.inf
             return None
+        self.look_at = 0.0
         rows = rows.slice(0, engine.fair_rows(rows.num_rows))
         self._taken.update(_keys(rows))
         return Shard(rows)
 
     def returned(self, shard: Shard, *, whole: bool) -> None:
         self._taken.difference_update(_keys(shard.rows))
+        self._back.update(_keys(shard.rows))
 
 
 def _keys(rows: pa.RecordBatch) -> list[tuple[str, str]]:

@@ -107,11 +107,17 @@ class Lookups:
         self.flushes = flushes
         self.unflushed = Unflushed()
         self.taken: set[str] = set()  # handed out, or about to be
+        # Came back since the latest question began, which may not have seen their rows.
+        self._back: set[str] = set()
 
     @property
     def regular(self) -> int:
         """How many lookups a row has before the last one."""
         return len(self.engine.settings.client.passes_s) + 1
+
+    def question_begins(self) -> None:
+        """From now on the database has the rows of all that came back until now."""
+        self._back = set()
 
     def free(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """The rows that nobody has and that may be asked for."""
@@ -119,6 +125,7 @@ class Lookups:
         listed = self.engine.opt_out.current()
         keep = [
             name not in self.taken
+            and name not in self._back
             and (self.asks.opt_out_rows or not listed.covers(names=(str(name),)))
             for name in names
         ]
@@ -128,7 +135,9 @@ class Lookups:
         self.taken.update(map(str, rows.column(self.asks.name).to_pylist()))
 
     def give_back(self, rows: pa.RecordBatch) -> None:
-        self.taken.difference_update(map(str, rows.column(self.asks.name).to_pylist()))
+        names = set(map(str, rows.column(self.asks.name).to_pylist()))
+        self.taken -= names
+        self._back |= names
 
     async def again(
         self, passes: int, rest_s: float, most: int
@@ -139,6 +148,7 @@ class Lookups:
         """
         engine, asks = self.engine, self.asks
         until = clock.now() - timedelta(seconds=rest_s)
+        self.question_begins()
         run, rows_at_most = engine.run, most + len(self.taken)
         rows = await patiently(
             engine.pool, lambda held: asks.failing(held, run, passes, until, rows_at_most)
@@ -219,12 +229,13 @@ class FirstLine(_LookupLine):
         return self.engine.nodes + 1  # the next one is at a worker already
 
     async def take(self, *, last: bool) -> Shard | None:
+        self.look_at = math.inf  # unless something wakes it meanwhile
         if (shard := await self._first()) is not None:
+            self.look_at = 0.0
             return shard
         if self._lingers_until is not None:
-            self.look_at = self._lingers_until
+            self.look_at = min(self.look_at, self._lingers_until)
             return None
-        self.look_at = math.inf
         flushes = self.lookups.flushes
         if not last or flushes.wanted:  # a flush would begin their long wait anew
             return None
@@ -251,6 +262,7 @@ class FirstLine(_LookupLine):
         engine, frontier = self.engine, self._frontier
         wanted = SMALLEST_SHARD
         while (buckets := frontier.take()) is not None:
+            self.lookups.question_begins()
             rows = await patiently(
                 engine.pool, partial(self.lookups.asks.first, run=engine.run, buckets=buckets)
             )
@@ -324,6 +336,7 @@ class LaterLine(_LookupLine):
         self.share = stage.later_share
 
     async def take(self, *, last: bool) -> Shard | None:
+        self.look_at = math.inf  # unless something wakes it meanwhile
         most = 2 * self.engine.client(self.share).window
         parts: list[pa.RecordBatch] = []
         dates: list[datetime] = []
@@ -334,9 +347,9 @@ class LaterLine(_LookupLine):
                 dates.append(following)
         next_at = min(dates, default=None)
         self.state.next_at = None if next_at is None else next_at.timestamp()
-        self.look_at = math.inf
         if next_at is not None:
-            self.look_at = time.monotonic() + max(0.0, (next_at - clock.now()).total_seconds())
+            rest_s = max(0.0, (next_at - clock.now()).total_seconds())
+            self.look_at = min(self.look_at, time.monotonic() + rest_s)
         due_now = pa.Table.from_batches(parts).combine_chunks().to_batches()
         if not due_now:
             return None

@@ -82,6 +82,8 @@ class ProbeLine(StageLine):
         self._visited: dict[str, datetime] = {}  # when the last visit of an address ended
         self._taken: dict[tuple[Key, int], None] = {}  # targets that are under way
         self._names: Counter[tuple[str, str]] = Counter()  # of those, by address and TLSA RRset
+        # Came back since the latest questions began, which may not have seen their rows.
+        self._back: set[tuple[Key, int]] = set()
         self._early: dict[int, set[tuple[Key, int]]] = {}  # stored attempts, by shard under way
         self._busy: Counter[str] = Counter()  # operators and networks of those
         self._lingers_until: float | None = None
@@ -106,6 +108,7 @@ class ProbeLine(StageLine):
         settings = self.engine.settings.probe
         most = max(1, int(SHARD_S * settings.new_per_s / self.engine.nodes))
         plan = _Plan(self, most)
+        self._back.clear()  # the database has the rows of all that came back until now
         self.look_at, dates = math.inf, list[datetime]()
         for attempt, rest_s in enumerate(settings.attempts_after_s, start=2):
             until = clock.now() - timedelta(seconds=rest_s)
@@ -132,7 +135,8 @@ class ProbeLine(StageLine):
         next_at = min(dates, default=None)
         self.state.next_at = None if next_at is None else next_at.timestamp()
         if next_at is not None:
-            self.look_at = time.monotonic() + max(0.0, (next_at - clock.now()).total_seconds())
+            rest_s = max(0.0, (next_at - clock.now()).total_seconds())
+            self.look_at = min(self.look_at, time.monotonic() + rest_s)
         return self._hand(plan)
 
     async def _mark_reached(self, plan: "_Plan") -> None:
@@ -193,7 +197,11 @@ class ProbeLine(StageLine):
                 row = _first_attempt(host, address)
                 key = _key(row)
                 taken = self._names[key[:2]] + plan.names[key[:2]]
-                if key in probed or (key, 1) in self._taken or key in plan.keys:
+                attempt = (key, 1)
+                if key in probed or attempt in self._taken or key in plan.keys:
+                    continue
+                if attempt in self._back:
+                    whole = False  # the next question will see whether it has a row
                     continue
                 if names[key[:2]] + taken >= engine.settings.probe.names_per_key:
                     continue
@@ -228,6 +236,9 @@ class ProbeLine(StageLine):
 
     def has(self, row: Row) -> bool:
         return (_key(row), row["attempt"]) in self._taken
+
+    def came_back(self, row: Row) -> bool:
+        return (_key(row), row["attempt"]) in self._back
 
     def not_before(self, address: str) -> datetime | None:
         """When the address may be connected to again, if that is not now."""
@@ -272,6 +283,7 @@ class ProbeLine(StageLine):
         for row in rows:
             key = _key(row)
             del self._taken[key, row["attempt"]]
+            self._back.add((key, row["attempt"]))
             self._names[key[:2]] -= row["attempt"] == 1
             self._busy.subtract(_groups(row))
             if not whole:  # who knows which of them
@@ -312,6 +324,8 @@ class _Plan:
         self.asked += 1
         if line.has(row):
             return True
+        if line.came_back(row):
+            return False
         if self.full or not line.may_visit(row):
             return False
         place = f"address {row['address']}"

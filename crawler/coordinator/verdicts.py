@@ -34,6 +34,9 @@ class VerdictLine(StageLine):
         self._due: DueVerdicts = stage.due
         self._frontier = Frontier()
         self._ready: deque[Shard] = deque()
+        self._taken: set[str] = set()  # names that are in `_ready` or under way
+        # Came back since the latest question began, which may not have seen their rows.
+        self._back: set[str] = set()
 
     @property
     def slots(self) -> int:
@@ -46,17 +49,28 @@ class VerdictLine(StageLine):
             if buckets is None:
                 self.look_at = math.inf
                 return None
+            self._back.clear()
             rows, related = await patiently(
                 engine.pool, partial(self._due, run=engine.run, buckets=buckets)
             )
+            names = self._names(rows)
+            free = [name not in self._taken and name not in self._back for name in names]
+            rows = rows.filter(pa.array(free, pa.bool_()))
+            self._taken.update(self._names(rows))
             wanted = min(engine.fair_rows(frontier.rows + rows.num_rows), MOST_ROWS)
             frontier.had(buckets, rows.num_rows, wanted)
             self._ready.extend(Shard(part, related) for part in cut(rows, MOST_ROWS))
         return self._ready.popleft()
 
     def returned(self, shard: Shard, *, whole: bool) -> None:
+        names = self._names(shard.rows)
+        self._taken.difference_update(names)
+        self._back.update(names)
         if not whole:
             self._frontier.open(buckets_of(shard.rows))
+
+    def _names(self, rows: pa.RecordBatch) -> list[str]:
+        return list(map(str, rows.column(self.of.tables[0].key[2]).to_pylist()))
 
     async def reopen(self, *, at_the_end: bool) -> None:
         if not at_the_end:

@@ -20,6 +20,7 @@ from crawler.dns.client import Resolvers
 from crawler.smtp.etiquette import network
 from crawler.smtp.settings import ProbeSettings
 from dane import clock
+from storage import due
 from storage import run as runs
 from storage.copy import writer
 from storage.database import connection, pool
@@ -260,4 +261,25 @@ async def test_later_attempts_when_their_time_has_come(database_url: str) -> Non
         assert again.rows.column("attempt").to_pylist() == [2]
         assert keys(again) == keys(shard)
         await here.back(again, status="mismatch")
+        assert not await here.all()
+
+
+async def test_what_came_back_while_the_database_was_asked_is_not_handed_out_again(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The question may have begun before the rows were committed."""
+    async with probing(database_url) as here:
+        await here.hosts({"host": "a.net", "addresses": ["192.0.2.1"]})
+        shard = await here.take()
+        await here.line.reopen(at_the_end=False)
+        asked = due.probed
+
+        async def slowly(connection: Any, run: Any, addresses: Any) -> Any:
+            rows = await asked(connection, run, addresses)
+            await here.back(shard, **PASS)
+            return rows
+
+        monkeypatch.setattr(due, "probed", slowly)
+        assert await here.line.take(last=False) is None
+        monkeypatch.setattr(due, "probed", asked)
         assert not await here.all()
