@@ -264,8 +264,8 @@ _MISMATCHES = (
     Scenario(
         name="key-types-differ",
         what="RSA and ECDSA certificates, a record for the ECDSA one only",
-        why="measurement 4 and 8: passes with the key type that clients prefer; "
-        "with `probe.both_key_types` a mismatch",
+        why="measurement 4 and 8: the key type that clients prefer decides; the other one gives "
+        "`key_type_divergence` (`probe.both_key_types`), never a status",
         hosts=(Host(tlsa=("3 1 1 leaf",), chain=Chain(second_key="2048-2")),),
         verdict={"status": one_of("dane", "broken")},
         host_verdict={"mx": {"status": one_of("pass", "mismatch")}},
