@@ -47,7 +47,7 @@ RESOLVE = Stage(  # every signed domain of the run gets its row of MX and DNSSEC
     due=lookups.DOMAINS,
     scan=resolve_scan.scan,
     counted="outcome",
-    share=0.5,
+    share=0.45,
     later_share=0.1,
     longest_s=lookups.longest_s,
 )
