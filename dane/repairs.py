@@ -44,12 +44,21 @@ Cause = MismatchCause | DnsCause | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repair:
-    """One row: four texts, each one or two sentences for a busy operator."""
+    """One row: three texts, each of one to three sentences, for a busy operator."""
 
     wrong: str
     repair: str
     prevention: str
     record: bool = False  # publishing the record of the key that is shown repairs it
+
+    def filled(self, **names: str) -> "Repair":
+        """The row with the placeholders replaced."""
+        return Repair(
+            wrong=self.wrong.format(**names),
+            repair=self.repair.format(**names),
+            prevention=self.prevention.format(**names),
+            record=self.record,
+        )
 
 
 # --- how to keep it from coming back ----------------------------------------------------------
@@ -75,9 +84,11 @@ _KEYS = f"{KEEP_KEY} {ROLLOVER_NEXT}"
 
 # --- the table --------------------------------------------------------------------------------
 
-_PUBLISH = "Publish the record of the key that {host} shows, and remove the records that match nothing."
+_PUBLISH = (
+    "Publish the record of the key that {host} shows, and remove the records that match nothing."
+)
 
-REPAIRS: Mapping[tuple[ProblemKind, Cause], Repair] = {
+_HOSTS: Mapping[tuple[ProblemKind, Cause], Repair] = {
     (ProblemKind.MISMATCH, MismatchCause.PEM_DIGEST): Repair(
         wrong="A TLSA record at {tlsa_name} has the digest of a PEM file. The digest must be that "
         "of the DER form.",
@@ -243,12 +254,10 @@ _LOOKUPS: Mapping[DnsCause, tuple[str, str, str]] = {
         "the old key goes (RFC 6781 section 4.1.2). CDS records let the parent follow by itself.",
     ),
     DnsCause.DNSKEY_MISSING: (
-        "A key that signs {zone} is missing from its DNSKEY RRset, or its name servers do not "
-        "give that RRset.",
-        "Publish the DNSKEY RRset of {zone} with all keys that sign it, signed by a key that the "
-        "parent's DS record fits.",
-        "Keep a key published until every signature that it made has left all caches (RFC 6781 "
-        "section 4.1.1).",
+        "The parent of {zone} has a DS record, and the name servers of {zone} have no DNSKEY RRset.",
+        "Sign {zone} and publish its DNSKEY RRset; or have the parent remove the DS records.",
+        "Before a move to a provider that does not sign, have the DS records removed and wait "
+        "until they have left all caches.",
     ),
     DnsCause.NO_RRSIG: (
         "Name servers of the signed zone {zone} answer {question} without signatures.",
@@ -304,8 +313,8 @@ _LOOKUPS: Mapping[DnsCause, tuple[str, str, str]] = {
     ),
 }
 
-REPAIRS = {
-    **REPAIRS,
+REPAIRS: Mapping[tuple[ProblemKind, Cause], Repair] = {
+    **_HOSTS,
     **{
         (ProblemKind.LOOKUP, cause): Repair(wrong=wrong, repair=repair, prevention=prevention)
         for cause, (wrong, repair, prevention) in _LOOKUPS.items()
