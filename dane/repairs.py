@@ -254,7 +254,7 @@ _LOOKUPS: Mapping[DnsCause, tuple[str, str, str]] = {
         "the old key goes (RFC 6781 section 4.1.2). CDS records let the parent follow by itself.",
     ),
     DnsCause.DNSKEY_MISSING: (
-        "The parent of {zone} has a DS record, and the name servers of {zone} have no DNSKEY RRset.",
+        "The parent of {zone} has a DS record, and {zone} has no DNSKEY RRset.",
         "Sign {zone} and publish its DNSKEY RRset; or have the parent remove the DS records.",
         "Before a move to a provider that does not sign, have the DS records removed and wait "
         "until they have left all caches.",

@@ -302,3 +302,25 @@ CREATE TABLE quarantine (
     reason text NOT NULL,
     at timestamptz NOT NULL
 );
+
+-- Notices to operators (storage/notices.py). Nothing here sends them.
+CREATE TABLE notice (
+    notice_id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    operator_kind text NOT NULL CHECK (operator_kind IN ('mx', 'dns')),
+    operator text COLLATE "C" NOT NULL,
+    recipient text NOT NULL,        -- an address, or empty: none is known
+    problems text[] NOT NULL,       -- sorted keys: the same problem has the same key each day
+    run_id integer NOT NULL,        -- that the draft is of; the run itself may be gone
+    drafted timestamptz NOT NULL,
+    sent timestamptz,               -- as the survey's operator says
+    answered timestamptz
+);
+
+-- One draft at a time for a recipient.
+CREATE UNIQUE INDEX notice_draft ON notice (operator_kind, operator, recipient)
+    WHERE sent IS NULL;
+
+CREATE TABLE muted_operator (
+    operator text COLLATE "C" PRIMARY KEY,
+    since timestamptz NOT NULL
+);

@@ -81,9 +81,9 @@ class Problem:
         lookup = self.kind is ProblemKind.LOOKUP
         record = self.records[0].partition(" TLSA ")[2] if self.records else "3 1 1 DIGEST"
         server = next((address for _, address, result in self.servers if result != "answer"), "")
-        lines = CHECK_LOOKUP if lookup else CHECK_HOST
-        if lookup and not server:
-            lines = lines[:1]
+        lines: tuple[str, ...] = CHECK_HOST
+        if lookup:
+            lines = CHECK_LOOKUP if server else CHECK_LOOKUP[:1]
         return tuple(line.format(**self._names, record=record, server=server) for line in lines)
 
     @property
