@@ -121,20 +121,47 @@ def notices(
     operator: Annotated[
         str | None, typer.Option(help="Only this operator's, a registrable domain.")
     ] = None,
+    sent: Annotated[
+        Path | None,
+        typer.Option(help="Note that the notices in this mbox or mail were sent.", metavar="FILE"),
+    ] = None,
+    answered: Annotated[
+        int | None, typer.Option(help="Note that this notice was answered.", metavar="NUMBER")
+    ] = None,
+    mute: Annotated[
+        str | None, typer.Option(help="Draft no more notices to this operator.", metavar="OPERATOR")
+    ] = None,
+    unmute: Annotated[
+        str | None, typer.Option(help="Draft notices to it again.", metavar="OPERATOR")
+    ] = None,
+    ledger: Annotated[bool, typer.Option("--ledger", help="Show the ledger of notices.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --ledger: JSON.")] = False,
 ) -> None:
-    """Drafts of notices to operators about confirmed breakage, as an mbox. Nothing is sent."""
-    from reports import notices as drafts
-    from reports.library import Library
+    """Drafts of notices to operators about confirmed breakage, as an mbox. Nothing is sent.
+
+    An operator that was told within 30 days gets none, unless there are new problems. Say what
+    you have sent: danesurvey report notices --sent drafts.mbox
+    """
+    from danesurvey import noticing
 
     settings = settings_of(context)
-    library = Library.of(settings.publish, settings.state_dir)
-    messages = drafts.drafts(
-        library.breakages(month, operator=operator, confirmed=True),
-        sender=settings.probe.contact or "",
-        information=settings.probe.information_page or "",
-    )
-    typer.echo(f"{len(messages)} drafts; nothing is sent", err=True)
-    typer.echo(drafts.mbox(messages), nl=False)
+    actions = (sent, answered, mute, unmute, ledger or None)
+    if sum(action is not None for action in actions) > 1:
+        raise UsageFault("--sent, --answered, --mute, --unmute and --ledger exclude each other")
+    if sent is not None:
+        typer.echo(noticing.mark_sent(settings, sent), err=True)
+    elif answered is not None:
+        noticing.mark_answered(settings, answered)
+    elif mute is not None:
+        noticing.mute(settings, mute)
+    elif unmute is not None:
+        noticing.unmute(settings, unmute)
+    elif ledger:
+        typer.echo(noticing.shown(settings, as_json=as_json), nl=False)
+    else:
+        drafted = noticing.drafted(settings, month, operator)
+        typer.echo(drafted.summary, err=True)
+        typer.get_binary_stream("stdout").write(drafted.mbox)
 
 
 def exceptions(
