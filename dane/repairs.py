@@ -338,9 +338,11 @@ def deciding_cause(causes: Collection[MismatchCause]) -> MismatchCause:
 
 CHECK_HOST = (
     "dig +dnssec TLSA {tlsa_name}",
-    "openssl s_client -starttls smtp -connect {host}:25 -servername {base} "
-    '-dane_tlsa_domain {base} -dane_tlsa_rrdata "{record}" </dev/null',
+    "openssl s_client -starttls smtp -connect {host}:25 -brief \\",
+    "  -servername {base} -dane_tlsa_domain {base} \\",
+    '  -dane_tlsa_rrdata "{record}" </dev/null',
 )
+"""After the repair the second command says `Verification: OK`."""
 CHECK_LOOKUP = (
     "dig +dnssec {rrtype} {name}",
     "dig +norecurse +dnssec {rrtype} {name} @{server}",

@@ -277,16 +277,19 @@ def _section(number: int, problems: Sequence[Problem]) -> Iterator[str]:
         yield from ("", *_wrapped(_since(problem)))
         yield from _wrapped(_domains(problem))
         yield ""
-        yield "Seen:"
-        yield from (f"  {_shortened(line)}" for line in problem.evidence[:_SEEN_SHOWN])
-        for server, address, result in problem.servers[:_SEEN_SHOWN]:
-            yield f"  {_shortened(f'{server} [{address}]: {result}')}"
-        yield ""
+        seen = [
+            *problem.evidence[:_SEEN_SHOWN],
+            *(f"{server} [{address}]: {result}" for server, address, result in problem.servers),
+        ]
+        if seen:
+            yield "Seen:"
+            yield from (f"  {_shortened(line)}" for line in seen[: 2 * _SEEN_SHOWN])
+            yield ""
         yield from _wrapped(f"To repair: {printable(repair.repair)}")
         yield from (f"  {record}" for record in problem.records)
         yield ""
-        yield "To see the same:"
-        yield from (f"  {_shortened(line)}" for line in problem.checks)
+        yield "To see the same, and after the repair that it works:"
+        yield from (f"  {printable(line)}" for line in problem.checks)
         yield ""
     yield from _wrapped(f"So that it does not come back: {printable(first.repair.prevention)}")
 
