@@ -202,16 +202,46 @@ def _approved(
     return max(fitting, key=lambda one: (one.kind == row["fault"], one.until), default=None)
 
 
-def as_postfix(found: Sequence[Entry], *, today: date) -> str:
-    """A table for smtp_tls_policy_maps. It expires only by being fetched again, so its head
-    says until when it may be used: the first day on which an entry ends."""
+class Table(StrEnum):
+    """The mail server that a list is for."""
+
+    POSTFIX = "postfix"  # smtp_tls_policy_maps
+    EXIM = "exim"  # an lsearch file, for hosts_try_dane and hosts_require_tls
+
+
+_SEPARATOR = {Table.POSTFIX: " ", Table.EXIM: ": "}
+
+
+def as_table(found: Sequence[Entry], *, today: date, table: Table = Table.POSTFIX) -> str:
+    """A table for a mail server. It expires only by being written again, so its head says until
+    when it may be used: the first day on which an entry ends, today where there is none."""
     until = min((one.until for one in found), default=today)
     lines = [
         f"# Exceptions from DANE, confirmed and approved; made {today}.",
-        f"# Not to be used after {until}: remove this file then, or make it again.",
+        f"{_USABLE}{until}: remove this file then, or make it again.",
     ]
     for one in found:
         by = printable(", ".join(one.approvers))
         lines.append(f"# until {one.until}, hosts {' '.join(one.hosts)}, approved by {by}")
-        lines.append(f"{one.domain} {one.action}")
+        lines.append(f"{one.domain}{_SEPARATOR[table]}{one.action}")
     return "\n".join(lines) + "\n"
+
+
+_USABLE = "# Not to be used after "
+_HEAD = 400  # bytes, in which the line with the last day stands
+
+
+def last_day(path: Path) -> date | None:
+    """The last day on which an installed table may be used; None for what is no such table.
+
+    Raises OSError.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEAD).decode("utf-8", "replace")
+    for line in head.splitlines():
+        if line.startswith(_USABLE):
+            try:
+                return date.fromisoformat(line.removeprefix(_USABLE)[:10])
+            except ValueError:
+                return None
+    return None

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from dane import clock
-from dane.faults import UsageFault
+from dane.faults import LocalTrouble, UsageFault
 from danesurvey.cli.context import settings_of
 
 Month = Annotated[
@@ -174,23 +174,56 @@ def exceptions(
         Path | None,
         typer.Option(help="The data set of a survey from another network.", metavar="DIR"),
     ] = None,
+    for_server: Annotated[
+        str, typer.Option("--for", help="The mail server: postfix or exim.", metavar="SERVER")
+    ] = "postfix",
+    install: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the list to this file at once, whole; an empty list where none can be "
+            "made. For cron.",
+            metavar="FILE",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Confirmed-broken domains that senders may stop checking for a while, for Postfix."""
+    """Confirmed-broken domains that senders may stop checking for a while, for Postfix or Exim."""
     from reports import exceptions as lists
+    from reports.dataset import replace_file
     from reports.library import Library, to_json
 
     settings = settings_of(context)
-    library = Library.of(settings.publish, settings.state_dir)
     today = clock.now().date()
-    approved = lists.read_approvals(approvals, max_days=settings.publish.max_exception_days)
-    seen_elsewhere = library.confirmed_elsewhere(second_vantage) if second_vantage else frozenset()
-    with library.views(month) as views:
-        found = lists.entries(views, approved, today=today, second_vantage=seen_elsewhere)
-    text = (
-        to_json([asdict(one) for one in found]) if as_json else lists.as_postfix(found, today=today)
-    )
-    typer.echo(text, nl=False)
+    if for_server not in set(lists.Table):
+        raise UsageFault(f"--for {for_server}: it is {' or '.join(lists.Table)}")
+    if install is not None and as_json:
+        raise UsageFault("--install writes a table for a mail server: without --json")
+    table = lists.Table(for_server)
+
+    def entries() -> list[lists.Entry]:
+        library = Library.of(settings.publish, settings.state_dir)
+        days = settings.publish.max_exception_days
+        approved = lists.read_approvals(approvals, max_days=days)
+        elsewhere = library.confirmed_elsewhere(second_vantage) if second_vantage else frozenset()
+        with library.views(month) as views:
+            return lists.entries(views, approved, today=today, second_vantage=elsewhere)
+
+    if install is None:
+        text = (
+            to_json([asdict(one) for one in entries()])
+            if as_json
+            else lists.as_table(entries(), today=today, table=table)
+        )
+        typer.echo(text, nl=False)
+        return
+    found: list[lists.Entry] = []
+    try:
+        found = entries()
+    finally:  # whatever is wrong: yesterday's exceptions must not stay
+        try:
+            replace_file(install, lists.as_table(found, today=today, table=table).encode())
+        except OSError as error:
+            raise LocalTrouble(f"{install}: {error.strerror}") from error
 
 
 def opportunities(

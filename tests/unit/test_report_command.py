@@ -77,13 +77,6 @@ def test_breakage(published: Path) -> None:
     assert [line.split(",")[1] for line in csv.splitlines()] == ["operator", "r.example"]
 
 
-def test_notices(published: Path) -> None:
-    result = run(published, "notices")
-    assert "To: postmaster@p.example" in result.stdout
-    assert "r.example" not in result.stdout
-    assert "nothing is sent" in result.stderr
-
-
 def test_exceptions(published: Path) -> None:
     approvals = published / "approvals.toml"
     approvals.write_text("")
@@ -91,6 +84,23 @@ def test_exceptions(published: Path) -> None:
     assert all(line.startswith("#") for line in text.splitlines())
     result = run(published, "exceptions", "--approvals", str(approvals), "--json")
     assert json.loads(result.stdout) == []
+
+
+def test_exceptions_are_installed_whole_and_empty_where_none_can_be_made(
+    published: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "tls_policy"
+    table.write_text("left.example may\n")
+    approvals = tmp_path / "approvals.toml"
+    given = ("exceptions", "--approvals", str(approvals), "--install", str(table))
+    missing = run(published, *given)
+    assert isinstance(missing.exception, UsageFault)
+    assert all(line.startswith("#") for line in table.read_text().splitlines())
+    approvals.write_text("")
+    assert run(published, *given).exit_code == 0
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    other = run(published, *given, "--for", "sendmail")
+    assert isinstance(other.exception, UsageFault)
 
 
 def test_opportunities(published: Path) -> None:

@@ -9,7 +9,17 @@ import pytest
 from dane.faults import Refused, UsageFault
 from dane.outcomes import FAULT_KIND, FaultKind, HostStatus
 from reports.dictionary import BREAKAGES, CONFIRMATIONS, CONFIRMED_BREAKAGES, DOMAINS
-from reports.exceptions import Action, Approval, Grounds, as_postfix, entries, read_approvals
+from reports.exceptions import (
+    Action,
+    Approval,
+    Entry,
+    Grounds,
+    Table,
+    as_table,
+    entries,
+    last_day,
+    read_approvals,
+)
 from reports.library import Library
 from reports.settings import PublishSettings
 from reports.views import open_views
@@ -158,10 +168,10 @@ def test_postfix_table(tmp_path: Path) -> None:
         found = entries(
             views, [approval("mx.example", approver="J\nroot.example may")], today=TODAY
         )
-    lines = as_postfix(found, today=TODAY).splitlines()
+    lines = as_table(found, today=TODAY).splitlines()
     assert [line for line in lines if not line.startswith("#")] == ["a.example encrypt"]
     assert "after 2026-11-10" in lines[1]
-    assert as_postfix([], today=TODAY).count("\n") == 2
+    assert as_table([], today=TODAY).count("\n") == 2
 
 
 GOOD = """
@@ -246,3 +256,22 @@ def test_second_vantage_is_another_network_at_the_same_time(tmp_path: Path) -> N
             ours.confirmed_elsewhere(other.directory)
     with pytest.raises(UsageFault, match="no such directory"):
         ours.confirmed_elsewhere(tmp_path / "nowhere")
+
+
+def test_a_table_for_exim_has_the_same_entries() -> None:
+    entry = Entry("a.example", Action.ENCRYPT, TODAY, ("mx.a.example",), ("Jo Doe",))
+    assert as_table([entry], today=TODAY).splitlines()[-1] == "a.example encrypt"
+    assert as_table([entry], today=TODAY, table=Table.EXIM).splitlines()[-1] == (
+        "a.example: encrypt"
+    )
+
+
+def test_an_installed_table_says_its_last_day(tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    entry = Entry("a.example", Action.MAY, TODAY + timedelta(days=3), ("mx",), ("Jo",))
+    path.write_text(as_table([entry], today=TODAY))
+    assert last_day(path) == TODAY + timedelta(days=3)
+    path.write_text(as_table([], today=TODAY))
+    assert last_day(path) == TODAY
+    path.write_bytes(b"\xff\x00 something else")
+    assert last_day(path) is None
