@@ -4,7 +4,7 @@ import email
 import json
 import mailbox
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from email import policy
 from email.message import EmailMessage
 from pathlib import Path
@@ -12,58 +12,13 @@ from typing import Any
 
 import pytest
 
-from dane.outcomes import DnsCause, MismatchCause
 from dane.repairs import REPAIRS, ProblemKind
 from reports import notices
-from reports.dictionary import OperatorKind
 from reports.notices import Letter, Sent, due, letters, mbox
 from reports.problems import Problem
+from tests.support.problems import DIGEST, NOW, failing, problem
 
 HOSTILE = "x\r\nBcc: victim@example\r\n\r\nFrom nobody\x1b[2J\u202e"
-NOW = datetime(2026, 12, 1, 6, tzinfo=UTC)
-DIGEST = "ab" * 32
-
-
-def problem(**given: Any) -> Problem:
-    host = given.get("host", "mx.provider.example")
-    values: dict[str, Any] = {
-        "operator_kind": OperatorKind.MX,
-        "operator": "provider.example",
-        "kind": ProblemKind.MISMATCH,
-        "cause": MismatchCause.UNKNOWN,
-        "host": host,
-        "base": host,
-        "name": f"_25._tcp.{host}",
-        "rrtype": "TLSA",
-        "zone": "",
-        "domains": ("a.example",),
-        "undeliverable": 1,
-        "good_until": NOW - timedelta(days=6),
-        "began": NOW - timedelta(days=5),
-        "recurrence": 0,
-        "evidence": (),
-        "records": (f"_25._tcp.{host}. IN TLSA 3 1 1 {DIGEST}",),
-        "servers": (),
-        "contact": None,
-    }
-    return Problem(**(values | given))
-
-
-def failing(domain: str = "c.example", **given: Any) -> Problem:
-    """A domain whose MX lookup fails."""
-    values = {
-        "operator_kind": OperatorKind.DNS,
-        "operator": "dns.example",
-        "kind": ProblemKind.LOOKUP,
-        "cause": DnsCause.SIGNATURE_EXPIRED,
-        "host": "",
-        "name": domain,
-        "rrtype": "MX",
-        "zone": domain,
-        "domains": (domain,),
-        "records": (),
-    }
-    return problem(**(values | given))
 
 
 def drafted(letter: Letter, **given: Any) -> EmailMessage:
