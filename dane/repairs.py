@@ -85,7 +85,7 @@ _KEYS = f"{KEEP_KEY} {ROLLOVER_NEXT}"
 # --- the table --------------------------------------------------------------------------------
 
 _PUBLISH = (
-    "Publish the record of the key that {host} shows, and remove the records that match nothing."
+    "Replace the records at {tlsa_name} by the record of each key that {host} shows, as below."
 )
 
 _HOSTS: Mapping[tuple[ProblemKind, Cause], Repair] = {
@@ -142,7 +142,7 @@ _HOSTS: Mapping[tuple[ProblemKind, Cause], Repair] = {
     (ProblemKind.MISMATCH, MismatchCause.TA_NOT_SENT): Repair(
         wrong="The TLSA records at {tlsa_name} name a certificate authority whose certificate "
         "{host} does not send. Senders cannot find it anywhere else (RFC 7672 section 3.1.2).",
-        repair="Publish the record of the key that {host} shows; or let {host} send the "
+        repair="Replace the records by that of each key that {host} shows; or let {host} send the "
         "authority's certificate with its own.",
         prevention="Install the full chain (often called fullchain), the trust anchor included.",
         record=True,
@@ -150,7 +150,7 @@ _HOSTS: Mapping[tuple[ProblemKind, Cause], Repair] = {
     (ProblemKind.MISMATCH, MismatchCause.CHAIN_INVALID): Repair(
         wrong="{host} sends the certificate authority that the TLSA records at {tlsa_name} name, "
         "but the path from the server's certificate to it is not valid.",
-        repair="Publish the record of the key that {host} shows; or install the chain that the "
+        repair="Replace the records by that of each key that {host} shows; or install the chain that the "
         "authority issued with the certificate.",
         prevention="Install certificate and chain together, from the same renewal.",
         record=True,
@@ -165,7 +165,7 @@ _HOSTS: Mapping[tuple[ProblemKind, Cause], Repair] = {
     (ProblemKind.TA_EXPIRED, None): Repair(
         wrong="A certificate that {host} sends is outside its dates, and the TLSA records at "
         "{tlsa_name} (usage 2) need it.",
-        repair="Renew the certificate; or publish the record of the key that {host} shows, for "
+        repair="Renew the certificate; or replace the records by that of each key that {host} shows, for "
         "which no date counts.",
         prevention=f"Renew by program, and reload the mail server after it. {MONITOR}",
         record=True,
@@ -173,7 +173,7 @@ _HOSTS: Mapping[tuple[ProblemKind, Cause], Repair] = {
     (ProblemKind.NAME_MISMATCH, None): Repair(
         wrong="The certificate of {host} does not contain the name {base}, and the TLSA records "
         "at {tlsa_name} (usage 2) need it.",
-        repair="Get a certificate for {base}; or publish the record of the key that {host} shows, "
+        repair="Get a certificate for {base}; or replace the records by that of each key that {host} shows, "
         "for which no name counts.",
         prevention=f"Name every MX host name in the certificate. {MONITOR}",
         record=True,

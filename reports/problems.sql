@@ -16,16 +16,16 @@ WITH confirmed AS (
     GROUP BY ALL
 ),
 shown AS (
-    -- the leaf of the last session with each address at fault, under the host's own name where
-    -- there was one, else under another name of the same server
-    SELECT c.host, p.address, arg_max(p.chain[1], (p.sni = h.tlsa_base, p.attempt)) AS leaf
-    FROM (SELECT DISTINCT host, addresses FROM confirmed WHERE operator_kind = 'mx') c
-    JOIN mx_hosts h USING (host)
+    -- the leaf of the last session with each address, good ones included, under the host's own
+    -- name where there was one, else under another name of the same server
+    SELECT h.host, p.address, arg_max(p.chain[1], (p.sni = h.tlsa_base, p.attempt)) AS leaf
+    FROM mx_hosts h
     JOIN probes p
         ON p.tlsa_digest = h.tlsa_digest AND p.operator = h.operator
-        AND list_contains(c.addresses, p.address)
+        AND list_contains(h.addresses, p.address)
+    SEMI JOIN confirmed c ON c.host = h.host AND c.operator_kind = 'mx'
     WHERE len(p.chain) > 0
-    GROUP BY ALL
+    GROUP BY h.host, p.address
 ),
 leaves AS (
     SELECT host, list(DISTINCT der ORDER BY der) AS leaves
