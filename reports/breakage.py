@@ -75,6 +75,7 @@ class Breakage:
     dns_cause: str | None
     zone: str | None
     failed_name: str | None
+    contact: str | None
     defects: Sequence[str]
     evidence: Sequence[str]
 

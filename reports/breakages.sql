@@ -3,7 +3,7 @@
 SELECT f.operator_kind, f.operator, f.host, f.domain, f.status, f.stage,
     c.state, f.level, f.fault, c.rollover_in_progress, c.looks, c.first_look, c.last_look,
     f.seen, c.unchanged_since, c.observed, f.addresses, f.causes, f.dns_cause, f.zone,
-    f.failed_name, f.defects, f.evidence
+    f.failed_name, f.contact, f.defects, f.evidence
 FROM failing f
 JOIN confirmations c
     ON c.operator_kind = f.operator_kind AND c.host = f.host

@@ -600,6 +600,7 @@ BREAKAGES = PublishedTable(
         ),
         Column("zone", pa.string(), "The zone at fault, whose servers were asked.", False),
         Column("failed_name", pa.string(), "The name that fails in that zone.", False),
+        Column("contact", pa.string(), "Mailbox that the SOA of the host's zone names.", False),
         Column("defects", WORDS, "Defects of the host or lookup.", words=tuple(Defect)),
         Column("evidence", WORDS, "What was seen: records, certificates, replies, servers."),
     ),
@@ -808,9 +809,23 @@ PUBLIC_DOMAINS = PublishedTable(
 )
 
 _NEVER_PUBLIC = frozenset(
-    {"ede_text", "smtp_text", "error", "leaf_names", "der", "serial_number", "first_run"}
+    {
+        "ede_text",
+        "smtp_text",
+        "error",
+        "leaf_names",
+        "der",
+        "serial_number",
+        "first_run",
+        "failed_zone",
+        "failed_name",
+        "failed_operator",
+        "failing_servers",
+        "disagreeing_servers",
+        "contact",
+    }
 )
-"""What strangers wrote, and what leads to the names in a certificate."""
+"""What strangers wrote, what leads to the names in a certificate, and names of others' zones."""
 
 
 def _public_part(table: PublishedTable, description: str = "") -> PublishedTable:

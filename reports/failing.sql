@@ -102,7 +102,7 @@ mx_breakage AS (
     SELECT 'mx' AS operator_kind, h.operator, s.host, s.domain,
         s.host_status AS status, '' AS stage, s.level,
         CAST(NULL AS VARCHAR) AS dns_cause, CAST(NULL AS VARCHAR) AS zone,
-        CAST(NULL AS VARCHAR) AS failed_name,
+        CAST(NULL AS VARCHAR) AS failed_name, h.contact,
         CASE WHEN s.host_status IN ('mismatch', 'ta_expired', 'name_mismatch')
             THEN 'certificate' ELSE 'tls' END AS fault,
         coalesce(f.seen, h.last_asked) AS seen,
@@ -138,7 +138,7 @@ host_lookup AS (
         END AS status,
         CASE WHEN len(h.failed_operator) > 0 THEN h.failed_operator
             WHEN len(h.dns_operator) > 0 THEN h.dns_operator ELSE [h.operator] END AS operators,
-        h.dns_cause, h.failed_zone AS zone, h.failed_name,
+        h.dns_cause, h.failed_zone AS zone, h.failed_name, h.contact,
         h.last_asked AS seen, h.first_asked, h.passes, h.defects,
         h.ede_code, h.ede_text, h.authority
     FROM suffering s
@@ -151,7 +151,7 @@ mx_lookup AS (
             AS status,
         CASE WHEN len(failed_operator) > 0 THEN failed_operator
             WHEN len(dns_operator) > 0 THEN dns_operator ELSE ['(unknown)'] END AS operators,
-        dns_cause, failed_zone AS zone, failed_name,
+        dns_cause, failed_zone AS zone, failed_name, CAST(NULL AS VARCHAR) AS contact,
         last_asked AS seen, first_asked, passes, defects,
         ede_code, ede_text, authority
     FROM domains
@@ -160,7 +160,7 @@ mx_lookup AS (
 dns_breakage AS (
     SELECT 'dns' AS operator_kind, unnest(operators) AS operator, host, domain,
         status, stage, level, seen,
-        dns_cause, zone, failed_name,
+        dns_cause, zone, failed_name, contact,
         'lookup' AS fault,
         CASE WHEN passes > 1 THEN epoch_us(seen) - epoch_us(first_asked) ELSE 0 END AS apart_us,
         apart_us AS fault_apart_us,

@@ -8,6 +8,10 @@ WITH confirmed AS (
         any_value(causes) AS causes,
         any_value(addresses) AS addresses,
         any_value(evidence) AS evidence,
+        any_value(dns_cause) AS dns_cause,
+        any_value(zone) AS zone,
+        any_value(failed_name) AS name,
+        any_value(contact) AS contact,
         list(DISTINCT domain ORDER BY domain) AS domains,
         count(DISTINCT domain) FILTER (WHERE deliverable IS FALSE) AS undeliverable
     FROM breakages
@@ -45,10 +49,7 @@ SELECT c.operator_kind, c.operator, c.host, c.failing_domain, c.stage, c.status,
     o.good_until, o.began, coalesce(o.recurrence, 0) AS recurrence,
     coalesce(h.tlsa_base, c.host) AS tlsa_base,
     coalesce(l.leaves, []) AS leaves,
-    coalesce(h.dns_cause, d.dns_cause) AS dns_cause,
-    coalesce(h.failed_zone, d.failed_zone) AS zone,
-    coalesce(h.failed_name, d.failed_name) AS name,
-    coalesce(h.contact, d.contact) AS contact,
+    c.dns_cause, c.zone, c.name, c.contact,
     coalesce(h.authority, d.authority, []) AS authority
 FROM confirmed c
 LEFT JOIN mx_hosts h USING (host)

@@ -43,7 +43,7 @@ SELECT v.bucket, v.host, v.operator, v.status, v.class, v.usable, v.undecided, v
     h.first_look_outcome,
     v.dns_cause, v.failed_zone, v.failed_name, v.failed_operator, v.sha1_only,
     v.failing_servers, v.disagreeing_servers,
-    v.scheme,
+    v.scheme, h.contact,
     coalesce(asked.server, '{}') AS authority_server,
     coalesce(asked.address, '{}') AS authority_address,
     coalesce(asked.transport, '{}') AS authority_transport,
