@@ -150,8 +150,8 @@ _HOSTS: Mapping[tuple[ProblemKind, Cause], Repair] = {
     (ProblemKind.MISMATCH, MismatchCause.CHAIN_INVALID): Repair(
         wrong="{host} sends the certificate authority that the TLSA records at {tlsa_name} name, "
         "but the path from the server's certificate to it is not valid.",
-        repair="Replace the records by that of each key that {host} shows; or install the chain that the "
-        "authority issued with the certificate.",
+        repair="Replace the records by that of each key that {host} shows; or install the chain "
+        "that the authority issued with the certificate.",
         prevention="Install certificate and chain together, from the same renewal.",
         record=True,
     ),
@@ -165,16 +165,16 @@ _HOSTS: Mapping[tuple[ProblemKind, Cause], Repair] = {
     (ProblemKind.TA_EXPIRED, None): Repair(
         wrong="A certificate that {host} sends is outside its dates, and the TLSA records at "
         "{tlsa_name} (usage 2) need it.",
-        repair="Renew the certificate; or replace the records by that of each key that {host} shows, for "
-        "which no date counts.",
+        repair="Renew the certificate; or replace the records by that of each key that {host} "
+        "shows, for which no date counts.",
         prevention=f"Renew by program, and reload the mail server after it. {MONITOR}",
         record=True,
     ),
     (ProblemKind.NAME_MISMATCH, None): Repair(
         wrong="The certificate of {host} does not contain the name {base}, and the TLSA records "
         "at {tlsa_name} (usage 2) need it.",
-        repair="Get a certificate for {base}; or replace the records by that of each key that {host} shows, "
-        "for which no name counts.",
+        repair="Get a certificate for {base}; or replace the records by that of each key that "
+        "{host} shows, for which no name counts.",
         prevention=f"Name every MX host name in the certificate. {MONITOR}",
         record=True,
     ),

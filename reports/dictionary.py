@@ -371,6 +371,7 @@ MX_HOSTS = PublishedTable(
             "disagreeing_servers",
             "Servers of that zone that twice said what the others did not.",
         ),
+        column_of(MX_HOST, "contact", "Mailbox that the SOA of the host's zone names."),
         _AUTHORITY,
     ),
 )
