@@ -29,7 +29,7 @@ from tests.e2e.survey_run import command, finish, start
 from tests.postgres_fixture import reachable_directory
 
 NOT_REPAIRED = {
-    "broken-and-failed": "the TLSA lookup of another MX host fails, which is its servers' to repair",
+    "broken-and-failed": "the TLSA lookup of another MX host fails: its servers' to repair",
     "primary-broken": "the backup MX host has no TLSA records: the domain is `partial`",
 }
 """Scenarios that the records of the notice do not make `dane`, with the reason."""
