@@ -182,11 +182,12 @@ _FIXED: tuple[tuple[str, str | int], ...] = (
     ("prefetch", "no"),
     ("serve-expired", "no"),
     ("infra-keep-probing", "yes"),
-    # A server is down after some time-outs in a row (17 s). With the default of 120 s Unbound
-    # tries on: where two name servers are silent it takes over seven minutes to say SERVFAIL
-    # (1.17.1, measured; NLnetLabs/unbound issue 620), which is later than the last lookup waits.
-    # With 10 000 a server that drops one type only was down for all others, too, for minutes.
-    ("infra-cache-max-rtt", 13_000),
+    # A server is down after five time-outs in a row: SERVFAIL after 17 s where one is silent,
+    # 35 s where two are. With 12 000 or more it takes 55 s and over 170 s (1.17.1, measured),
+    # with the default of 120 s over seven minutes (NLnetLabs/unbound issue 620): later than the
+    # last lookup waits. One that drops questions of one type is down for the others, too:
+    # `crawler.scan.hosts` has TLSA asked before AAAA then.
+    ("infra-cache-max-rtt", 10_000),
     # Limits of ours must not become their SERVFAIL: as many aliases as our client follows, and
     # more than the longest honest delegation, chain and signature set.
     # For validation an RRset is written out with its owner's name before each record: one of

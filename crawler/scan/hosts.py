@@ -10,7 +10,7 @@ opt-out list, or whose operator is, gets its row without a question; an alias of
 is asked about no further.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from crawler.dns.codec import SERVFAIL, Response
-from crawler.dns.lookup import SECOND_LOOK, Answer, Lookup, lookup
+from crawler.dns.lookup import FIRST, SECOND_LOOK, Answer, Lookup, lookup
 from crawler.dns.rdata import AAAA, CNAME, SOA, TLSA, A, Signature
 from crawler.dns.window import Times
 from crawler.opt_out import OptOut
@@ -132,6 +132,8 @@ def _look_up(
     if host.a.local and not last_lookup:
         host.status = HostStatus.LOCAL_ERROR  # the next lookup asks for everything
         return host
+    if last_lookup and host.a.secure and host.a.records:
+        yield from _ask_in_advance(host.a.response.chain or (name,), second)
     host.aaaa = yield from host.witness.ask(name, AAAA)
     host.answers.append(host.aaaa)
     aliases = {*host.a.response.chain, *host.aaaa.response.chain}
@@ -157,6 +159,19 @@ def _contact(host: _Host, last_lookup: bool) -> Lookup[str | None]:
         return None
     answer = yield from lookup(signature.signer, SOA, last_lookup)
     return next((mailbox(one) for one in answer.records if isinstance(one, str)), None)
+
+
+def _ask_in_advance(names: Sequence[str], second: bool) -> Lookup[None]:
+    """Have the resolvers hold the TLSA RRset before AAAA is asked for.
+
+    Unbound takes a server that drops AAAA questions for down, whatever it is asked for next;
+    what is in the cache it answers all the same. `names`: the expanded name is the last.
+    """
+    for resolver in (FIRST, SECOND_LOOK)[: 1 + second]:
+        try:
+            yield from lookup(f"_25._tcp.{names[-1]}", TLSA, True, resolver)
+        except NameFault:
+            return
 
 
 def _sha1_only(host: _Host, sets: DelegationSets) -> Lookup[bool | None]:

@@ -24,7 +24,7 @@ CONTRACT = {
     "serve-expired": "no",
     "qname-minimisation": "no",
     "infra-keep-probing": "yes",
-    "infra-cache-max-rtt": "13000",
+    "infra-cache-max-rtt": "10000",
     "root-key-sentinel": "yes",
     "minimal-responses": "yes",
     "ratelimit": "0",
