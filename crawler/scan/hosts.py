@@ -132,8 +132,9 @@ def _look_up(
     if host.a.local and not last_lookup:
         host.status = HostStatus.LOCAL_ERROR  # the next lookup asks for everything
         return host
-    if last_lookup and host.a.secure and host.a.records:
-        yield from _ask_in_advance(host.a.response.chain or (name,), second)
+    names = host.a.response.chain or (name,)
+    if last_lookup and host.a.secure and host.a.records and not any(map(opted_out, names)):
+        yield from _ask_in_advance(names, second)
     host.aaaa = yield from host.witness.ask(name, AAAA)
     host.answers.append(host.aaaa)
     aliases = {*host.a.response.chain, *host.aaaa.response.chain}
