@@ -106,7 +106,23 @@ async def objections(
                 f"it covers {looked_up} domains, run {last.key.run_id} covered {expected}"
             )
         reasons += await _port_25_objection(connection, run, last.key.run_id, settings)
+    elif last is None:
+        reasons += await _first_port_25_objections(connection, run, settings)
     return reasons
+
+
+async def _first_port_25_objections(
+    connection: Connection, run: Run, settings: PublishSettings
+) -> list[str]:
+    """Without a run before to compare with: servers fail one by one, but a network that loses
+    port 25 loses whole operators and address blocks. Of few of them nothing follows."""
+    return [
+        f"nothing answered on port 25 at {row['silent']} of {row['groups']} {row['kind']}, and "
+        "there is no earlier run to compare with: is port 25 open from here?"
+        for row in await connection.fetch(statement("silent_groups"), run.run_id)
+        if row["groups"] >= settings.least_first_groups
+        and row["silent"] > settings.max_first_silent_share * row["groups"]
+    ]
 
 
 async def _port_25_objection(

@@ -30,5 +30,7 @@ class PublishSettings:
     min_coverage: float = 0.99  # of the last run's domains; below: not published
     max_unreachable_rise: float = 3.0  # times the last run's share of MX hosts; above that,
     usual_unreachable_share: float = 0.05  # and above this: not published
+    max_first_silent_share: float = 0.2  # of operators, or address blocks, in a first run
+    least_first_groups: int = 50  # so many operators or blocks, at least, for that to count
     max_exception_days: int = 14
     confirmation: ConfirmationSettings = field(default_factory=ConfirmationSettings)
