@@ -167,6 +167,9 @@ def _notes(one: Breakage) -> Iterator[str]:
     yield f"looks in a row: {one.looks}, since {one.first_look:%Y-%m-%d %H:%M} UTC"
     if one.rollover_in_progress:
         yield "rollover in progress"
+    if one.dns_cause:
+        zone = f", zone {printable(one.zone)}" if one.zone else ""
+        yield f"cause: {one.dns_cause}{zone}"
     if one.causes:
         yield f"causes: {', '.join(one.causes)}"
     if one.defects:
