@@ -225,6 +225,7 @@ _SIGNATURES = (
         zones={"@": Signing(), "{name}-alias.plain.": Signing(algorithm=5)},
         hosts=(Host(name="real", tlsa=EE),),
         verdict={**DANE, "sha1_only": True},
+        mx_host={"mx.{name}-alias.plain.": {"tlsa_base": "real.sha1-alias.plain"}},
         host_verdict={"mx.{name}-alias.plain.": {"status": "pass", "sha1_only": True}},
     ),
 )
