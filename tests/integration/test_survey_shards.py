@@ -107,8 +107,9 @@ class Pass:
         return [(int(pid), float(at)) for pid, one, at in lines if one == name]
 
 
-@pytest.fixture
-def one_pass(client: distributed.Client, tmp_path: Path) -> Pass:
+@pytest_asyncio.fixture(loop_scope="module")
+async def one_pass(client: distributed.Client, tmp_path: Path) -> Pass:
+    await client.wait_for_workers(WORKERS)  # the test before may have ended some
     log = tmp_path / "log"
     log.touch()
     return Pass(client, log)
