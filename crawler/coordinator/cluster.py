@@ -14,11 +14,11 @@ import ctypes
 import logging
 import re
 import signal
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import dask.config
 import dask.system
@@ -111,13 +111,34 @@ async def memory(workers: distributed.Client) -> dict[str, int]:
 
 async def _workers(workers: distributed.Client) -> list[dict[str, Any]]:
     scheduler: Any = workers.scheduler
-    try:
+    with _scheduler_there():
         identity = await scheduler.identity(n_workers=-1)
+    return list(identity["workers"].values())
+
+
+async def on_all(
+    workers: distributed.Client,
+    function: Callable[..., Any],
+    *arguments: object,
+    on_error: Literal["ignore", "return"] = "ignore",
+) -> Mapping[str, Any]:
+    """Call `function` in each worker process: what it returned, by address of the worker.
+
+    `on_error`: what is done with the errors of a worker, also of one that is lost. Raises
+    LocalTrouble when the scheduler is gone.
+    """
+    with _scheduler_there():
+        return await workers.run(function, *arguments, on_error=on_error) or {}
+
+
+@contextmanager
+def _scheduler_there() -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise LocalTrouble(
             f"the workers' scheduler is gone: {error}; `danesurvey survey` goes on"
         ) from None
-    return list(identity["workers"].values())
 
 
 @asynccontextmanager

@@ -27,6 +27,7 @@ import distributed
 import pyarrow as pa
 import pyarrow.compute
 
+from crawler.coordinator.cluster import on_all
 from crawler.coordinator.node import finished_rows, from_bytes, stop_scans
 from crawler.coordinator.settings import SurveySettings
 from crawler.coordinator.shards import Back, Errand, Progress, Shard, again, send
@@ -364,8 +365,8 @@ class Dispatcher:
             await asyncio.sleep(_FETCH_S)
             if not self._fetched:
                 continue
-            told = await self._workers.run(finished_rows, on_error="ignore")
-            for streams in (told or {}).values():
+            told = await on_all(self._workers, finished_rows)
+            for streams in told.values():
                 for name, batches in streams.items():
                     if name in self._fetched:
                         line, shard = self._fetched[name]
@@ -374,7 +375,7 @@ class Dispatcher:
     async def _return_early(self) -> None:
         """Have running scans return what they have: a suspect must be alone, and some wait long."""
         ended, self._group = self._group, uuid.uuid4().hex
-        telling = self._workers.run(stop_scans, ended, on_error="ignore")
+        telling = on_all(self._workers, stop_scans, ended)
         with contextlib.suppress(TimeoutError):  # one of them may stand still
             await asyncio.wait_for(telling, STOP_S / 2)
 
@@ -383,7 +384,7 @@ class Dispatcher:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_S):
                 while under_way := self._under_way():
-                    telling = self._workers.run(stop_scans, self._group, on_error="ignore")
+                    telling = on_all(self._workers, stop_scans, self._group)
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(telling, STOP_S / 2)
                     done, _ = await asyncio.wait(under_way, timeout=_TELL_AGAIN_S)

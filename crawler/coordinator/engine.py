@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from crawler.coordinator import node
 from crawler.coordinator.canaries import CanaryHistory
-from crawler.coordinator.cluster import count
+from crawler.coordinator.cluster import count, on_all
 from crawler.coordinator.settings import SurveySettings
 from crawler.coordinator.shards import Progress
 from crawler.coordinator.state import StageState
@@ -131,7 +131,7 @@ class Engine:
         except LocalTrouble as trouble:
             return trouble
         # A worker may be lost just now: its successor does it.
-        told = await self.workers.run(node.flush, on_error="return")
+        told = await on_all(self.workers, node.flush, on_error="return")
         return next((one for one in told.values() if one is not None), None)
 
     async def count_nodes(self) -> None:
