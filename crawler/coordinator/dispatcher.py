@@ -162,6 +162,10 @@ class Dispatcher:
         self._over = False
         self._guarded = False
         self._fetched: dict[str, tuple[Line, Shard]] = {}
+        # Held while a line asks the database what is due, and while a shard that is stored is
+        # taken out of what is under way. A question that began before the rows were stored would
+        # otherwise find them due and no longer under way: they would be asked for twice.
+        self._asking = asyncio.Lock()
 
     def changed(self) -> None:
         """Look at once whether something is due; from any task of the loop."""
@@ -258,7 +262,8 @@ class Dispatcher:
             if not self._open(line):
                 continue
             while len(line.under_way) < line.slots and line.look_at <= time.monotonic():
-                shard = await line.take(last=self._last)
+                async with self._asking:
+                    shard = await line.take(last=self._last)
                 if shard is None:
                     break
                 self._send(line, shard)
@@ -309,8 +314,9 @@ class Dispatcher:
             kept = await line.keep(shard, back.batches)
             if shard.kind is LookupKind.FIRST:  # later ones mostly wait
                 line.progress.took(back.seconds, shard.rows.num_rows)
-        line.returned(shard, whole=kept >= shard.rows.num_rows)
-        self._settle(line, shard, kept)
+        async with self._asking:
+            line.returned(shard, whole=kept >= shard.rows.num_rows)
+            self._settle(line, shard, kept)
 
     def _settle(self, line: Line, shard: Shard, kept: int) -> None:
         """After a shard is back: what does that make due, and is there any progress at all?"""
@@ -340,7 +346,8 @@ class Dispatcher:
         if back.bug is not None and progress.quarantined >= self._settings.most_quarantined:
             raise back.bug  # not a row's fault
         stored = pa.array(line.stored_early(shard), pa.bool_())
-        line.returned(replace(shard, rows=shard.rows.filter(stored)), whole=True)
+        async with self._asking:
+            line.returned(replace(shard, rows=shard.rows.filter(stored)), whole=True)
         left = shard.rows.filter(pc.invert(stored))
         parts, set_aside = again(shard, back, left)
         progress.rows_out -= left.num_rows
@@ -348,8 +355,9 @@ class Dispatcher:
             progress.quarantined += 1
             await line.set_aside(left, back.reason or "")
             shard = replace(shard, rows=left)
-            line.returned(shard, whole=True)
-            self._settle(line, shard, left.num_rows)
+            async with self._asking:
+                line.returned(shard, whole=True)
+                self._settle(line, shard, left.num_rows)
             return
         progress.resubmitted += 1
         not_before = time.monotonic() + line.retry_wait_s

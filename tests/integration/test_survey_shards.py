@@ -215,3 +215,44 @@ def read_lines(fifo: Path, count: int) -> None:
 
 async def worker_pids(client: distributed.Client) -> list[int]:
     return list((await client.run(os.getpid)).values())
+
+
+class SlowToAsk(Fixed):
+    """A line whose question about what is due is answered after a shard was stored meanwhile."""
+
+    def __init__(self, due: Sequence[str], state: StageState, errand: Errand) -> None:
+        super().__init__((), state, errand)
+        self._due = due
+        self._under_way: set[str] = set()
+        self._kept = asyncio.Event()
+
+    async def take(self, *, last: bool) -> Shard | None:
+        unstored = [name for name in self._due if name not in self.stored]
+        if self._under_way:
+            await self._kept.wait()
+            await asyncio.sleep(0)  # whoever waited for the store goes on
+        free = [name for name in unstored if name not in self._under_way]
+        if not free:
+            self.look_at = math.inf
+            return None
+        self._under_way.add(free[0])
+        return Shard(names(free[0]))
+
+    async def keep(self, shard: Shard, batches: Sequence[pa.RecordBatch]) -> int:
+        kept = await super().keep(shard, batches)
+        self._kept.set()
+        return kept
+
+    def returned(self, shard: Shard, *, whole: bool) -> None:
+        self._under_way.difference_update(map(str, shard.rows.column("name").to_pylist()))
+
+
+async def test_what_is_stored_while_a_line_asks_is_not_handed_out_again(
+    client: distributed.Client, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    log.touch()
+    errand = Errand(scan=partial(scan, log=log), context=scan_context(), deadline_s=60.0)
+    line = SlowToAsk(INNOCENT[:4], StageState("fixed", progress=Progress()), errand)
+    await Dispatcher(client, SETTINGS, [line], asyncio.Event()).run()
+    assert sorted(line.stored) == sorted(INNOCENT[:4])
