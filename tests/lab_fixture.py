@@ -16,7 +16,7 @@ from crawler.dns.settings import ResolverSettings
 from dane.faults import LocalTrouble
 from lab.internet import Lab
 
-RESOLVER = ("127.0.0.1", 5301)
+RESOLVER = ("127.0.0.1", 5391)  # not the port of a survey, which tests start beside it
 
 
 @pytest.fixture(scope="session")
