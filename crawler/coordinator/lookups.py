@@ -318,9 +318,12 @@ class FirstLine(_LookupLine):
         self._frontier.open(range(BUCKETS))
         if self.of.tables[0] != MX_HOST:
             return
-        async with self.engine.connection() as held:
+
+        async def want(held: Connection) -> None:  # again from the start, if the database restarts
             async for hosts in due.unwanted_hosts(held, self.engine.run, _FETCH_ROWS):
                 await self.engine.store([(WANTED_HOST, hosts)], replace=False)
+
+        await patiently(self.engine.pool, want)
 
 
 class LaterLine(_LookupLine):

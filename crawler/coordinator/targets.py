@@ -39,7 +39,7 @@ from dane.names import BUCKETS, bucket
 from dane.outcomes import HostStatus
 from storage import due
 from storage.copy import Stored
-from storage.database import patiently
+from storage.database import Connection, patiently
 from storage.due import ASK_PROBE
 from storage.schemas import SMTP_PROBE
 
@@ -92,11 +92,15 @@ class ProbeLine(StageLine):
     async def reopen(self, *, at_the_end: bool) -> None:
         self._frontier.open(range(BUCKETS))
         self._closing = at_the_end
-        if not at_the_end:
-            async with self.engine.connection() as held:
-                async for rows in due.probed_by(held, self.engine.run, _FETCH_ROWS):
-                    for row in rows:
-                        self._budget.spend(row, row["targets"])
+        if at_the_end:
+            return
+
+        async def probed(held: Connection) -> list[Any]:
+            batches = due.probed_by(held, self.engine.run, _FETCH_ROWS)
+            return [row async for rows in batches for row in rows]
+
+        for row in await patiently(self.engine.pool, probed):
+            self._budget.spend(row, row["targets"])
 
     def open(self, rows: pa.RecordBatch, _: Stored) -> None:
         """These hosts have new rows."""
