@@ -17,7 +17,7 @@ import pytest
 
 from dane.outcomes import DomainStatus
 from lab.internet import Lab
-from lab.scenarios.scenario import Scenario
+from lab.scenarios.scenario import Expected, Scenario, has
 from tests.e2e.check_page import PAGE
 
 LOOKUPS = frozenset({"expired"})
@@ -82,13 +82,19 @@ def words(part: dict[str, Any]) -> list[str]:
     return [one["defect"] for one in part["defects"]]
 
 
+def of_the_full_survey(cell: Expected) -> bool:
+    """Whether a cell needs the stage that asks every name server of a good host's zone: `check`
+    asks them only where a lookup fails."""
+    return cell.value in (has("some_servers_fail"), has("servers_disagree"))
+
+
 def test_verdicts_are_those_of_the_survey(lab: Lab, documents: dict[str, dict[str, Any]]) -> None:
     differences, compared = [], 0
     for scenario in filter(quick, lab.scenarios):
         found = dict(cells(documents[scenario.domain]))
         for cell in scenario.expected():
             place = (cell.table, cell.key, cell.column)
-            if place in found:
+            if place in found and not of_the_full_survey(cell):
                 compared += 1
                 if not cell.met_by(found[place]):
                     differences.append((scenario.name, place, cell.value, found[place]))
@@ -290,19 +296,6 @@ def test_trouble_on_this_side_is_unknown_to_nagios(lab: Lab) -> None:
 def test_nothing_is_left_behind(lab: Lab) -> None:
     check(lab, "--quiet", "ee-spki.plain")
     assert list((lab.directory / "state" / "check").iterdir()) == []
-
-
-def test_nobody_is_connected_to_anonymously(lab: Lab, tmp_path: Path) -> None:
-    text = lab.settings_file.read_text()
-    config = tmp_path / "danesurvey.toml"
-    kept = [line for line in text.splitlines() if not line.startswith(("contact", "lab_addr"))]
-    config.write_text("\n".join(kept))
-    command = [sys.executable, "-m", "danesurvey", "--config", str(config), "check", "x.plain"]
-    done = lab.exec(command, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr == (
-        "danesurvey: set probe.contact before connecting to anybody's mail server: docs/ethics.md\n"
-    )
 
 
 def test_without_an_identity_dns_alone_is_checked(quick_lab: Lab) -> None:
