@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from crawler.dns.canaries import Health
+from crawler.dns.settings import ResolverSettings
 from danesurvey.embedded import running
 from lab import faults
 from lab.faults import FAULTS
@@ -26,7 +27,7 @@ from storage import run as storage_run
 from storage.database import connection
 from tests.e2e.conftest import QUICK
 from tests.e2e.survey_run import TABLES, Tables, command, differences, finish, lines, read, start
-from tests.lab_fixture import RESOLVER, unbound
+from tests.lab_fixture import unbound
 from tests.postgres_fixture import reachable_directory
 
 # Rounds of canaries that notice a fault of seconds.
@@ -143,8 +144,9 @@ def test_what_is_wrong_from_the_start_is_refused(own_lab: Lab, tmp_path: Path) -
             assert "clock: 2.0 days after" in refused(own_lab, state)
         with faults.empty_root_key(own_lab):
             assert "no DS or DNSKEY record of the root" in refused(own_lab, state)
-        with unbound(own_lab, tmp_path / "stranger", RESOLVER[1]):
-            assert f"port {RESOLVER[1]}" in refused(own_lab, state)
+        port = ResolverSettings().port  # of the survey's own
+        with unbound(own_lab, tmp_path / "stranger", port):
+            assert f"port {port}" in refused(own_lab, state)
 
 
 MINUTE, FIVE_MINUTES = 60.0, 300.0
