@@ -25,8 +25,7 @@ MOMENTS = (
     ("resolve", "running"),
     ("resolve", "resting"),
     ("hosts", "running"),
-    ("probe", "running"),
-    ("probe", "resting"),
+    ("probe", "running"),  # while it rests is no moment of its own: the other stages run then
     ("authority", "running"),
     ("assess hosts", "running"),
     ("assess domains", "done"),  # that is: while it publishes
