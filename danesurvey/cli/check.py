@@ -128,20 +128,21 @@ def _check(
         )
     worst = Severity.OK
     pause = f"{settings.probe.address_interval_s:g} s"
-    # A sign of life on a terminal: what fails takes minutes.
+    console = Console(stderr=True)
     with (
         _terminable(),
         Checker(settings, request) as checker,
-        Console(stderr=True).status("") as status,
         closing(checker.measure(wanted)) as results,
     ):
         for left in range(len(wanted), 0, -1):
-            status.update(f"checking {left}; a server that fails is visited again after {pause}")
-            found = document(next(results), at)
+            waiting = f"checking {left}; a server that fails is visited again after {pause}"
+            # A sign of life on a terminal: what fails takes minutes. One display a wait: Rich
+            # cannot end a display whose start or end a signal has interrupted.
+            with console.status(waiting):
+                measured = next(results)
+            found = document(measured, at)
             worst = max(worst, found["verdict"]["severity"], key=WORSE_LAST.index)
-            status.stop()
             _show(found, form)
-            status.start()
     return (NAGIOS_CODE if form.nagios else EXIT_CODE)[worst]
 
 
